@@ -1,0 +1,49 @@
+//! The workspace's own tool: checks, generators and the runner of upstream's suite.
+//!
+//! One idea: whatever a person could forget, a table in this crate remembers. It must never be needed to build or run
+//! Palladium itself.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
+
+mod generate;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Checks and generators of the workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the committed generated files
+    Generate {
+        /// Only tell whether they are fresh
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// The root of the checkout: this crate lies directly below it.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Generate { check } => generate::run(&root(), check),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
