@@ -1,0 +1,2 @@
+//! Load generator of `./dev bench`.
+fn main() {}

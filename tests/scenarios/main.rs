@@ -1,0 +1,1 @@
+//! Every scenario over real processes, in one binary.
