@@ -1,0 +1,269 @@
+//! A component's metadata: names without case, values as text, typed by a derive.
+//!
+//! The one idea: a driver declares one struct; schema, parsing, defaults and secrecy all follow from it. A message about
+//! a bad value names the field, the reason and the remedy, and never the value of a sensitive field.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+pub use palladium_component_derive::ComponentMetadata;
+
+/// A component's metadata as it was written. Every value is treated as a secret until a driver declares it is none.
+#[derive(Clone, Default)]
+pub struct Properties(BTreeMap<String, (String, SecretString)>);
+
+impl Properties {
+    /// No metadata.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces a value. Names compare case-insensitively.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        let name = name.into();
+        self.0
+            .insert(name.to_lowercase(), (name, SecretString::from(value.into())));
+    }
+
+    /// The value of a name, in any case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(&name.to_lowercase()).map(|(_, value)| value.expose_secret())
+    }
+
+    /// The names as they were written, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(|(name, _)| name.as_str())
+    }
+
+    /// All names and values, as they were written. For handing them on to another process.
+    pub fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .values()
+            .map(|(name, value)| (name.as_str(), value.expose_secret()))
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Properties {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut properties = Properties::new();
+        for (name, value) in pairs {
+            properties.insert(name, value);
+        }
+        properties
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+/// A metadata field that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("metadata field '{field}': {reason}; {remedy}")]
+pub struct MetadataError {
+    /// Name as the schema spells it.
+    pub field: String,
+    /// What is wrong. Never contains a sensitive value.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl MetadataError {
+    /// A new error.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        MetadataError {
+            field: field.into(),
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// One field of a driver's metadata schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldSpec {
+    /// Name as Dapr spells it.
+    pub name: &'static str,
+    /// Other accepted names.
+    pub aliases: &'static [&'static str],
+    /// `string`, `bool`, `number` or `duration`.
+    pub kind: &'static str,
+    /// Whether a component without it is refused.
+    pub required: bool,
+    /// Whether its value is a secret.
+    pub sensitive: bool,
+    /// Value when it is absent.
+    pub default: Option<&'static str>,
+    /// The only accepted values; empty = any.
+    pub allowed: &'static [&'static str],
+    /// What it does, for people.
+    pub description: &'static str,
+}
+
+/// A struct that holds a driver's typed metadata. Implemented by `#[derive(ComponentMetadata)]`.
+pub trait ComponentMetadata: Sized {
+    /// The schema, in the order of the struct's fields.
+    fn fields() -> Vec<FieldSpec>;
+    /// Reads the fields. Unknown names are ignored, as in Dapr: they may belong to the building block.
+    fn parse(properties: &Properties) -> Result<Self, MetadataError>;
+}
+
+/// A type that a metadata value can be read into.
+pub trait FieldType: Sized {
+    /// `string`, `bool`, `number` or `duration`.
+    const KIND: &'static str;
+    /// Whether the type can stand for an absent value.
+    const OPTIONAL: bool = false;
+    /// Reads the text. The error says what was expected, not what was found.
+    fn parse(text: &str) -> Result<Self, String>;
+    /// The value when the field is absent and has no default; `None` makes the field required.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl FieldType for String {
+    const KIND: &'static str = "string";
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.to_string())
+    }
+}
+
+impl FieldType for SecretString {
+    const KIND: &'static str = "string";
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(SecretString::from(text.to_string()))
+    }
+}
+
+impl FieldType for bool {
+    const KIND: &'static str = "bool";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().to_lowercase().as_str() {
+            "y" | "yes" | "true" | "t" | "on" | "1" => Ok(true),
+            "" | "n" | "no" | "false" | "f" | "off" | "0" => Ok(false),
+            _ => Err("a truth value is expected".into()),
+        }
+    }
+}
+
+macro_rules! number {
+    ($($type:ty),*) => {$(
+        impl FieldType for $type {
+            const KIND: &'static str = "number";
+            fn parse(text: &str) -> Result<Self, String> {
+                text.trim().parse().map_err(|_| format!("a whole number from {} to {} is expected", <$type>::MIN, <$type>::MAX))
+            }
+        }
+    )*};
+}
+number!(u16, u32, u64, i32, i64);
+
+impl FieldType for Duration {
+    const KIND: &'static str = "duration";
+    /// Go's notation (`1m30s`, `250ms`); a bare number is seconds.
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_duration(text, Duration::from_secs(1))
+    }
+}
+
+impl<T: FieldType> FieldType for Option<T> {
+    const KIND: &'static str = T::KIND;
+    const OPTIONAL: bool = true;
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            T::parse(text).map(Some)
+        }
+    }
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// Reads a duration in Go's notation; a bare number counts in `unit`. Negative durations are refused.
+pub fn parse_duration(text: &str, unit: Duration) -> Result<Duration, String> {
+    const EXPECTED: &str = "a duration such as '500ms', '20s' or '1h30m' is expected";
+    let text = text.trim();
+    if let Ok(count) = text.parse::<u32>() {
+        return Ok(unit * count);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest.is_empty() {
+        return Err(EXPECTED.into());
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(EXPECTED)?;
+        let count: f64 = rest[..digits].parse().map_err(|_| EXPECTED)?;
+        rest = &rest[digits..];
+        let unit_length = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        let seconds = match &rest[..unit_length] {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(EXPECTED.into()),
+        };
+        let part = Duration::try_from_secs_f64(count * seconds).map_err(|_| EXPECTED)?;
+        total = total.checked_add(part).ok_or(EXPECTED)?;
+        rest = &rest[unit_length..];
+    }
+    Ok(total)
+}
+
+/// Reads one field. Called by the derive; not meant to be called by hand.
+#[doc(hidden)]
+pub fn read_field<T: FieldType>(spec: &FieldSpec, properties: &Properties) -> Result<T, MetadataError> {
+    let found = std::iter::once(&spec.name)
+        .chain(spec.aliases)
+        .find_map(|name| properties.get(name));
+    let found = found.filter(|text| !text.is_empty() || T::KIND == "string");
+    let Some(text) = found.or(spec.default) else {
+        return T::absent().ok_or_else(|| {
+            MetadataError::new(
+                spec.name,
+                "it is missing",
+                format!("add '{}' to the component's metadata", spec.name),
+            )
+        });
+    };
+    if spec.required && text.is_empty() {
+        return Err(MetadataError::new(
+            spec.name,
+            "it is empty",
+            format!("give '{}' a value", spec.name),
+        ));
+    }
+    let parsed = T::parse(text).map_err(|expected| {
+        let reason = if spec.sensitive {
+            expected
+        } else {
+            format!("{expected}, found '{text}'")
+        };
+        MetadataError::new(spec.name, reason, "correct the value")
+    })?;
+    if !spec.allowed.is_empty() && !spec.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
+        return Err(MetadataError::new(
+            spec.name,
+            format!("'{text}' is not known"),
+            format!("use one of: {}", spec.allowed.join(", ")),
+        ));
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The derive and the parsers it relies on.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::*;
+
+#[derive(Debug, ComponentMetadata)]
+struct Sample {
+    /// Where the server is.
+    redis_host: String,
+    /// Password of the server.
+    #[metadata(sensitive)]
+    redis_password: Option<SecretString>,
+    /// One server or many.
+    #[metadata(default = "node", allowed = "node", allowed = "cluster")]
+    redis_type: String,
+    /// Database number.
+    #[metadata(name = "redisDB", default = "0")]
+    database: u16,
+    /// Whether to encrypt the connection.
+    #[metadata(default = "false")]
+    enable_tls: bool,
+    /// How long to wait.
+    #[metadata(alias = "timeoutInSeconds", default = "20s")]
+    timeout: Duration,
+    /// Life of a key in seconds.
+    ttl_in_seconds: Option<i64>,
+}
+
+fn parse(pairs: &[(&str, &str)]) -> Result<Sample, MetadataError> {
+    Sample::parse(&pairs.iter().copied().collect())
+}
+
+#[test]
+fn names_have_no_case_and_defaults_apply() {
+    let sample = parse(&[
+        ("REDISHOST", "here:6379"),
+        ("redispassword", "hunter2"),
+        ("TimeoutInSeconds", "7"),
+        ("enableTls", "Y"),
+    ])
+    .unwrap();
+    assert_eq!(
+        (sample.redis_host.as_str(), sample.redis_type.as_str(), sample.database),
+        ("here:6379", "node", 0)
+    );
+    assert_eq!(sample.redis_password.as_ref().unwrap().expose_secret(), "hunter2");
+    assert!(sample.enable_tls);
+    assert_eq!((sample.timeout, sample.ttl_in_seconds), (Duration::from_secs(7), None));
+    assert!(!format!("{sample:?}").contains("hunter2"));
+}
+
+#[test]
+fn errors_name_field_reason_and_remedy() {
+    let missing = parse(&[]).unwrap_err();
+    assert_eq!(missing.field, "redisHost");
+    assert!(missing.to_string().contains("missing") && missing.to_string().contains("add 'redisHost'"));
+    assert_eq!(parse(&[("redisHost", "")]).unwrap_err().reason, "it is empty");
+    let bad = parse(&[("redisHost", "h"), ("redisDB", "many")]).unwrap_err();
+    assert_eq!(bad.field, "redisDB");
+    assert!(bad.reason.contains("whole number from 0 to 65535"), "{bad}");
+    let unknown = parse(&[("redisHost", "h"), ("redisType", "ring")]).unwrap_err();
+    assert!(unknown.remedy.contains("node, cluster"), "{unknown}");
+    assert_eq!(
+        parse(&[("redisHost", "h"), ("enableTLS", "perhaps")])
+            .unwrap_err()
+            .field,
+        "enableTls"
+    );
+}
+
+#[test]
+fn schema_follows_the_struct() {
+    let fields = Sample::fields();
+    let password = fields.iter().find(|field| field.name == "redisPassword").unwrap();
+    assert!(password.sensitive && !password.required && password.kind == "string");
+    assert_eq!(password.description, "Password of the server.");
+    assert!(fields[0].required && fields[0].default.is_none());
+    assert_eq!(fields[5].aliases, ["timeoutInSeconds"]);
+    assert_eq!(fields[6].kind, "number");
+}
+
+#[test]
+fn properties_never_show_values() {
+    let properties: Properties = [("redisPassword", "hunter2")].into_iter().collect();
+    assert_eq!(format!("{properties:?}"), r#"["redisPassword"]"#);
+}
+
+#[test]
+fn durations_in_gos_notation() {
+    let cases = [
+        ("1h30m", 5400.0),
+        ("250ms", 0.25),
+        ("1.5s", 1.5),
+        ("20", 20.0),
+        ("0", 0.0),
+        ("1us", 1e-6),
+        ("+2s", 2.0),
+    ];
+    for (text, seconds) in cases {
+        assert!(
+            (Duration::parse(text).unwrap().as_secs_f64() - seconds).abs() < 1e-9,
+            "{text}"
+        );
+    }
+    for text in ["", "s", "1x", "-1s", "1.2.3s", "5s5", "99999999999999999999h", "é"] {
+        assert!(Duration::parse(text).is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn parsers_never_panic(text in ".{0,40}") {
+        let _ = Duration::parse(&text);
+        let _ = bool::parse(&text);
+        let _ = i32::parse(&text);
+        let _ = parse(&[("redisHost", &text), ("redisDB", &text), ("timeout", &text), ("redisType", &text)]);
+    }
+
+    #[test]
+    fn any_case_of_a_name_is_the_name(flips in proptest::collection::vec(any::<bool>(), 9)) {
+        let name: String = "redisHost".chars().zip(flips).map(|(c, up)| if up { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
+        prop_assert_eq!(parse(&[(&name, "there")]).unwrap().redis_host, "there");
+    }
+}
