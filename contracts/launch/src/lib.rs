@@ -1,0 +1,15 @@
+//! What a parent tells a process at its start, and the form of the tokens that applications carry.
+//!
+//! Two processes must agree on these: the supervisor or agent that starts a role, and the role; the agent that mints an
+//! App ID token, the gateway and the Dapr Server that check one. Types and parsing only: must never start anything,
+//! and configuration must never hold a secret (the launch envelope on standard input may).
+
+pub mod app_token;
+mod dapr_server;
+mod envelope;
+pub mod exit;
+mod identity;
+
+pub use dapr_server::DaprServerConfig;
+pub use envelope::{Envelope, EnvelopeError};
+pub use identity::IdentityConfig;
