@@ -4,7 +4,9 @@
 //! Palladium itself.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
 
+mod check;
 mod generate;
+mod upstream;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,6 +24,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the checks: format, lints, directions, sizes, licences, unused dependencies, generated files
+    Check {
+        /// Only these steps
+        steps: Vec<String>,
+    },
+    /// Run cases of upstream's integration suite against our programs or the originals
+    Upstream(upstream::Options),
     /// Write the committed generated files
     Generate {
         /// Only tell whether they are fresh
@@ -32,11 +41,16 @@ enum Command {
 
 /// The root of the checkout: this crate lies directly below it.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_path_buf()
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check { steps } => check::run(&root(), &steps),
+        Command::Upstream(options) => upstream::run(&root(), &options),
         Command::Generate { check } => generate::run(&root(), check),
     };
     match result {

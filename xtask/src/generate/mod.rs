@@ -1,48 +1,79 @@
-//! Committed files that a program writes: `cargo run -p xtask -- generate [--check]`.
+//! Committed files that a program writes: `cargo xtask generate [--check]`.
 //!
-//! One idea: a generator is a function from the checkout to the full list of files it owns, so that writing and
-//! checking freshness are the same code. It must never edit a file in place or depend on what is already there.
+//! One idea: a generator fills an empty folder; writing and checking freshness are the same run, copied or compared.
+//! A generator must never read what it owns.
 
-use std::{fs, path::Path};
+mod proto;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
-/// One generated file: its path below the root of the checkout, and its whole text.
-pub struct Output {
-    /// Relative to the root, with `/`.
-    pub path: String,
-    /// The whole content.
-    pub text: String,
+/// A generator.
+struct Generator {
+    /// The file or folder below the root that holds what it makes, and nothing else.
+    owns: &'static str,
+    /// From the root of the checkout, into a folder laid out like the root.
+    make: fn(&Path, &Path) -> Result<()>,
 }
 
-/// Name and function of a generator; the function gets the root of the checkout.
-type Generator = (&'static str, fn(&Path) -> Result<Vec<Output>>);
-
 /// Every generator, one line each.
-const GENERATORS: &[Generator] = &[];
+const GENERATORS: &[Generator] = &[Generator {
+    owns: "contracts/proto/src/gen",
+    make: proto::run,
+}];
 
 /// Writes every generated file, or with `check` fails naming those that are not what their generator makes.
 pub fn run(root: &Path, check: bool) -> Result<()> {
     let mut stale = Vec::new();
-    for (name, generator) in GENERATORS {
-        for output in generator(root).with_context(|| format!("generator {name}"))? {
-            let path = root.join(&output.path);
-            if fs::read_to_string(&path).is_ok_and(|old| old == output.text) {
+    for generator in GENERATORS {
+        let made = tempfile::tempdir()?;
+        (generator.make)(root, made.path()).with_context(|| format!("generator of {}", generator.owns))?;
+        let (new, old) = (files(made.path(), generator.owns)?, files(root, generator.owns)?);
+        for path in new.keys().chain(old.keys().filter(|path| !new.contains_key(*path))) {
+            if new.get(path) == old.get(path) {
                 continue;
             }
-            if check {
-                stale.push(format!("{} (generator {name})", output.path));
-                continue;
+            stale.push(path.display().to_string());
+            let target = root.join(path);
+            match new.get(path) {
+                _ if check => {}
+                Some(text) => {
+                    fs::create_dir_all(target.parent().unwrap_or(root))?;
+                    fs::write(&target, text).with_context(|| target.display().to_string())?;
+                }
+                None => fs::remove_file(&target)?,
             }
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(&path, &output.text).with_context(|| output.path.clone())?;
-            println!("wrote {}", output.path);
         }
     }
-    if !stale.is_empty() {
-        bail!("not fresh: {}\n  remedy: cargo run -p xtask -- generate", stale.join(", "));
+    match stale.is_empty() {
+        true => Ok(()),
+        false if check => bail!("not fresh: {}\n    remedy: cargo xtask generate", stale.join(", ")),
+        false => {
+            println!("wrote {}", stale.join(", "));
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// Every file at or below `root/owned` with its content, by its path below `root`.
+fn files(root: &Path, owned: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![PathBuf::from(owned)];
+    while let Some(path) = todo.pop() {
+        let full = root.join(&path);
+        if full.is_dir() {
+            for entry in fs::read_dir(full)? {
+                todo.push(path.join(entry?.file_name()));
+            }
+        } else if full.exists() {
+            let text = fs::read(full)?;
+            found.insert(path, text);
+        }
+    }
+    Ok(found)
 }

@@ -6,18 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Regenerates the protocol code of the workspace at `root`. Files of packages that no longer exist are removed.
-pub fn run(root: &Path) -> anyhow::Result<()> {
+/// Generates the protocol code of the workspace at `root` into the same place below `made`.
+pub fn run(root: &Path, made: &Path) -> anyhow::Result<()> {
     let protos = root.join("contracts/proto/protos");
-    let out = root.join("contracts/proto/src/gen");
+    let out = made.join("contracts/proto/src/gen");
     let mut files = Vec::new();
     collect(&protos, &mut files)?;
     files.sort();
     let descriptors = protox::compile(&files, [&protos]).context("the .proto files do not compile")?;
 
-    if out.exists() {
-        std::fs::remove_dir_all(&out)?;
-    }
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
         .out_dir(&out)
