@@ -1,0 +1,128 @@
+//! TLS at the edge: a certificate for names, no client certificate.
+//!
+//! One idea: a listener holds a [`PublicCertSource`], so certificates are replaced (by renewal, or because supplied files
+//! changed) without a restart. Edge roots and workload roots are different things: nothing here touches a
+//! [`crate::TrustBundles`].
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::sync::watch;
+
+use crate::{TlsError, alpn_list, bundle, provider, svid};
+
+/// A chain for DNS names and addresses with its key, checked to belong together.
+#[derive(Debug, Clone)]
+pub struct PublicCert(Arc<CertifiedKey>);
+
+impl PublicCert {
+    /// From a chain (leaf first) and its key.
+    ///
+    /// # Errors
+    /// When either is malformed or they do not belong together.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        svid::certified(chain, key).map(Self)
+    }
+
+    /// From the PEM text of chain and key.
+    ///
+    /// # Errors
+    /// As [`PublicCert::new`].
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Malformed {
+            what: "PEM private key",
+        })?;
+        Self::new(bundle::certificates(chain)?, key)
+    }
+
+    /// From two PEM files. Called again when they change; on an error the caller keeps the old certificate.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and as [`PublicCert::new`].
+    pub async fn from_files(chain: &Path, key: &Path) -> std::io::Result<Self> {
+        let chain = tokio::fs::read(chain).await?;
+        let key = tokio::fs::read(key).await?;
+        Self::from_pem(&chain, &key).map_err(std::io::Error::other)
+    }
+
+    /// The chain, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.cert
+    }
+}
+
+/// The newest certificate of a public listener. Cheap to clone; all clones are one source.
+#[derive(Debug, Clone)]
+pub struct PublicCertSource(Arc<watch::Sender<Option<PublicCert>>>);
+
+impl Default for PublicCertSource {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PublicCertSource {
+    /// Without a certificate: until one is set, every handshake fails.
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+
+    /// Replaces the certificate for all handshakes from now on.
+    pub fn set(&self, cert: PublicCert) {
+        self.0.send_replace(Some(cert));
+    }
+
+    /// The newest certificate.
+    pub fn current(&self) -> Option<PublicCert> {
+        self.0.borrow().clone()
+    }
+}
+
+impl ResolvesServerCert for PublicCertSource {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current().map(|cert| cert.0)
+    }
+}
+
+/// A public listener: TLS 1.2 and 1.3, no client certificate. Usually with [`crate::ALPN_HTTP`].
+pub fn public_server_config(source: &PublicCertSource, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("invariant: the provider has suites for both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(source.clone()));
+    config.alpn_protocols = alpn_list(alpn);
+    Arc::new(config)
+}
+
+/// A client that verifies the server's name against the roots of a PEM text.
+///
+/// # Errors
+/// When the text holds no root or a malformed one.
+pub fn pem_roots_client_config(roots_pem: &[u8], alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for cert in bundle::certificates(roots_pem)? {
+        roots.add(cert).map_err(|_| TlsError::Malformed {
+            what: "root certificate",
+        })?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("invariant: the provider has suites for both versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn_list(alpn);
+    Ok(Arc::new(config))
+}
