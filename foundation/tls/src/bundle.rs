@@ -61,8 +61,11 @@ impl Bundle {
     }
 }
 
-/// All certificates of a PEM text, in order.
-pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// All certificates of a PEM text, in order; none is not an error here.
+///
+/// # Errors
+/// When a block is malformed.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|_| TlsError::Malformed {

@@ -24,8 +24,10 @@ use std::sync::{Arc, OnceLock};
 
 use palladium_spiffe::SpiffeId;
 use rustls::crypto::CryptoProvider;
+/// The configurations that this crate builds and others hold.
+pub use rustls::{ClientConfig, CommonState, ServerConfig};
 
-pub use bundle::{Bundle, Changes, TrustBundles};
+pub use bundle::{Bundle, Changes, TrustBundles, certificates as pem_certificates};
 pub use channel::channel;
 pub use error::TlsError;
 pub use incoming::{Limits, incoming};

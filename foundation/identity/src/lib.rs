@@ -1,0 +1,20 @@
+//! How a process gets its identity from the zone's Sentry and keeps it fresh.
+//!
+//! The one idea: [`Identity::obtain`] proves once who the process is (a single-use attestation in platform mode, Dapr's
+//! token in the drop-in form) and gives an SVID source and trust bundles for `palladium-tls`; from then on
+//! [`Identity::keep_fresh`] renews with the SVID itself and ends with an error when it has expired: the process then exits
+//! with code 75 and its parent attests it again. Time is the wall clock, looked at at least once a second, because a
+//! process may have been frozen or its machine asleep.
+//! Private keys are made here and never leave the process. Never: storing a token, a key or a certificate on disk.
+
+mod edge;
+mod error;
+mod request;
+mod roots;
+mod schedule;
+mod workload;
+
+pub use edge::{EdgeIdentity, EdgeSettings};
+pub use error::IdentityError;
+pub use roots::Roots;
+pub use workload::{Attestation, Identity, Settings};
