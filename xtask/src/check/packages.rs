@@ -176,7 +176,7 @@ pub fn unused(root: &Path, workspace: &Workspace, sources: &[Source]) -> Result<
         .iter()
         .filter_map(|path| fs::read_to_string(root.join(path)).ok())
         .collect();
-    for (at, line) in lines_of_dependencies(&text) {
+    for (at, line) in lines_of_dependencies(&text).filter(|(_, line)| !line.contains("path = ")) {
         let name = line.split(['=', '.', ' ']).next().unwrap_or(line);
         let used = |m: &String| {
             lines_of_dependencies(m).any(|(_, l)| {

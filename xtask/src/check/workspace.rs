@@ -37,7 +37,7 @@ pub struct Dependency {
 }
 
 /// A package from a registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Library {
     /// Name and version.
     pub name: String,
@@ -74,14 +74,9 @@ impl Workspace {
             if ours.contains(&package.id) {
                 let member = package.member(root)?;
                 workspace.members.insert(member.name.clone(), member);
-            } else {
-                workspace.libraries.push(Library {
-                    name: package.name.clone(),
-                    version: package.version.clone(),
-                    license: package.license.clone(),
-                });
             }
         }
+        workspace.libraries = linked_libraries(root)?;
         Ok(workspace)
     }
 
@@ -109,6 +104,47 @@ impl Workspace {
     }
 }
 
+/// What really gets linked, for any platform: `cargo metadata` also names optional packages that nobody switched on.
+fn linked_libraries(root: &Path) -> Result<Vec<Library>> {
+    let args = [
+        "tree",
+        "--workspace",
+        "--locked",
+        "--target",
+        "all",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}\t{l}\t",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(args)
+        .current_dir(root)
+        .output()
+        .context("cargo tree")?;
+    if !output.status.success() {
+        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let library = |line: &str| {
+        let (package, rest) = line.split_once('\t')?;
+        let (name, version) = package.split_once(" v")?;
+        let license = rest.split('\t').next().filter(|l| !l.is_empty()).map(str::to_owned);
+        // A crate of ours has its path behind the version.
+        (!version.contains('/')).then(|| Library {
+            name: name.into(),
+            version: version.into(),
+            license,
+        })
+    };
+    Ok(text
+        .lines()
+        .filter_map(library)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect())
+}
+
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -119,8 +155,6 @@ struct Metadata {
 struct Package {
     id: String,
     name: String,
-    version: String,
-    license: Option<String>,
     manifest_path: String,
     dependencies: Vec<Declared>,
     metadata: Option<serde_json::Value>,

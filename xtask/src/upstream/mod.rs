@@ -134,7 +134,7 @@ fn judge(options: &Options, focus: &str, expected: usize) -> Result<Output> {
         .canonicalize()
         .with_context(|| options.peers.display().to_string())?;
     let bin = tempfile::tempdir()?;
-    let mut suite = Command::new(peers.join("integration.test"));
+    let mut suite = fenced(&peers.join("integration.test"));
     suite.args(["-test.v", "-test.count=1", "-test.timeout=0", "-focus", focus]);
     suite.arg(format!("-integration-parallel={}", options.jobs > 1));
     suite.arg(format!("-test.parallel={}", options.jobs.max(1)));
@@ -182,6 +182,37 @@ fn judge(options: &Options, focus: &str, expected: usize) -> Result<Output> {
         bail!("the suite failed outside of its cases");
     }
     Ok(output)
+}
+
+/// The program in a network namespace of its own, where the system allows one: the suite, run as root, takes ports out of
+/// the range from which the kernel serves outgoing connections, and would meet them. Without one it runs as it is.
+fn fenced(program: &Path) -> Command {
+    let mut unshare = vec!["unshare", "--net"];
+    if !rustix::process::geteuid().is_root() {
+        unshare.extend(["--user", "--map-root-user"]);
+    }
+    // Names between two daprds go by multicast, which the loopback device does only when told; a host without a
+    // default route has no address in their eyes.
+    let prepare = "ip link set lo up multicast on && ip route add default dev lo src 127.0.0.1 \
+                   && echo 20000 39999 >/proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"";
+    unshare.extend(["sh", "-c", prepare, "sh"]);
+    let build = || {
+        let mut command = Command::new(unshare[0]);
+        command.args(&unshare[1..]);
+        command
+    };
+    if build()
+        .arg("true")
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        let mut command = build();
+        command.arg(program);
+        return command;
+    }
+    println!("no network namespace to be had here: ports of the cases may meet others");
+    Command::new(program)
 }
 
 /// Ends the suite with all that it started when it takes too long; tells whether it had to.
