@@ -1,2 +1,108 @@
-//! Load generator of `./dev bench`.
-fn main() {}
+//! `./dev bench`: the same load on our Dapr Server and on Dapr's own, by turns in one run, as a table of ratios.
+//!
+//! One idea: on a shared machine only work per CPU-second of the server process compares, and only side by side. It must
+//! never keep results: they are printed, and whoever wants them copies them with the machine they came from.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
+
+mod load;
+mod process;
+mod report;
+mod target;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use load::{Action, Wire};
+use report::{Measures, Report};
+use target::Target;
+
+#[derive(Parser)]
+#[command(about = "Load on our Dapr Server beside Dapr's own")]
+struct Options {
+    /// Folder with our release executables
+    #[arg(long)]
+    ours: PathBuf,
+    /// Folder with Dapr's own programs
+    #[arg(long)]
+    peers: PathBuf,
+    /// Rounds; each visits every target once
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds per measurement
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Only workloads whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// One kind of load. The value has 1 KB, the component is `state.in-memory`.
+struct Workload {
+    name: &'static str,
+    wire: Wire,
+    action: Action,
+    connections: usize,
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload { name: "HTTP get", wire: Wire::Http, action: Action::Get, connections: 16 },
+    Workload { name: "HTTP save", wire: Wire::Http, action: Action::Save, connections: 16 },
+    Workload { name: "gRPC get", wire: Wire::Grpc, action: Action::Get, connections: 16 },
+    Workload { name: "gRPC save", wire: Wire::Grpc, action: Action::Save, connections: 16 },
+    Workload { name: "HTTP get, one connection", wire: Wire::Http, action: Action::Get, connections: 1 },
+];
+
+/// How long a server is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(2);
+/// Load before each measurement.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    // One thread: the client never takes more than one core from the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&options))
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let targets = [
+        Target { name: "Palladium", program: options.ours.join("palladium-dapr-server") },
+        Target { name: "daprd 1.18.1", program: options.peers.join("daprd") },
+    ];
+    let workloads: Vec<_> = WORKLOADS.iter().filter(|w| w.name.contains(&options.only)).collect();
+    let mut report = Report::new(targets.iter().map(|t| t.name));
+    for round in 1..=options.rounds {
+        for (index, target) in targets.iter().enumerate() {
+            eprintln!("round {round} of {}: {}", options.rounds, target.name);
+            let measures = visit(target, &workloads, Duration::from_secs_f64(options.seconds)).await;
+            report.add(index, measures.with_context(|| target.name)?);
+        }
+    }
+    print!("{report}");
+    report.verdict()
+}
+
+/// Starts a target, measures everything once, stops it.
+async fn visit(target: &Target, workloads: &[&Workload], span: Duration) -> Result<Measures> {
+    let (server, cold_start) = target.start().await?;
+    let mut measures = Measures::default();
+    measures.add("cold start, ms", cold_start.as_secs_f64() * 1e3);
+    tokio::time::sleep(IDLE).await;
+    measures.add("idle memory, MB", server.process.resident_megabytes()?);
+    for workload in workloads {
+        let mut load = load::connect(&server, workload.wire, workload.action, workload.connections).await?;
+        load.run(WARM_UP).await?;
+        let before = server.process.cpu_seconds()?;
+        let mut result = load.run(span).await?;
+        let cpu = server.process.cpu_seconds()? - before;
+        measures.add(format!("{}, per CPU-second", workload.name), result.requests() as f64 / cpu);
+        measures.add(format!("{}, per second", workload.name), result.requests() as f64 / result.seconds);
+        measures.add(format!("{}, p50 µs", workload.name), result.microseconds(0.50));
+        measures.add(format!("{}, p99 µs", workload.name), result.microseconds(0.99));
+    }
+    measures.add("memory after load, MB", server.process.resident_megabytes()?);
+    server.stop().await?;
+    Ok(measures)
+}
