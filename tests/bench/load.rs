@@ -3,20 +3,20 @@
 //! One idea: requests are made once and sent again and again, so that the client costs little beside the server. An
 //! answer that is not the expected one ends the measurement: errors must never count as speed.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, bail, ensure};
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
 };
+
+use anyhow::{Context, Result, ensure};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::target::Server;
+use crate::{raw::Raw, target::Server};
 
 /// The protocol.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,12 +72,14 @@ impl Outcome {
 
 /// Opens the connections; each writes its key once, so that a read finds it.
 pub async fn connect(server: &Server, wire: Wire, action: Action, count: usize) -> Result<Load> {
+    let address = if wire == Wire::Http { server.http } else { server.grpc };
     let mut connections = Vec::with_capacity(count);
     for index in 0..count {
         let key = format!("bench-{index}");
-        let mut connection = Connection::open(server, wire, Call::new(wire, Action::Save, &key)).await?;
+        let call = |action| Call::new(wire, action, &address.to_string(), &key);
+        let mut connection = Connection::open(address, wire, call(Action::Save)).await?;
         connection.once().await.context("first write")?;
-        connection.call = Call::new(wire, action, &key);
+        connection.call = call(action);
         connections.push(connection);
     }
     Ok(Load { connections })
@@ -99,7 +101,11 @@ impl Load {
                 anyhow::Ok((connection, latencies))
             });
         }
-        let mut outcome = Outcome { seconds: 0.0, latencies: Vec::new(), sorted: false };
+        let mut outcome = Outcome {
+            seconds: 0.0,
+            latencies: Vec::new(),
+            sorted: false,
+        };
         while let Some(done) = tasks.join_next().await {
             let (connection, latencies) = done??;
             self.connections.push(connection);
@@ -112,36 +118,53 @@ impl Load {
 
 /// A request to repeat and the answer to expect.
 struct Call {
-    method: http::Method,
     path: String,
-    body: Bytes,
-    status: StatusCode,
+    /// HTTP: the whole request; gRPC: the body.
+    bytes: Bytes,
+    status: u16,
     /// The least number of bytes in the answer.
     least: usize,
 }
 
 impl Call {
-    fn new(wire: Wire, action: Action, key: &str) -> Self {
+    fn new(wire: Wire, action: Action, authority: &str, key: &str) -> Self {
         let value = "v".repeat(VALUE);
-        let (method, path, body, status) = match (wire, action) {
-            (Wire::Http, Action::Get) => ("GET", format!("/v1.0/state/statestore/{key}"), Bytes::new(), 200),
+        let (path, bytes, status) = match (wire, action) {
+            (Wire::Http, Action::Get) => {
+                let path = format!("/v1.0/state/statestore/{key}");
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+                (path, Bytes::from(request), 200)
+            }
             (Wire::Http, Action::Save) => {
+                let path = "/v1.0/state/statestore".to_owned();
                 let body = format!(r#"[{{"key":"{key}","value":"{value}"}}]"#);
-                ("POST", "/v1.0/state/statestore".to_owned(), Bytes::from(body), 204)
+                let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json");
+                let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                (path, Bytes::from(request), 204)
             }
             (Wire::Grpc, Action::Get) => {
                 let message = [field(1, b"statestore"), field(2, key.as_bytes())].concat();
-                ("POST", "/dapr.proto.runtime.v1.Dapr/GetState".to_owned(), frame(&message), 200)
+                ("/dapr.proto.runtime.v1.Dapr/GetState".to_owned(), frame(&message), 200)
             }
             (Wire::Grpc, Action::Save) => {
                 let item = [field(1, key.as_bytes()), field(2, value.as_bytes())].concat();
                 let message = [field(1, b"statestore"), field(2, &item)].concat();
-                ("POST", "/dapr.proto.runtime.v1.Dapr/SaveState".to_owned(), frame(&message), 200)
+                ("/dapr.proto.runtime.v1.Dapr/SaveState".to_owned(), frame(&message), 200)
             }
         };
-        let method = http::Method::from_bytes(method.as_bytes()).unwrap_or_default();
-        let status = StatusCode::from_u16(status).unwrap_or_default();
-        Self { method, path, body, status, least: if action == Action::Get { VALUE } else { 0 } }
+        Self {
+            path,
+            bytes,
+            status,
+            least: if action == Action::Get { VALUE } else { 0 },
+        }
+    }
+
+    /// An answer is the expected one.
+    fn check(&self, status: u16, length: usize) -> Result<()> {
+        ensure!(status == self.status, "{} answers {status}", self.path);
+        ensure!(length >= self.least, "{} answers {length} bytes", self.path);
+        Ok(())
     }
 }
 
@@ -170,79 +193,62 @@ fn frame(message: &[u8]) -> Bytes {
 /// One connection.
 struct Connection {
     sender: Sender,
-    authority: String,
     call: Call,
 }
 
 enum Sender {
-    Http(http1::SendRequest<Full<Bytes>>),
-    Grpc(http2::SendRequest<Full<Bytes>>),
+    Http(Raw),
+    Grpc(SendRequest<Full<Bytes>>),
 }
 
 impl Connection {
-    async fn open(server: &Server, wire: Wire, call: Call) -> Result<Self> {
-        let address = if wire == Wire::Http { server.http } else { server.grpc };
+    async fn open(address: SocketAddr, wire: Wire, call: Call) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let stream = TokioIo::new(stream);
-        // The connection's driver ends when its sender is dropped with the load.
         let sender = match wire {
-            Wire::Http => {
-                let (sender, driver) = http1::handshake(stream).await?;
-                tokio::spawn(driver);
-                Sender::Http(sender)
-            }
+            Wire::Http => Sender::Http(Raw::new(stream)),
             Wire::Grpc => {
-                let (sender, driver) = http2::handshake(TokioExecutor::new(), stream).await?;
+                let (sender, driver) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+                // It ends when its sender is dropped with the load.
                 tokio::spawn(driver);
                 Sender::Grpc(sender)
             }
         };
-        Ok(Self { sender, authority: address.to_string(), call })
+        Ok(Self { sender, call })
     }
 
     /// Sends the request and takes the whole answer.
     async fn once(&mut self) -> Result<()> {
         let call = &self.call;
-        let request = Request::builder().method(call.method.clone());
-        let body = Full::new(call.body.clone());
         match &mut self.sender {
-            Sender::Http(sender) => {
-                let request = request.uri(&call.path).header("host", &self.authority);
-                let request = request.header("content-type", "application/json").body(body)?;
-                sender.ready().await?;
-                let response = sender.send_request(request).await?;
-                check(response, call, false).await
+            Sender::Http(raw) => {
+                let answer = raw.call(&call.bytes).await?;
+                call.check(answer.status, answer.length)
             }
             Sender::Grpc(sender) => {
-                let request = request.uri(format!("http://{}{}", self.authority, call.path));
-                let request = request.header("content-type", "application/grpc").header("te", "trailers").body(body)?;
+                let request = Request::post(format!("http://bench{}", call.path));
+                let request = request
+                    .header("content-type", "application/grpc")
+                    .header("te", "trailers");
                 sender.ready().await?;
-                let response = sender.send_request(request).await?;
-                check(response, call, true).await
+                let response = sender
+                    .send_request(request.body(Full::new(call.bytes.clone()))?)
+                    .await?;
+                let status = response.status().as_u16();
+                let mut grpc_status = response.headers().get("grpc-status").cloned();
+                let (mut body, mut length) = (response.into_body(), 0);
+                while let Some(frame) = body.frame().await {
+                    let frame = frame?;
+                    if let Some(data) = frame.data_ref() {
+                        length += data.len();
+                    } else if let Ok(trailers) = frame.into_trailers() {
+                        grpc_status = trailers.get("grpc-status").cloned();
+                    }
+                }
+                let good = grpc_status.as_ref().is_some_and(|s| s.as_bytes() == b"0");
+                ensure!(good, "{} answers gRPC status {grpc_status:?}", call.path);
+                call.check(status, length)
             }
         }
     }
-}
-
-/// The answer is the expected one, to its last byte.
-async fn check(response: Response<Incoming>, call: &Call, grpc: bool) -> Result<()> {
-    let status = response.status();
-    let mut grpc_status = response.headers().get("grpc-status").cloned();
-    let mut body = response.into_body();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame?;
-        if let Some(data) = frame.data_ref() {
-            length += data.len();
-        } else if let Ok(trailers) = frame.into_trailers() {
-            grpc_status = trailers.get("grpc-status").cloned();
-        }
-    }
-    ensure!(status == call.status, "{} answers {status}", call.path);
-    ensure!(length >= call.least, "{} answers {length} bytes", call.path);
-    if grpc && grpc_status.as_ref().is_none_or(|s| s.as_bytes() != b"0") {
-        bail!("{} answers gRPC status {grpc_status:?}", call.path);
-    }
-    Ok(())
 }

@@ -6,10 +6,11 @@
 
 mod load;
 mod process;
+mod raw;
 mod report;
 mod target;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -47,11 +48,36 @@ struct Workload {
 }
 
 const WORKLOADS: &[Workload] = &[
-    Workload { name: "HTTP get", wire: Wire::Http, action: Action::Get, connections: 16 },
-    Workload { name: "HTTP save", wire: Wire::Http, action: Action::Save, connections: 16 },
-    Workload { name: "gRPC get", wire: Wire::Grpc, action: Action::Get, connections: 16 },
-    Workload { name: "gRPC save", wire: Wire::Grpc, action: Action::Save, connections: 16 },
-    Workload { name: "HTTP get, one connection", wire: Wire::Http, action: Action::Get, connections: 1 },
+    Workload {
+        name: "HTTP get",
+        wire: Wire::Http,
+        action: Action::Get,
+        connections: 16,
+    },
+    Workload {
+        name: "HTTP save",
+        wire: Wire::Http,
+        action: Action::Save,
+        connections: 16,
+    },
+    Workload {
+        name: "gRPC get",
+        wire: Wire::Grpc,
+        action: Action::Get,
+        connections: 16,
+    },
+    Workload {
+        name: "gRPC save",
+        wire: Wire::Grpc,
+        action: Action::Save,
+        connections: 16,
+    },
+    Workload {
+        name: "HTTP get, one connection",
+        wire: Wire::Http,
+        action: Action::Get,
+        connections: 1,
+    },
 ];
 
 /// How long a server is left alone before its memory is read.
@@ -59,22 +85,38 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Load before each measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-fn main() -> Result<()> {
-    let options = Options::parse();
-    // One thread: the client never takes more than one core from the server.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(&options))
+// One thread: the client never takes more than one core from the server.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(options: &Options) -> Result<()> {
     let targets = [
-        Target { name: "Palladium", program: options.ours.join("palladium-dapr-server") },
-        Target { name: "daprd 1.18.1", program: options.peers.join("daprd") },
+        Target {
+            name: "Palladium",
+            program: options.ours.join("palladium-dapr-server"),
+        },
+        Target {
+            name: "daprd 1.18.1",
+            program: options.peers.join("daprd"),
+        },
     ];
     let workloads: Vec<_> = WORKLOADS.iter().filter(|w| w.name.contains(&options.only)).collect();
     let mut report = Report::new(targets.iter().map(|t| t.name));
     for round in 1..=options.rounds {
-        for (index, target) in targets.iter().enumerate() {
+        // There and back: what warms up or wears out over a round then favours nobody.
+        let mut order: Vec<_> = targets.iter().enumerate().collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for (index, target) in order {
             eprintln!("round {round} of {}: {}", options.rounds, target.name);
             let measures = visit(target, &workloads, Duration::from_secs_f64(options.seconds)).await;
             report.add(index, measures.with_context(|| target.name)?);
@@ -97,8 +139,14 @@ async fn visit(target: &Target, workloads: &[&Workload], span: Duration) -> Resu
         let before = server.process.cpu_seconds()?;
         let mut result = load.run(span).await?;
         let cpu = server.process.cpu_seconds()? - before;
-        measures.add(format!("{}, per CPU-second", workload.name), result.requests() as f64 / cpu);
-        measures.add(format!("{}, per second", workload.name), result.requests() as f64 / result.seconds);
+        measures.add(
+            format!("{}, per CPU-second", workload.name),
+            result.requests() as f64 / cpu,
+        );
+        measures.add(
+            format!("{}, per second", workload.name),
+            result.requests() as f64 / result.seconds,
+        );
         measures.add(format!("{}, p50 µs", workload.name), result.microseconds(0.50));
         measures.add(format!("{}, p99 µs", workload.name), result.microseconds(0.99));
     }

@@ -21,14 +21,22 @@ impl Process {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         // The name, in parentheses, may contain blanks; utime and stime are fields 14 and 15, the 12th and 13th behind it.
         let (_, fields) = stat.rsplit_once(") ").context("no name in /proc/…/stat")?;
-        let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+        let ticks: Vec<f64> = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .filter_map(|f| f.parse().ok())
+            .collect();
         Ok(ticks.iter().sum::<f64>() / TICKS)
     }
 
     /// Resident memory.
     pub fn resident_megabytes(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes / 1024.0)
     }

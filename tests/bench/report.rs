@@ -42,7 +42,11 @@ pub struct Report {
 impl Report {
     /// For these targets; the first one is compared with the second.
     pub fn new(targets: impl Iterator<Item = &'static str>) -> Self {
-        Self { targets: targets.collect(), names: Vec::new(), values: BTreeMap::new() }
+        Self {
+            targets: targets.collect(),
+            names: Vec::new(),
+            values: BTreeMap::new(),
+        }
     }
 
     /// Adds a visit.
@@ -107,20 +111,32 @@ impl Spread {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let median = *sorted.get(sorted.len() / 2)?;
-        Some(Self { median, least: *sorted.first()?, most: *sorted.last()? })
+        Some(Self {
+            median,
+            least: *sorted.first()?,
+            most: *sorted.last()?,
+        })
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = if self.median < 100.0 { 1 } else { 0 };
-        write!(f, "{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.least, self.most)
+        write!(
+            f,
+            "{:.digits$} ({:.digits$}–{:.digits$})",
+            self.median, self.least, self.most
+        )
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| median (least–most) | {} | ratio | required |", self.targets.join(" | "))?;
+        writeln!(
+            f,
+            "| median (least–most) | {} | ratio | required |",
+            self.targets.join(" | ")
+        )?;
         writeln!(f, "|---|{}---|---|", "---|".repeat(self.targets.len()))?;
         for name in &self.names {
             write!(f, "| {name} |")?;
@@ -131,7 +147,10 @@ impl fmt::Display for Report {
                 }
             }
             let ratio = self.ratio(name).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
-            let required = REQUIRED.iter().find(|(known, _)| known == name).map(|(_, r)| r.to_string());
+            let required = REQUIRED
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, r)| r.to_string());
             writeln!(f, " {ratio} | {} |", required.unwrap_or_default())?;
         }
         Ok(())
@@ -156,6 +175,11 @@ mod tests {
         assert_eq!(report.ratio("HTTP get, per CPU-second"), Some(3.0));
         let missed = report.verdict().expect_err("memory is worse").to_string();
         assert_eq!(missed, "below what is required: idle memory, MB");
-        assert!(report.to_string().contains("| 30.0 (9.0–31.0) | 10.0 (9.0–11.0) | 3.00 | ≥ 2.00 |"), "{report}");
+        assert!(
+            report
+                .to_string()
+                .contains("| 30.0 (9.0–31.0) | 10.0 (9.0–11.0) | 3.00 | ≥ 2.00 |"),
+            "{report}"
+        );
     }
 }

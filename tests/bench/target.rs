@@ -61,16 +61,49 @@ impl Target {
         fs::create_dir(&resources)?;
         fs::write(resources.join("statestore.yaml"), STORE)?;
         let daprd = folder.path().join("daprd");
-        symlink(self.program.canonicalize().with_context(|| self.program.display().to_string())?, &daprd)?;
+        symlink(
+            self.program
+                .canonicalize()
+                .with_context(|| self.program.display().to_string())?,
+            &daprd,
+        )?;
         let [http, grpc, internal, metrics, public] = free_ports()?;
         let mut command = Command::new(&daprd);
         command
-            .args(["--app-id", "bench", "--log-level", "error", "--mode", "standalone", "--enable-mtls=false"])
-            .args(["--dapr-listen-addresses", "127.0.0.1", "--dapr-internal-grpc-listen-address", "127.0.0.1"])
-            .args(["--dapr-http-port", &http.port().to_string(), "--dapr-grpc-port", &grpc.port().to_string()])
+            .args([
+                "--app-id",
+                "bench",
+                "--log-level",
+                "error",
+                "--mode",
+                "standalone",
+                "--enable-mtls=false",
+            ])
+            .args([
+                "--dapr-listen-addresses",
+                "127.0.0.1",
+                "--dapr-internal-grpc-listen-address",
+                "127.0.0.1",
+            ])
+            .args([
+                "--dapr-http-port",
+                &http.port().to_string(),
+                "--dapr-grpc-port",
+                &grpc.port().to_string(),
+            ])
             .args(["--dapr-internal-grpc-port", &internal.port().to_string()])
-            .args(["--dapr-public-port", &public.port().to_string(), "--dapr-public-listen-address", "127.0.0.1"])
-            .args(["--metrics-port", &metrics.port().to_string(), "--metrics-listen-address", "127.0.0.1"])
+            .args([
+                "--dapr-public-port",
+                &public.port().to_string(),
+                "--dapr-public-listen-address",
+                "127.0.0.1",
+            ])
+            .args([
+                "--metrics-port",
+                &metrics.port().to_string(),
+                "--metrics-listen-address",
+                "127.0.0.1",
+            ])
             .arg("--resources-path")
             .arg(&resources)
             .stdin(Stdio::null())
@@ -91,14 +124,26 @@ impl Target {
             sleep(Duration::from_millis(1)).await;
         }
         let took = started.elapsed();
-        Ok((Server { http, grpc, process: Process { pid }, child, _folder: folder }, took))
+        Ok((
+            Server {
+                http,
+                grpc,
+                process: Process { pid },
+                child,
+                _folder: folder,
+            },
+            took,
+        ))
     }
 }
 
 impl Server {
     /// Stops it as an operator would and waits for its end.
     pub async fn stop(mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.process.pid.to_string()]).status().await?;
+        Command::new("kill")
+            .args(["-TERM", &self.process.pid.to_string()])
+            .status()
+            .await?;
         if timeout(STOP, self.child.wait()).await.is_err() {
             self.child.kill().await?;
         }
@@ -108,11 +153,16 @@ impl Server {
 
 /// One question to the health endpoint, without a client library: its cost counts in the cold start.
 async fn healthy(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address).await else { return false };
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return false;
+    };
     let question = format!("GET /v1.0/healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut answer = [0; 12];
     stream.write_all(question.as_bytes()).await.is_ok()
-        && matches!(timeout(Duration::from_secs(1), stream.read_exact(&mut answer)).await, Ok(Ok(_)))
+        && matches!(
+            timeout(Duration::from_secs(1), stream.read_exact(&mut answer)).await,
+            Ok(Ok(_))
+        )
         && &answer[9..] == b"204"
 }
 
