@@ -1,0 +1,21 @@
+//! The one accept loop of every HTTP server here: HTTP/1.1 and HTTP/2, over TCP, TLS or a Unix socket.
+//!
+//! One idea: limits, framing and draining are decided once, so that no listener can forget one. A service gets the
+//! request and a [`Connection`] that says who is at the other end. Start reading at [`Server::serve`].
+//! Must never look into a request beyond its framing, and never upgrade a connection to another protocol.
+
+mod bind;
+mod connection;
+mod drive;
+mod framing;
+mod io;
+mod limits;
+mod serve;
+
+pub use bind::{BindError, bind, bind_shared, bind_unix};
+pub use connection::{Connection, WithConnection};
+pub use limits::Limits;
+pub use serve::{Accept, Opening, Server, TlsListener};
+
+#[cfg(test)]
+mod tests;
