@@ -4,10 +4,14 @@
 //! nobody. Refused handshakes are counted in the log and never end the stream. Everything stops when the stream is
 //! dropped.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use futures_util::{Stream, stream};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 
 use crate::{Acceptor, TlsIo};
 
@@ -16,11 +20,16 @@ use crate::{Acceptor, TlsIo};
 pub struct Limits {
     /// Handshakes under way; beyond it new connections wait in the kernel's backlog.
     pub handshakes: usize,
+    /// Open connections; beyond it new ones wait in the kernel's backlog until one ends.
+    pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshakes: 256 }
+        Self {
+            handshakes: 256,
+            connections: 10_000,
+        }
     }
 }
 
@@ -30,10 +39,11 @@ pub fn incoming(
     acceptor: Acceptor,
     limits: Limits,
 ) -> impl Stream<Item = io::Result<TlsIo>> + Send {
-    let state = (listener, acceptor, JoinSet::new());
-    stream::unfold(state, move |(listener, acceptor, mut handshakes)| async move {
-        let done = next(&listener, &acceptor, &mut handshakes, limits).await;
-        Some((Ok(done), (listener, acceptor, handshakes)))
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let state = (listener, acceptor, JoinSet::new(), permits);
+    stream::unfold(state, move |(listener, acceptor, mut handshakes, permits)| async move {
+        let done = next(&listener, &acceptor, &mut handshakes, limits, &permits).await;
+        Some((Ok(done), (listener, acceptor, handshakes, permits)))
     })
 }
 
@@ -42,6 +52,7 @@ async fn next(
     acceptor: &Acceptor,
     handshakes: &mut JoinSet<io::Result<TlsIo>>,
     limits: Limits,
+    permits: &Arc<Semaphore>,
 ) -> TlsIo {
     loop {
         tokio::select! {
@@ -50,10 +61,10 @@ async fn next(
                 Ok(Err(error)) => tracing::info!(%error, "TLS handshake refused"),
                 Err(error) => tracing::error!(%error, "TLS handshake task failed"),
             },
-            accepted = listener.accept(), if handshakes.len() < limits.handshakes => match accepted {
-                Ok((tcp, _)) => {
+            accepted = accept(listener, permits), if handshakes.len() < limits.handshakes => match accepted {
+                Ok((tcp, permit)) => {
                     let acceptor = acceptor.clone();
-                    handshakes.spawn(async move { acceptor.accept(tcp).await });
+                    handshakes.spawn(async move { acceptor.accept(tcp).await.map(|io| io.holding(permit)) });
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: wait a little instead of spinning.
@@ -63,4 +74,10 @@ async fn next(
             },
         }
     }
+}
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, _) = listener.accept().await?;
+    Ok((tcp, permit))
 }

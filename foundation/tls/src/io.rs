@@ -18,6 +18,7 @@ use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, ToSocketAddrs},
+    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -142,6 +143,8 @@ pub struct TlsIo {
     /// Ends when the peer is refused; `None` where there is no peer to watch.
     refused: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     closed: bool,
+    /// A place among the connections of a listener, given back at the end.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl TlsIo {
@@ -160,6 +163,14 @@ impl TlsIo {
             remote,
             refused,
             closed: false,
+            _permit: None,
+        }
+    }
+
+    pub(crate) fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            _permit: Some(permit),
+            ..self
         }
     }
 
@@ -171,6 +182,14 @@ impl TlsIo {
     /// The peer's address.
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
+    }
+
+    /// The server name that a client asked for in its handshake; none where there was no name or on client connections.
+    pub fn sni(&self) -> Option<&str> {
+        match &self.stream {
+            TlsStream::Server(stream) => stream.get_ref().1.server_name(),
+            TlsStream::Client(_) => None,
+        }
     }
 
     /// The state of the TLS session: protocol, suite, application protocol.

@@ -1,0 +1,104 @@
+//! Who may vouch for processes: the public keys in the root-of-trust folder.
+//!
+//! One idea: each attestor has a key and the paths that it may speak for; the agent's covers applications only, the
+//! supervisor's the platform's own roles only. The folder is read again when a second has passed, so a key that is
+//! written later is found. Never a private key.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use jsonwebtoken::{
+    DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
+};
+use palladium_spiffe::PathPattern;
+use serde::Deserialize;
+
+use crate::Error;
+
+const REREAD: Duration = Duration::from_secs(1);
+/// More files than this are a mistake, and each costs a signature check.
+const MAX_ATTESTORS: usize = 16;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    jwk: Jwk,
+    paths: Vec<PathPattern>,
+}
+
+/// One attestor.
+pub(crate) struct Attestor {
+    pub(crate) name: String,
+    pub(crate) key: DecodingKey,
+    pub(crate) paths: Vec<PathPattern>,
+}
+
+/// The folder and what was last read from it.
+pub(crate) struct Attestors {
+    folder: PathBuf,
+    read: Mutex<Option<(Instant, Arc<Vec<Attestor>>)>>,
+}
+
+impl Attestors {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            read: Mutex::new(None),
+        }
+    }
+
+    /// The attestors as they are now.
+    pub(crate) async fn current(&self) -> Result<Arc<Vec<Attestor>>, Error> {
+        let lock = || self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((at, attestors)) = lock().as_ref()
+            && at.elapsed() < REREAD
+        {
+            return Ok(attestors.clone());
+        }
+        let attestors = Arc::new(self.load().await?);
+        *lock() = Some((Instant::now(), attestors.clone()));
+        Ok(attestors)
+    }
+
+    async fn load(&self) -> Result<Vec<Attestor>, Error> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::File { path, source }
+        };
+        let mut attestors = Vec::new();
+        let mut entries = tokio::fs::read_dir(&self.folder).await.map_err(at(&self.folder))?;
+        while let Some(entry) = entries.next_entry().await.map_err(at(&self.folder))? {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = tokio::fs::read(&path).await.map_err(at(&path))?;
+            // One broken file must not take the others' right to attest.
+            match parse(&text) {
+                Ok(attestor) if attestors.len() < MAX_ATTESTORS => attestors.push(attestor),
+                Ok(_) => tracing::error!(path = %path.display(), "too many attestors: this one is ignored"),
+                Err(reason) => tracing::error!(path = %path.display(), reason, "attestor ignored"),
+            }
+        }
+        Ok(attestors)
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Attestor, String> {
+    let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    match &file.jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {}
+        _ => return Err("the key is not ECDSA on P-256".to_owned()),
+    }
+    let key = DecodingKey::from_jwk(&file.jwk).map_err(|error| error.to_string())?;
+    Ok(Attestor {
+        name: file.name,
+        key,
+        paths: file.paths,
+    })
+}

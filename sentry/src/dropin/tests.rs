@@ -1,0 +1,149 @@
+//! Flags, files and texts of the drop-in form. Dapr's own suite judges the rest.
+
+use palladium_spiffe::SpiffeId;
+use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
+use time::{Duration, OffsetDateTime};
+
+use super::{configuration::Configuration, credentials::Credentials, duration, flags::Flags};
+use crate::authority::pem_of;
+
+fn flags(args: &[&str]) -> Flags {
+    Flags::parse(std::iter::once("sentry").chain(args.iter().copied()).map(Into::into)).unwrap()
+}
+
+#[test]
+fn flags_are_daprs_with_one_dash_or_two() {
+    let parsed = flags(&[
+        "-port=1234",
+        "--jwt-enabled",
+        "-enable-metrics=false",
+        "-trust-domain",
+        "td",
+        "-jwt-ttl=1h30m",
+    ]);
+    assert_eq!(
+        (parsed.port, parsed.jwt_enabled, parsed.enable_metrics),
+        (1234, true, false)
+    );
+    assert_eq!(
+        (parsed.trust_domain.as_str(), parsed.jwt_ttl),
+        ("td", Duration::minutes(90))
+    );
+    let default = flags(&[]);
+    assert_eq!(
+        (default.port, default.healthz_port, default.metrics_port),
+        (50001, 8080, 9090)
+    );
+    assert_eq!(default.trust_domain, "localhost");
+    assert!(default.enable_metrics && !default.jwt_enabled);
+    default.validate().unwrap();
+    for refused in [
+        &["-mode=kubernetes"][..],
+        &["--oidc-enabled=true"],
+        &["-jwt-issuer=x"],
+        &["-mode=x"],
+    ] {
+        assert!(flags(refused).validate().is_err(), "{refused:?}");
+    }
+    assert!(Flags::parse(["sentry", "-no-such-flag"].map(Into::into)).is_err());
+}
+
+#[test]
+fn durations_are_gos() {
+    for (text, milliseconds) in [
+        ("24h", 86_400_000),
+        ("1h30m", 5_400_000),
+        ("1.5s", 1500),
+        ("250ms", 250),
+        ("0", 0),
+    ] {
+        assert_eq!(
+            duration::parse(text).unwrap().whole_milliseconds(),
+            milliseconds,
+            "{text}"
+        );
+    }
+    for bad in ["", "5", "h", "-1s", "1d", "1e400s", "1 h"] {
+        assert!(duration::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_configuration_resource_is_read_where_it_concerns_us() {
+    let text = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: x\nspec:\n  tracing:\n    samplingRate: \"1\"\n  mtls:\n    enabled: true\n    workloadCertTTL: 30s\n    allowedClockSkew: 1m\n    tokenValidators:\n    - name: jwks\n      options:\n        source: '{\"keys\":[]}'\n        minRefreshInterval: 2m\n";
+    let read = Configuration::parse(text).unwrap();
+    assert_eq!(
+        (read.workload_cert_ttl, read.allowed_clock_skew),
+        (Duration::seconds(30), Duration::minutes(1))
+    );
+    assert_eq!(read.token_validators[0].options["minRefreshInterval"], "2m");
+    let default = Configuration::parse("").unwrap();
+    assert_eq!(
+        (default.workload_cert_ttl, default.allowed_clock_skew),
+        (Duration::hours(24), Duration::minutes(15))
+    );
+    assert!(Configuration::parse("spec:\n  mtls:\n    workloadCertTTL: soon\n").is_err());
+}
+
+fn credentials(folder: &std::path::Path) -> Credentials {
+    let flags = flags(&["-issuer-credentials", folder.to_str().unwrap()]);
+    let own = SpiffeId::parse("spiffe://td/ns/default/dapr-sentry").unwrap();
+    Credentials::new(&flags, &own, Duration::minutes(15))
+}
+
+#[tokio::test]
+async fn a_generated_issuer_is_kept_and_a_changed_one_is_taken_if_it_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = OffsetDateTime::now_utc();
+    let first = credentials(folder.path()).load_or_generate(now).await.unwrap();
+    let mut again = credentials(folder.path());
+    assert_eq!(again.load_or_generate(now).await.unwrap().chain, first.chain);
+    assert!(again.reload_if_changed().await.unwrap().is_none());
+    // Somebody else's certificate with our key.
+    let other = tempfile::tempdir().unwrap();
+    credentials(other.path()).load_or_generate(now).await.unwrap();
+    std::fs::copy(other.path().join("issuer.crt"), folder.path().join("issuer.crt")).unwrap();
+    assert!(again.reload_if_changed().await.is_err());
+    for file in ["ca.crt", "issuer.key"] {
+        std::fs::copy(other.path().join(file), folder.path().join(file)).unwrap();
+    }
+    assert!(again.reload_if_changed().await.unwrap().is_some());
+    std::fs::remove_file(folder.path().join("issuer.key")).unwrap();
+    let error = credentials(folder.path())
+        .load_or_generate(now)
+        .await
+        .err()
+        .expect("two of three files");
+    assert!(error.to_string().contains("all three or none"));
+}
+
+#[tokio::test]
+async fn supplied_issuers_may_be_rsa_ecdsa_or_ed25519() {
+    let domain = palladium_spiffe::TrustDomain::parse("td").unwrap();
+    let now = OffsetDateTime::now_utc();
+    for key in [
+        KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap(),
+        KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap(),
+        KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (root_key, root) = crate::authority::make_root(&domain, now, Duration::days(1)).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        params.not_before = now - Duration::hours(1);
+        params.not_after = now + Duration::hours(1);
+        let root_issuer = rcgen::Issuer::from_ca_cert_der(&root, root_key).unwrap();
+        let issuer = params.signed_by(&key, &root_issuer).unwrap();
+        std::fs::write(folder.path().join("ca.crt"), pem_of(&root)).unwrap();
+        // With the root at the end, as some supply it.
+        std::fs::write(folder.path().join("issuer.crt"), pem_of(issuer.der()) + &pem_of(&root)).unwrap();
+        std::fs::write(folder.path().join("issuer.key"), key.serialize_pem()).unwrap();
+        let authority = credentials(folder.path()).load_or_generate(now).await.unwrap();
+        assert_eq!(authority.chain.len(), 1, "the root is not sent on");
+        let own = SpiffeId::parse("spiffe://td/ns/default/dapr-sentry").unwrap();
+        let source = palladium_tls::SvidSource::new();
+        crate::own::certify(&own, &authority, Duration::hours(24), &source).unwrap();
+        assert!(source.current().unwrap().leaf().not_after <= authority.not_after.unix_timestamp());
+    }
+}
