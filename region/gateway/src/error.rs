@@ -1,0 +1,56 @@
+//! Why a gateway cannot start or go on.
+
+use palladium_http::BindError;
+use palladium_identity::IdentityError;
+use palladium_launch::EnvelopeError;
+
+/// What ended the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used: exit code 64.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// No launch envelope: exit code 64.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// No identity, or none any more; see [`IdentityError::wants_attestation`] for exit code 75.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A port cannot be listened on: exit code 69.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A file or folder cannot be read or written: exit code 69.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// A worker thread could not be started, or ended by itself.
+    #[error("worker {number}: {reason}")]
+    Worker {
+        /// Its number, from 0.
+        number: usize,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the parent should start the process again at once with a fresh attestation (exit code 75).
+    pub fn wants_attestation(&self) -> bool {
+        matches!(self, Self::Identity(error) if error.wants_attestation())
+    }
+
+    /// The exit code that tells a parent what to do, see [`palladium_launch::exit`].
+    pub fn exit_code(&self) -> u8 {
+        use palladium_launch::exit;
+        match self {
+            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
+            Self::Config(_) | Self::Envelope(_) | Self::Identity(_) => exit::USAGE,
+            Self::Bind(_) | Self::File { .. } => exit::UNAVAILABLE,
+            Self::Worker { .. } => exit::SOFTWARE,
+        }
+    }
+}

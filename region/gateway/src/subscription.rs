@@ -1,0 +1,97 @@
+//! Follows the agent's `Workload.WatchRoutes`: each message is the whole table; it takes effect, is kept, is reported.
+//!
+//! One idea: level-triggered. Whatever was missed, the next message repairs it. Must never empty the table because the agent
+//! is away, and never wait for the disk before a revocation takes effect.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladium_proto::region::workload_client::WorkloadClient;
+use palladium_proto::region::{ReportRequest, RouteTable, WatchRequest};
+use palladium_tasks::{Backoff, Shutdown};
+use palladium_tls::Connector;
+
+use crate::snapshot::Snapshot;
+use crate::table::{Compiler, end_missing};
+use crate::worker::Shared;
+
+/// A table of a hundred thousand App IDs has about 25 MB.
+const MAX_MESSAGE: usize = 128 * 1024 * 1024;
+const REPORT: Duration = Duration::from_secs(5);
+
+/// Applies tables, from disk or from the agent.
+pub(crate) struct Tables {
+    pub(crate) compiler: Compiler,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Tables {
+    /// Makes `message` what all workers see from their next request on.
+    pub(crate) fn apply(&self, message: &RouteTable) {
+        let old = self.shared.table.load_full();
+        let new = Arc::new(self.compiler.compile(message, &old));
+        self.shared.table.store(new.clone());
+        end_missing(&old, &new);
+        self.shared.changed.send_replace(message.version);
+        self.shared.metrics.route_version.set(message.version);
+    }
+
+    /// Follows until `shutdown`.
+    pub(crate) async fn follow(self, agent: Connector, address: SocketAddr, shutdown: Shutdown) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            let session = self.session(agent.clone(), address, &mut backoff);
+            match shutdown.unless(session).await {
+                None => return,
+                Some(Ok(())) => tracing::info!("route stream ended; following again"),
+                Some(Err(error)) => tracing::debug!(%error, "route stream not available"),
+            }
+            self.shared.metrics.agent_connected.set(0);
+            if shutdown
+                .unless(tokio::time::sleep(backoff.next_delay()))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn session(&self, agent: Connector, address: SocketAddr, backoff: &mut Backoff) -> Result<(), tonic::Status> {
+        let channel = palladium_tls::channel(agent, &address.to_string())
+            .map_err(|error| tonic::Status::internal(error.to_string()))?;
+        let mut client = WorkloadClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let known_version = self.shared.table.load().version;
+        let mut tables = client.watch_routes(WatchRequest { known_version }).await?.into_inner();
+        self.shared.metrics.agent_connected.set(1);
+        while let Some(table) = tables.message().await? {
+            backoff.reset();
+            let version = table.version;
+            self.apply(&table);
+            tracing::info!(version, routes = table.routes.len(), "route table applied");
+            self.keep(table).await;
+            let mut report = tonic::Request::new(ReportRequest {
+                applied_version: version,
+                ready: true,
+                ..ReportRequest::default()
+            });
+            report.set_timeout(REPORT);
+            if let Err(error) = client.report(report).await {
+                tracing::warn!(%error, version, "the agent was not told that the table is applied");
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, table: RouteTable) {
+        let snapshot = self.snapshot.clone();
+        let written = tokio::task::spawn_blocking(move || snapshot.write(&table)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the route table is in force but not on disk"),
+            Err(error) => tracing::error!(%error, "writing the route table failed"),
+        }
+    }
+}
