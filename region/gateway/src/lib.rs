@@ -28,3 +28,6 @@ mod worker;
 pub use config::{AccessLog, CertificateFiles, Config, LimitsConfig};
 pub use error::Error;
 pub use run::run;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! A certificate authority for tests: SVIDs of one trust domain, and certificates for names.
+
+use palladium_spiffe::{SpiffeId, TrustDomain};
+use palladium_tls::{Bundle, PublicCert, Svid, SvidSource, TrustBundles};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+
+pub struct Ca {
+    pub domain: TrustDomain,
+    root: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Ca {
+    pub fn new(domain: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self {
+            domain: TrustDomain::parse(domain).unwrap(),
+            root,
+        }
+    }
+
+    pub fn id(&self, path: &str) -> SpiffeId {
+        SpiffeId::new(&self.domain, path).unwrap()
+    }
+
+    pub fn bundles(&self) -> TrustBundles {
+        let bundles = TrustBundles::new();
+        bundles.set(
+            self.domain.clone(),
+            Bundle::from_der([self.root.der().clone()]).unwrap(),
+        );
+        bundles
+    }
+
+    pub fn svid(&self, path: &str) -> SvidSource {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(self.id(path).as_str().try_into().unwrap())];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.root).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        SvidSource::with(Svid::new(vec![cert.der().clone()], key.into()).unwrap())
+    }
+}
+
+/// A certificate for `names` and the PEM text that a client trusts it by.
+pub fn public(names: &[&str]) -> (PublicCert, String) {
+    let made = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let chain = made.cert.pem();
+    (
+        PublicCert::from_pem(chain.as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap(),
+        chain,
+    )
+}
