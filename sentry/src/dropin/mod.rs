@@ -121,6 +121,7 @@ async fn run(flags: Flags, shutdown: Shutdown) -> Result<(), Error> {
         workload_ttl: configuration.workload_cert_ttl,
         clock_skew: configuration.allowed_clock_skew,
         control_plane_namespace: namespace,
+        cluster_domain: domain.to_string(),
         jwt,
         metrics,
     };

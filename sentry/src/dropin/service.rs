@@ -26,6 +26,8 @@ pub(super) struct DaprService {
     pub(super) workload_ttl: Duration,
     pub(super) clock_skew: Duration,
     pub(super) control_plane_namespace: String,
+    /// Where the names of Dapr's own services end: Dapr takes its trust domain for it.
+    pub(super) cluster_domain: String,
     pub(super) jwt: Option<JwtSigner>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -80,7 +82,12 @@ impl DaprService {
             "dapr-injector" => vec![format!("dapr-sidecar-injector.{namespace}.svc")],
             "dapr-operator" => vec![format!("dapr-webhook.{namespace}.svc")],
             "dapr-scheduler" => (0..3)
-                .map(|i| format!("dapr-scheduler-server-{i}.dapr-scheduler-server.{namespace}.svc.cluster.local"))
+                .map(|i| {
+                    format!(
+                        "dapr-scheduler-server-{i}.dapr-scheduler-server.{namespace}.svc.{}",
+                        self.cluster_domain
+                    )
+                })
                 .collect(),
             _ => Vec::new(),
         }

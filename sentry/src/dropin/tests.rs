@@ -147,3 +147,42 @@ async fn supplied_issuers_may_be_rsa_ecdsa_or_ed25519() {
         assert!(source.current().unwrap().leaf().not_after <= authority.not_after.unix_timestamp());
     }
 }
+
+#[tokio::test]
+async fn jwts_name_the_same_identity_and_verify_by_the_published_key_set() {
+    use super::jwt::JwtSigner;
+    let folder = tempfile::tempdir().unwrap();
+    let id = SpiffeId::parse("spiffe://public/ns/default/app").unwrap();
+    let args = [
+        "-issuer-credentials",
+        folder.path().to_str().unwrap(),
+        "-jwt-enabled",
+        "-jwt-issuer=https://issuer",
+    ];
+    for round in 0..2 {
+        let signer = JwtSigner::load_or_generate(&flags(&args), Duration::minutes(15))
+            .await
+            .unwrap();
+        let (all, each) = signer.sign(&id, &["public".to_owned(), "other".to_owned()]).unwrap();
+        let set = std::fs::read(folder.path().join("jwks.json")).unwrap();
+        let set: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(&set).unwrap();
+        let kid = jsonwebtoken::decode_header(&all).unwrap().kid.unwrap();
+        let key = jsonwebtoken::DecodingKey::from_jwk(set.find(&kid).expect("the same key after a restart")).unwrap();
+        let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+        rules.set_audience(&["other"]);
+        rules.set_issuer(&["https://issuer"]);
+        rules.sub = Some(id.to_string());
+        for token in [&all, &each["other"]] {
+            let claims: serde_json::Value = jsonwebtoken::decode(token, &key, &rules).unwrap().claims;
+            assert_eq!(claims["jti"].as_str().unwrap().len(), 32, "round {round}");
+        }
+        assert!(jsonwebtoken::decode::<serde_json::Value>(&each["public"], &key, &rules).is_err());
+        assert!(
+            !set.find(&kid)
+                .unwrap()
+                .thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256)
+                .unwrap()
+                .is_empty()
+        );
+    }
+}
