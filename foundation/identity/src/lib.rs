@@ -7,6 +7,7 @@
 //! process may have been frozen or its machine asleep.
 //! Private keys are made here and never leave the process. Never: storing a token, a key or a certificate on disk.
 
+mod attestor;
 mod edge;
 mod error;
 mod request;
@@ -14,7 +15,9 @@ mod roots;
 mod schedule;
 mod workload;
 
+pub use attestor::{Attestor, AttestorError};
 pub use edge::{EdgeIdentity, EdgeSettings};
 pub use error::IdentityError;
+pub use request::NewKey;
 pub use roots::Roots;
 pub use workload::{Attestation, Identity, Settings};

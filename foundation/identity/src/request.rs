@@ -22,7 +22,7 @@ use crate::IdentityError;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A certificate request with the key that stays here.
-pub(crate) struct NewKey {
+pub struct NewKey {
     csr_pem: String,
     key: Zeroizing<Vec<u8>>,
 }
@@ -42,8 +42,21 @@ impl NewKey {
         })
     }
 
+    /// A new P-256 key with a request that names nobody: the certificate's name comes from the proof beside it.
+    ///
+    /// # Errors
+    /// [`IdentityError::Key`] when no key can be made.
+    pub fn nameless() -> Result<Self, IdentityError> {
+        Self::generate(Vec::new())
+    }
+
+    /// The request, PEM.
+    pub fn csr_pem(&self) -> &str {
+        &self.csr_pem
+    }
+
     /// The key in the form in which TLS wants it.
-    pub(crate) fn into_private_key(self) -> PrivateKeyDer<'static> {
+    pub fn into_private_key(self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()))
     }
 }

@@ -1,0 +1,182 @@
+//! `Join` and `Renew`: how a region gets its certificate, without having one.
+//!
+//! The one idea: the first contact is proven by a single-use secret, every later one by the key that was registered then.
+//! All refusals look alike to the caller; the log says why. Secrets are compared in constant time, as digests.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
+use palladium_proto::region::region_join_server::RegionJoin;
+use palladium_proto::region::{JoinRequest, JoinResponse, RenewRequest};
+use palladium_sealing::{HpkePublicKey, constant_time_eq, token_digest};
+use palladium_spiffe::platform;
+use palladium_stream::signed;
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use crate::issue::Issuer;
+use crate::nonces::{Nonces, WINDOW_MS};
+use crate::sessions::Sessions;
+use crate::store::{RegionRecord, RegionStore, StoreError};
+
+/// Joins and renewals under way; each costs a signature or two.
+const CONCURRENT: usize = 16;
+/// Every refusal takes this long, so that guessing is slow and timing says nothing.
+const REFUSAL_DELAY: Duration = Duration::from_millis(300);
+/// PEM of a P-256 request has about 500 bytes.
+const MAX_CSR: usize = 8 * 1024;
+
+/// The service.
+pub(crate) struct JoinService {
+    pub(crate) store: Arc<dyn RegionStore>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) organization_id: String,
+    pub(crate) log_public_key: bytes::Bytes,
+    pub(crate) nonces: Nonces,
+    pub(crate) permits: Semaphore,
+}
+
+impl JoinService {
+    pub(crate) fn new(
+        store: Arc<dyn RegionStore>,
+        issuer: Arc<Issuer>,
+        sessions: Arc<Sessions>,
+        organization_id: String,
+        log_public_key: bytes::Bytes,
+    ) -> Self {
+        let (nonces, permits) = (Nonces::default(), Semaphore::new(CONCURRENT));
+        Self {
+            store,
+            issuer,
+            sessions,
+            organization_id,
+            log_public_key,
+            nonces,
+            permits,
+        }
+    }
+
+    async fn refuse(&self, region: &str, reason: &str) -> Status {
+        tracing::warn!(region, reason, "a region was refused");
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        Status::permission_denied("refused; if this is your region, make a new join token")
+    }
+
+    async fn redeem(&self, request: JoinRequest) -> Result<JoinResponse, Status> {
+        let token = self.store.join_token(&request.token_id).await.map_err(internal)?;
+        // An unknown id takes the same way as a wrong secret.
+        let expected = token.as_ref().map_or([0; 32], |token| token.secret_sha256);
+        let same = constant_time_eq(&token_digest(&request.token_secret), &expected);
+        let Some(token) = token.filter(|_| same) else {
+            return Err(self.refuse("", "unknown or used join token, or wrong secret").await);
+        };
+        if token.expires_at_unix_ms <= now_ms() {
+            return Err(self.refuse(&token.region_id, "join token has expired").await);
+        }
+        let hpke = HpkePublicKey::from_bytes(&request.hpke_public_key)
+            .ok()
+            .filter(|key| key.key_id() == request.hpke_key_id)
+            .ok_or_else(|| Status::invalid_argument("hpke_public_key is not an X25519 key with that hpke_key_id"))?;
+        if ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, request.region_key_spki.as_ref()).is_err() {
+            return Err(Status::invalid_argument("region_key_spki is not a P-256 key"));
+        }
+        let answer = self.answer(&token.region_id, request.csr_pem).await?;
+        let record = RegionRecord {
+            region_id: token.region_id.clone(),
+            key_spki: request.region_key_spki,
+            hpke_public_key: bytes::Bytes::copy_from_slice(hpke.as_bytes()),
+            hpke_key_id: request.hpke_key_id,
+        };
+        // Last, in one transaction: of two callers with the same token one gets a certificate that is good for nothing.
+        if !self.store.redeem(&token.id, record).await.map_err(internal)? {
+            return Err(self.refuse(&token.region_id, "join token was used before").await);
+        }
+        self.sessions.close(&token.region_id);
+        tracing::info!(region = token.region_id, token = token.id, "a region joined");
+        Ok(answer)
+    }
+
+    async fn prove(&self, request: RenewRequest) -> Result<JoinResponse, Status> {
+        let region_id = &request.region_id;
+        let record = self
+            .store
+            .region(region_id)
+            .await
+            .map_err(internal)?
+            .filter(|region| !region.key_spki.is_empty());
+        let Some(record) = record else {
+            return Err(self.refuse("", "renewal for a region that never joined").await);
+        };
+        let now = now_ms();
+        if (now - request.issued_at_unix_ms).abs() > WINDOW_MS {
+            return Err(self
+                .refuse(region_id, "renewal's clock is off by more than five minutes")
+                .await);
+        }
+        let message = signed::renewal(region_id, &request.csr_pem, request.issued_at_unix_ms, &request.nonce);
+        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, record.key_spki.as_ref());
+        if key.map_or(true, |key| key.verify_sig(&message, &request.signature).is_err()) {
+            return Err(self
+                .refuse(region_id, "renewal is not signed by the region's key")
+                .await);
+        }
+        // Only after the signature, or strangers could fill the memory of nonces.
+        if !self.nonces.use_up(&request.nonce, now) {
+            return Err(self.refuse(region_id, "renewal was seen before").await);
+        }
+        self.answer(region_id, request.csr_pem).await
+    }
+
+    async fn answer(&self, region_id: &str, csr_pem: bytes::Bytes) -> Result<JoinResponse, Status> {
+        if csr_pem.len() > MAX_CSR {
+            return Err(Status::invalid_argument("the signing request is too large"));
+        }
+        let region_domain = platform::trust_domain(region_id).map_err(|_| Status::internal("region id"))?;
+        let signed = self.issuer.certify(region_id, csr_pem).await?;
+        Ok(JoinResponse {
+            organization_id: self.organization_id.clone(),
+            region_id: region_id.to_owned(),
+            control_trust_domain: self.issuer.domain.to_string(),
+            region_trust_domain: region_domain.to_string(),
+            certificate_chain_pem: signed.workload_certificate,
+            trust_anchors_pem: signed.trust_chain_certificates.concat().into(),
+            log_public_key: self.log_public_key.clone(),
+            valid_until_unix_s: signed.valid_until.map_or(0, |at| at.seconds),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl RegionJoin for JoinService {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Status::unavailable("stopping"))?;
+        self.redeem(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Status::unavailable("stopping"))?;
+        self.prove(request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Store errors stay inside.
+pub(crate) fn internal(error: StoreError) -> Status {
+    tracing::error!(%error, "region request failed");
+    Status::unavailable("the control plane cannot answer now; try again")
+}
