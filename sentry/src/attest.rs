@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 
 use crate::{attestors::Attestors, refusal::Refusal};
 
-/// Longest life of an attestation, seconds.
-const MAX_LIFE: f64 = 60.0;
+/// Longest life of an attestation, seconds, with a millisecond for rounding.
+const MAX_LIFE: f64 = 60.001;
 /// How far an attestation may be ahead of our clock, seconds.
 const AHEAD: f64 = 5.0;
 /// Attestations remembered at a time: all of the last minute.

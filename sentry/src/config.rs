@@ -134,6 +134,20 @@ impl Config {
                 "leaf_ttl_seconds must be at least 2 and at most issuer_ttl_seconds".to_owned(),
             ));
         }
+        let domains = self.edge.iter().flat_map(|edge| &edge.domains);
+        for domain in domains {
+            let label = |label: &str| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            };
+            if !domain.split('.').all(label) {
+                return Err(Error::Config(format!(
+                    "edge domain {domain:?} is not a lower-case host name"
+                )));
+            }
+        }
         if self.issuer_ttl_seconds > self.root_ttl_seconds {
             return Err(Error::Config(
                 "issuer_ttl_seconds must be at most root_ttl_seconds".to_owned(),

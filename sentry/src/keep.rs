@@ -12,6 +12,7 @@ use palladium_tls::pem_certificates;
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::GeneralName;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -70,6 +71,13 @@ impl Keeper {
         if let (Some(root), Some(key)) = (self.read_certificate(EDGE_ROOT)?, self.read_key("edge-ca")?)
             && parse(&root)?.validity().not_after.to_datetime() > now
         {
+            if let Some(domain) = domains.iter().find(|domain| !permits(&root, domain)) {
+                return Err(Error::Config(format!(
+                    "edge domain {domain:?} is not among those of the existing edge root; remove {EDGE_ROOT} and \
+                     edge-ca.key from {} to make a new root, which users must then trust",
+                    self.folder.display()
+                )));
+            }
             return Authority::new(key, Vec::new(), vec![root]);
         }
         let (key, root) = make_edge_root(&self.domain, domains, now, self.root_life)?;
@@ -125,6 +133,18 @@ impl Keeper {
     fn key_path(&self, name: &str) -> PathBuf {
         Path::new(&self.folder).join(format!("{name}.key"))
     }
+}
+
+/// Whether an edge root's own constraints allow names of `domain`.
+fn permits(root: &[u8], domain: &str) -> bool {
+    let Ok(root) = parse(root) else { return false };
+    let Ok(Some(constraints)) = root.name_constraints() else {
+        return false;
+    };
+    let permitted = constraints.value.permitted_subtrees.iter().flatten();
+    permitted
+        .map(|subtree| &subtree.base)
+        .any(|base| matches!(base, GeneralName::DNSName(name) if *name == domain))
 }
 
 fn purpose(name: &str) -> String {

@@ -104,6 +104,14 @@ async fn the_roots_own_constraints_hold_even_if_its_key_signs_anything() {
         issuer_life: time::Duration::days(1),
         root_life: time::Duration::days(1),
     };
+    let refused = keeper.open_edge(&["new.test".to_owned()], time::OffsetDateTime::now_utc());
+    assert!(
+        refused
+            .err()
+            .expect("constraints are for ever")
+            .to_string()
+            .contains("new.test")
+    );
     let authority = keeper.open_edge(&[], time::OffsetDateTime::now_utc()).unwrap();
     let key = KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::default();
