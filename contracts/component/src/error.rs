@@ -3,7 +3,8 @@
 //! The one idea: the class decides status code and retry, the message is for people. A message must never contain a
 //! value of a sensitive metadata field or a stored value.
 
-use bytes::Bytes;
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::metadata::MetadataError;
@@ -27,7 +28,7 @@ pub enum StateError {
     #[error("{}", join(.0))]
     Bulk(Vec<BulkFailure>),
     /// The store lives in another process, which answered with a structured error of its own.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Remote(Box<RemoteError>),
     /// The store could not be reached or did not answer in time. The outcome of a write is unknown.
     #[error("{0}")]
@@ -65,28 +66,64 @@ pub struct BulkFailure {
     pub error: StateError,
 }
 
-/// A structured error from a store in another process (gRPC status with details), kept as it came.
-#[derive(Debug, Clone, Default)]
+/// An error that a store in another process answered with, kept as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoteError {
     /// gRPC status code, 0..=16.
     pub grpc_code: u32,
-    /// HTTP status the other side asked for, if it did.
-    pub http_status: Option<u16>,
     /// Message for people.
     pub message: String,
-    /// Dapr's error tag (`ERR_…`), if the other side named one.
-    pub tag: Option<String>,
-    /// The status details.
-    pub details: Vec<RemoteDetail>,
+    /// What the other side wants an API to answer, if it said so.
+    pub answer: Option<RemoteAnswer>,
 }
 
-/// One detail of a gRPC status: a packed protobuf message.
-#[derive(Debug, Clone)]
-pub struct RemoteDetail {
-    /// For instance `type.googleapis.com/google.rpc.ErrorInfo`.
-    pub type_url: String,
-    /// The serialized message.
-    pub value: Bytes,
+/// The answer that a store in another process wants an API to give.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemoteAnswer {
+    /// HTTP status.
+    pub http_status: u16,
+    /// Error code of the HTTP body.
+    pub tag: String,
+    /// Reason of the `ErrorInfo` detail.
+    pub reason: String,
+    /// Domain of the `ErrorInfo` detail.
+    pub domain: String,
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.answer.is_some() { "api" } else { "rpc" };
+        write!(
+            f,
+            "{kind} error: code = {} desc = {}",
+            grpc_code_name(self.grpc_code),
+            self.message
+        )
+    }
+}
+
+/// Name of a gRPC status code as Dapr's messages spell it.
+pub fn grpc_code_name(code: u32) -> &'static str {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "Canceled",
+        "Unknown",
+        "InvalidArgument",
+        "DeadlineExceeded",
+        "NotFound",
+        "AlreadyExists",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "FailedPrecondition",
+        "Aborted",
+        "OutOfRange",
+        "Unimplemented",
+        "Internal",
+        "Unavailable",
+        "DataLoss",
+        "Unauthenticated",
+    ];
+    NAMES.get(code as usize).copied().unwrap_or("Unknown")
 }
 
 /// A component could not be opened. The message names the field, the reason and the remedy, and no secret.

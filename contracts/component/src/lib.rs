@@ -19,7 +19,7 @@ pub mod reply;
 pub mod state;
 
 pub use driver::{Connector, Driver, Duplex, Hosted, Hosting, OpenContext, Status};
-pub use error::{BulkFailure, OpenError, RemoteDetail, RemoteError, StateError};
+pub use error::{BulkFailure, OpenError, RemoteAnswer, RemoteError, StateError};
 pub use metadata::{ComponentMetadata, FieldSpec, FieldType, MetadataError, Properties};
 pub use reply::Reply;
 pub use state::{StateDriver, StateStore};

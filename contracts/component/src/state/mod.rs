@@ -48,7 +48,12 @@ pub trait StateStore: Send + Sync + 'static {
     /// Runs all operations or none. Called only when the store has [`Feature::Transactional`].
     fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()>;
 
-    /// Runs a query. Called only when the store has [`Feature::QueryApi`].
+    /// Whether [`StateStore::query`] may be called.
+    fn queryable(&self) -> bool {
+        self.features().has(Feature::QueryApi)
+    }
+
+    /// Runs a query. Called only when the store is queryable.
     fn query<'a>(&'a self, _request: &'a QueryRequest) -> Reply<'a, QueryResponse> {
         Reply::ready(Err(StateError::NotSupported(
             "state store does not support querying".into(),
