@@ -184,6 +184,9 @@ impl Watch {
                         return Err("no request came".into());
                     }
                     silence = if seen.silent { silence + self.stall } else { Duration::ZERO };
+                    if silence >= self.idle && seen.inside {
+                        return Err("the rest of a request never came".into());
+                    }
                     if silence >= self.idle && !ending {
                         ending = true;
                         end(http.as_mut());

@@ -60,6 +60,11 @@ impl Framing {
         }
     }
 
+    /// Whether a request has begun and its last byte has not come yet.
+    pub(crate) fn inside_message(&self) -> bool {
+        self.length > 0 || !matches!(self.state, State::Start { .. })
+    }
+
     /// Takes the next bytes of the connection. After a violation the connection must be given up.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let mut at = 0;

@@ -23,6 +23,7 @@ pub(crate) struct Activity(AtomicU8);
 const READ: u8 = 1;
 const WROTE: u8 = 2;
 const BLOCKED: u8 = 4;
+const INSIDE: u8 = 8;
 
 /// One look at [`Activity`].
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +32,18 @@ pub(crate) struct Seen {
     pub(crate) silent: bool,
     /// Something waits to be written and the peer took nothing.
     pub(crate) stuck: bool,
+    /// An HTTP/1.1 request has begun to arrive and is not complete.
+    pub(crate) inside: bool,
 }
 
 impl Activity {
     /// What happened since the last look; starts anew, but a blocked write stays noted until it moves.
     pub(crate) fn look(&self) -> Seen {
-        let flags = self.0.fetch_and(BLOCKED, Ordering::Relaxed);
+        let flags = self.0.fetch_and(BLOCKED | INSIDE, Ordering::Relaxed);
         Seen {
             silent: flags & (READ | WROTE) == 0,
             stuck: flags & BLOCKED != 0 && flags & WROTE == 0,
+            inside: flags & INSIDE != 0,
         }
     }
 
@@ -53,9 +57,23 @@ impl Activity {
                 self.0.fetch_or(WROTE, Ordering::Relaxed);
                 self.0.fetch_and(!BLOCKED, Ordering::Relaxed);
             }
-            Poll::Pending => {
-                self.0.fetch_or(BLOCKED, Ordering::Relaxed);
-            }
+            Poll::Pending => self.blocked(),
+        }
+    }
+
+    fn blocked(&self) {
+        self.0.fetch_or(BLOCKED, Ordering::Relaxed);
+    }
+
+    fn unblocked(&self) {
+        self.0.fetch_and(!BLOCKED, Ordering::Relaxed);
+    }
+
+    fn inside(&self, now: bool) {
+        if now {
+            self.0.fetch_or(INSIDE, Ordering::Relaxed);
+        } else {
+            self.0.fetch_and(!INSIDE, Ordering::Relaxed);
         }
     }
 }
@@ -67,6 +85,8 @@ pub(crate) struct Watched<T> {
     prefix: Vec<u8>,
     framing: Option<Framing>,
     refused: bool,
+    /// What `activity` was last told.
+    inside: bool,
     activity: Arc<Activity>,
     head: Duration,
     head_timer: Option<Pin<Box<Sleep>>>,
@@ -81,6 +101,7 @@ impl<T> Watched<T> {
             prefix,
             framing,
             refused: false,
+            inside: false,
             activity: Arc::default(),
             head,
             head_timer: None,
@@ -100,6 +121,10 @@ impl<T> Watched<T> {
             self.refused = true;
             buffer.set_filled(from + violation.at);
             buffer.put_slice(b"\0");
+        }
+        if self.inside != framing.inside_message() {
+            self.inside = !self.inside;
+            self.activity.inside(self.inside);
         }
         if self.refused || !framing.inside_head() {
             self.head_timer = None;
@@ -151,7 +176,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        // TLS takes small writes into a buffer of its own: whether the peer takes them shows only here.
+        if outcome.is_pending() {
+            self.activity.blocked();
+        } else {
+            self.activity.unblocked();
+        }
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -20,7 +20,8 @@ pub struct Limits {
     /// A peer that takes nothing of a waiting answer for this long, or has sent no request this long after connecting,
     /// is cut off. Also how often idleness is looked at.
     pub stall: Duration,
-    /// A connection without a byte in either direction for this long is asked to end; requests on it may finish.
+    /// A connection without a byte in either direction for this long is asked to end; requests on it may finish, unless
+    /// it is an HTTP/1.1 request of which the rest never came.
     pub idle: Duration,
     /// At shutdown: how long requests have to finish before they are cut off.
     pub drain: Duration,

@@ -175,6 +175,21 @@ async fn sec_058_who_drips_or_says_nothing_is_cut_off() {
 }
 
 #[tokio::test]
+async fn sec_058_a_body_that_never_comes_is_not_waited_for() {
+    let server = start(quick());
+    let mut stream = TcpStream::connect(server.address).await.expect("listening");
+    stream
+        .write_all(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        .await
+        .expect("written");
+    let mut rest = Vec::new();
+    let _ = timeout(Duration::from_secs(2), stream.read_to_end(&mut rest))
+        .await
+        .expect("cut off");
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
 async fn sec_058_who_takes_no_answer_is_cut_off() {
     let server = start(quick());
     let mut stream = TcpStream::connect(server.address).await.expect("listening");
