@@ -69,16 +69,15 @@ impl Record {
     }
 
     fn log(&self) {
-        let wanted = match self.worker.shared.access_log {
-            AccessLog::Off => false,
-            AccessLog::All => true,
-            AccessLog::Failures => self.failure.is_some() || self.status >= 500 || !self.completed,
+        let known = self.route.is_some();
+        let rationed = match self.worker.shared.access_log {
+            AccessLog::Off => return,
+            AccessLog::All => !known,
+            AccessLog::Failures if self.failure.is_some() || self.status >= 500 || !self.completed => true,
+            AccessLog::Failures => return,
         };
-        // What strangers can cause is sampled: a flood must not fill the disk.
-        let Some(suppressed) = wanted
-            .then(|| self.worker.log_budget.take(self.route.is_some()))
-            .flatten()
-        else {
+        let budget = &self.worker.log_budgets[usize::from(known)];
+        let Some(suppressed) = (if rationed { budget.take() } else { Some(0) }) else {
             return;
         };
         let (kind, reason) = self.failure.map_or(("", ""), |(kind, reason)| (kind.label(), reason));

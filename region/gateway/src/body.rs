@@ -265,6 +265,9 @@ impl Relay {
             return Poll::Ready(None);
         }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) if self.grant.life.is_cancelled() => {
+                self.fail(Kind::Unauthenticated, "the token was revoked")
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.record.bytes_out += data.len() as u64;

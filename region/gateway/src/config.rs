@@ -59,9 +59,9 @@ pub struct CertificateFiles {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccessLog {
-    /// Every request.
+    /// Every request; only those without a good token are rationed.
     All,
-    /// Those that the gateway refused, that ended early or with a status of 500 and above.
+    /// Those that the gateway refused, that ended early or with a status of 500 and above; so many a second.
     #[default]
     Failures,
     /// None.
@@ -141,4 +141,44 @@ impl Config {
 
 fn local_names() -> Vec<String> {
     ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"{
+        "identity": {
+            "spiffe_id": "spiffe://reg-a.palladium.internal/ns/palladium/gateway",
+            "sentry_address": "127.0.0.1:17500",
+            "sentry_id": "spiffe://reg-a.palladium.internal/ns/palladium/dapr-sentry",
+            "roots_file": "/var/lib/palladium/region/sentry/ca.crt",
+            "edge_address": "127.0.0.1:17501"
+        },
+        "agent_address": "127.0.0.1:17502",
+        "agent_id": "spiffe://reg-a.palladium.internal/ns/palladium/agent",
+        "listen": "127.0.0.1:8443",
+        "data_folder": "/var/lib/palladium/region/gateway"
+    }"#;
+
+    fn load(text: &str) -> Result<Config, palladium_config::Error> {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let file = folder.path().join("gateway.json");
+        std::fs::write(&file, text).expect("writable");
+        palladium_config::load(&file)
+    }
+
+    #[test]
+    fn everything_but_addresses_and_names_has_a_default() {
+        let config = load(SMALLEST).expect("smallest configuration");
+        assert_eq!(config.limits, LimitsConfig::default());
+        let shown = palladium_config::print(&config).expect("JSON");
+        assert_eq!(load(&shown).expect("own form"), config);
+    }
+
+    #[test]
+    fn a_typo_is_named() {
+        let text = SMALLEST.replacen("\"listen\"", "\"limits\": {\"hold\": 1}, \"listen\"", 1);
+        assert!(load(&text).expect_err("typo").to_string().contains("limits.hold"));
+    }
 }

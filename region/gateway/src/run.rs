@@ -129,6 +129,12 @@ impl Gateway {
         }
 
         if let Some(address) = config.metrics_listen {
+            if !address.ip().is_loopback() {
+                return Err(Error::Config(
+                    "metrics_listen: must be a loopback address, it is plaintext".to_owned(),
+                ));
+            }
+
             tasks.spawn("metrics", metrics.server(address, shutdown.clone())?);
         }
         let count = config.worker_count();

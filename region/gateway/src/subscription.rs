@@ -11,6 +11,8 @@ use palladium_proto::region::workload_client::WorkloadClient;
 use palladium_proto::region::{ReportRequest, RouteTable, WatchRequest};
 use palladium_tasks::{Backoff, Shutdown};
 use palladium_tls::Connector;
+use tokio::sync::watch;
+use tonic::transport::Channel;
 
 use crate::snapshot::Snapshot;
 use crate::table::{Compiler, end_missing};
@@ -43,12 +45,20 @@ impl Tables {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             let session = self.session(agent.clone(), address, &mut backoff);
-            match shutdown.unless(session).await {
-                None => return,
-                Some(Ok(())) => tracing::info!("route stream ended; following again"),
-                Some(Err(error)) => tracing::debug!(%error, "route stream not available"),
+            let Some(outcome) = shutdown.unless(session).await else {
+                return;
+            };
+            let error = outcome.err();
+            if self.shared.metrics.agent_connected.set(0) == 1 {
+                let version = self.shared.table.load().version;
+                tracing::warn!(
+                    ?error,
+                    version,
+                    "the agent is away: the last route table stays in force"
+                );
+            } else {
+                tracing::debug!(?error, "the agent is still away");
             }
-            self.shared.metrics.agent_connected.set(0);
             if shutdown
                 .unless(tokio::time::sleep(backoff.next_delay()))
                 .await
@@ -66,26 +76,53 @@ impl Tables {
         let known_version = self.shared.table.load().version;
         let mut tables = client.watch_routes(WatchRequest { known_version }).await?.into_inner();
         self.shared.metrics.agent_connected.set(1);
-        while let Some(table) = tables.message().await? {
-            backoff.reset();
+        // Disk and report never hold the next table up: they see the newest only.
+        let (applied, newest) = watch::channel(None);
+        let receive = async {
+            while let Some(table) = tables.message().await? {
+                backoff.reset();
+                self.apply(&table);
+                tracing::info!(
+                    version = table.version,
+                    routes = table.routes.len(),
+                    "route table applied"
+                );
+                applied.send_replace(Some(Arc::new(table)));
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ended = receive => ended,
+            () = self.follow_up(client, newest) => Ok(()),
+        }
+    }
+
+    /// Keeps and reports what has been applied.
+    async fn follow_up(
+        &self,
+        mut client: WorkloadClient<Channel>,
+        mut newest: watch::Receiver<Option<Arc<RouteTable>>>,
+    ) {
+        while newest.changed().await.is_ok() {
+            let Some(table) = newest.borrow_and_update().clone() else {
+                continue;
+            };
             let version = table.version;
-            self.apply(&table);
-            tracing::info!(version, routes = table.routes.len(), "route table applied");
-            self.keep(table).await;
-            let mut report = tonic::Request::new(ReportRequest {
+            let report = ReportRequest {
                 applied_version: version,
                 ready: true,
                 ..ReportRequest::default()
-            });
+            };
+            let mut report = tonic::Request::new(report);
             report.set_timeout(REPORT);
-            if let Err(error) = client.report(report).await {
+            let (reported, ()) = tokio::join!(client.report(report), self.keep(table));
+            if let Err(error) = reported {
                 tracing::warn!(%error, version, "the agent was not told that the table is applied");
             }
         }
-        Ok(())
     }
 
-    async fn keep(&self, table: RouteTable) {
+    async fn keep(&self, table: Arc<RouteTable>) {
         let snapshot = self.snapshot.clone();
         let written = tokio::task::spawn_blocking(move || snapshot.write(&table)).await;
         match written {

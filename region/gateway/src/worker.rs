@@ -38,7 +38,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     /// Requests that wait for a Dapr Server.
     pub(crate) held: AtomicUsize,
-    pub(crate) log_budget: LogBudget,
+    /// For lines about strangers, and for lines about App IDs.
+    pub(crate) log_budgets: [LogBudget; 2],
 }
 
 impl Worker {
@@ -48,7 +49,7 @@ impl Worker {
             shared,
             pools,
             held: AtomicUsize::new(0),
-            log_budget: LogBudget::default(),
+            log_budgets: [LogBudget::new(20), LogBudget::new(200)],
         }
     }
 
@@ -104,29 +105,31 @@ pub(crate) fn start(
     Ok(receiver)
 }
 
-/// How many lines about refused strangers may be logged each second.
-const LINES_PER_SECOND: u32 = 20;
-
-/// Rations log lines that anybody on the network could cause.
-#[derive(Default)]
+/// Rations log lines that anybody on the network could cause: a flood must not fill the disk.
 pub(crate) struct LogBudget {
+    per_second: u32,
     second: AtomicU64,
     lines: AtomicU32,
     suppressed: AtomicU64,
 }
 
 impl LogBudget {
-    /// Whether a line may be logged; if so, how many were not since the last one. `known`: it is about an App ID, which
-    /// is not rationed.
-    pub(crate) fn take(&self, known: bool) -> Option<u64> {
-        if known {
-            return Some(0);
+    fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            second: AtomicU64::new(0),
+            lines: AtomicU32::new(0),
+            suppressed: AtomicU64::new(0),
         }
+    }
+
+    /// Whether a line may be logged; if so, how many were not since the last one.
+    pub(crate) fn take(&self) -> Option<u64> {
         let now = started().elapsed().as_secs();
         if self.second.swap(now, Ordering::Relaxed) != now {
             self.lines.store(0, Ordering::Relaxed);
         }
-        if self.lines.fetch_add(1, Ordering::Relaxed) < LINES_PER_SECOND {
+        if self.lines.fetch_add(1, Ordering::Relaxed) < self.per_second {
             return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
         self.suppressed.fetch_add(1, Ordering::Relaxed);

@@ -49,13 +49,11 @@ pub(super) async fn forward(
     let stall = Duration::from_millis(limits.stall_ms);
     let (body, fate) = RequestBody::new(body, exchange.grpc, grant.route.max_body, stall);
     let mut request = Request::from_parts(head, body);
+    let until = Instant::now() + Duration::from_millis(limits.hold_ms);
     let mut hold: Option<Hold<'_>> = None;
     loop {
-        let deadline = hold
-            .as_ref()
-            .map_or_else(|| Hold::deadline(&exchange.worker), |hold| hold.until);
-        if let Some(mut lease) = lease(exchange, &grant, deadline).await {
-            match send(exchange, &mut lease, request).await? {
+        if let Some(mut lease) = lease(exchange, &grant, until).await {
+            match send(exchange, &grant, &mut lease, request).await? {
                 Sent::Answer(response) => {
                     return Ok(Answer {
                         response,
@@ -70,7 +68,7 @@ pub(super) async fn forward(
         }
         match &mut hold {
             Some(hold) => hold.pause().await?,
-            none => none.insert(Hold::begin(&exchange.worker)?).pause().await?,
+            none => none.insert(Hold::begin(&exchange.worker, until)?).pause().await?,
         }
         grant = authenticate::grant(&exchange.worker, &exchange.digest)?;
     }
@@ -90,10 +88,19 @@ async fn lease(exchange: &Exchange, grant: &Grant, deadline: Instant) -> Option<
         .ok()
 }
 
-/// gRPC brings its own deadlines, and a stream's answer may begin late; HTTP has ours.
-async fn send(exchange: &Exchange, lease: &mut Lease, request: Request<RequestBody>) -> Result<Sent, Failure> {
+/// gRPC brings its own deadlines, and a stream's answer may begin late: it ends with its token. HTTP has our deadline.
+async fn send(
+    exchange: &Exchange,
+    grant: &Grant,
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+) -> Result<Sent, Failure> {
     if exchange.grpc {
-        return Ok(lease.send(request).await);
+        return tokio::select! {
+            biased;
+            sent = lease.send(request) => Ok(sent),
+            () = grant.life.cancelled() => Err(Kind::Unauthenticated.because("the token was revoked")),
+        };
     }
     let patience = Duration::from_millis(exchange.worker.shared.limits.response_ms);
     timeout(patience, lease.send(request))
@@ -119,11 +126,7 @@ struct Hold<'w> {
 }
 
 impl<'w> Hold<'w> {
-    fn deadline(worker: &Worker) -> Instant {
-        Instant::now() + Duration::from_millis(worker.shared.limits.hold_ms)
-    }
-
-    fn begin(worker: &'w Worker) -> Result<Self, Failure> {
+    fn begin(worker: &'w Worker, until: Instant) -> Result<Self, Failure> {
         if worker.held.fetch_add(1, Ordering::Relaxed) >= worker.shared.limits.held {
             worker.held.fetch_sub(1, Ordering::Relaxed);
             return Err(Kind::Unavailable.because("too many requests wait already"));
@@ -131,7 +134,7 @@ impl<'w> Hold<'w> {
         worker.shared.metrics.held.inc();
         Ok(Self {
             worker,
-            until: Self::deadline(worker),
+            until,
             next: Duration::ZERO,
         })
     }

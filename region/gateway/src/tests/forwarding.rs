@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
 
-use super::client::{Client, get, post, request, whole};
+use super::client::{Client, get, post, raw, read_all, request, tls, whole};
 use super::dapr::Dapr;
 use super::world::{A, B, World};
 
@@ -244,4 +245,53 @@ async fn a_shutdown_lets_requests_finish() {
         .unwrap()
         .unwrap();
     assert!(!ready.exists());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_told_to_go_on_only_with_a_token() {
+    let mut world = World::new().await;
+    let app = world.app(A, "orders").await;
+    let head = "POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n";
+    let answer = raw(&world, format!("{head}\r\n").as_bytes()).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 401 ") && !answer.contains(" 100 "),
+        "{answer}"
+    );
+    let mut stream = tls(&world, "localhost", &[]).await;
+    stream
+        .write_all(format!("{head}dapr-api-token: {}\r\n\r\n", app.token).as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(read_all(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").await.unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n3"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_served_on_loopback_only() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut world = World::with(|config| config.metrics_listen = Some(free)).await;
+    let app = world.app(A, "orders").await;
+    assert_eq!(get(&world, "/", &app.token).await.status, StatusCode::OK);
+    let mut stream = tokio::net::TcpStream::connect(free).await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    for line in [
+        r#"palladium_gateway_requests_total{project="prj-aaaaaaaaaaaa",app_id="orders",class="2xx"} 1"#,
+        "palladium_gateway_agent_connected 1",
+        "palladium_gateway_upstream_connections_total 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
 }
