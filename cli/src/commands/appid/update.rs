@@ -1,0 +1,36 @@
+//! `appid update NAME`: only what is given changes.
+
+use clap::Args;
+use serde_json::json;
+
+use super::NOUN;
+use super::flags::SpecFlags;
+use crate::Error;
+use crate::context::Context;
+use crate::poll::WaitArgs;
+use crate::resource::{self, OutputArg, ProjectArg};
+
+#[derive(Debug, Args)]
+pub struct Update {
+    /// The App ID
+    name: String,
+    #[command(flatten)]
+    project: ProjectArg,
+    #[command(flatten)]
+    flags: SpecFlags,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+impl Update {
+    pub async fn run(self, context: &Context) -> Result<(), Error> {
+        let project = context.project(self.project.project.as_deref())?;
+        let path = resource::object(NOUN.kind, Some(project), &self.name);
+        let change = json!({ "metadata": self.flags.metadata(), "spec": self.flags.spec()? });
+        let answer = context.api.patch(&path, &change).await?;
+        NOUN.written(context, &path, answer, &self.wait, self.output.output)
+            .await
+    }
+}

@@ -1,0 +1,53 @@
+//! `audit list`: who did what and when.
+
+use clap::{Args, Subcommand};
+
+use crate::Error;
+use crate::context::Context;
+use crate::output::Column;
+use crate::resource::{self, OutputArg};
+
+const PATH: &str = "/apis/cra.diagrid.io/v1beta1/audit";
+
+const COLUMNS: &[Column] = &[
+    ("TIME", "/time"),
+    ("ACTOR", "/actor/name"),
+    ("ACTION", "/action"),
+    ("OBJECT", "/resource/name"),
+    ("RESULT", "/result"),
+];
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// List audit records, newest first
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// How many
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Only this action, such as appids.create
+    #[arg(long)]
+    action: Option<String>,
+    /// Only records older than this one (the `cursor` of an earlier answer)
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+impl Audit {
+    pub async fn run(self, context: &Context) -> Result<(), Error> {
+        let Self::List(list) = self;
+        let mut path = format!("{PATH}?limit={}", list.limit);
+        for (name, value) in [("action", &list.action), ("cursor", &list.cursor)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", resource::segment(value)));
+            }
+        }
+        list.output.output.list(&context.api.get(&path).await?, COLUMNS, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! `project`: create, get, list, use, update, delete, example.
+
+mod create;
+mod update;
+
+use clap::{Args, Subcommand};
+
+use crate::Error;
+use crate::context::Context;
+use crate::output;
+use crate::poll::WaitArgs;
+use crate::resource::{Noun, OutputArg};
+
+/// How a project is shown.
+pub const NOUN: Noun = Noun {
+    kind: &palladium_kinds::project::KIND,
+    columns: &[
+        ("NAME", "/metadata/name"),
+        ("ID", "/metadata/id"),
+        ("STATUS", "/status/status"),
+        ("REGION", "/spec/region"),
+        ("HTTP ENDPOINT", "/status/endpoints/http/url"),
+    ],
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Project {
+    /// Create a project
+    Create(create::Create),
+    /// Show one project
+    Get(Get),
+    /// List projects; * marks the chosen one
+    List(OutputArg),
+    /// Choose the project that later commands mean
+    Use {
+        /// Name or id
+        name: String,
+    },
+    /// Change a project
+    Update(update::Update),
+    /// Delete a project and everything in it
+    Delete(Delete),
+    /// Print an example file
+    Example,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Name or id [default: the chosen one]
+    name: Option<String>,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Name or id
+    name: String,
+    /// Do not ask
+    #[arg(long, visible_alias = "approve")]
+    yes: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl Project {
+    pub async fn run(self, context: &mut Context) -> Result<(), Error> {
+        match self {
+            Self::Create(create) => create.run(context).await,
+            Self::Get(get) => {
+                let name = context.project(get.name.as_deref())?;
+                NOUN.get(context, None, name, get.output.output).await
+            }
+            Self::List(output) => {
+                NOUN.list(context, None, output.output, context.saved.current_project.as_deref())
+                    .await
+            }
+            Self::Use { name } => choose(context, &name).await,
+            Self::Update(update) => update.run(context).await,
+            Self::Delete(delete) if !delete.yes => Err(Error::NotConfirmed {
+                what: format!("project {}", delete.name),
+            }),
+            Self::Delete(delete) => NOUN.delete(context, None, &delete.name, &delete.wait).await,
+            Self::Example => NOUN.print_example(),
+        }
+    }
+}
+
+/// Remembers `name` once the control plane has confirmed that it exists.
+async fn choose(context: &mut Context, name: &str) -> Result<(), Error> {
+    let project = context.api.get(&crate::resource::object(NOUN.kind, None, name)).await?;
+    let name = project["metadata"]["name"].as_str().unwrap_or(name).to_owned();
+    output::note(&format!("project {name} is used from now on"));
+    context.saved.current_project = Some(name);
+    context.home.save_config(&context.saved)
+}

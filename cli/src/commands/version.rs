@@ -1,0 +1,16 @@
+//! `version`: of this executable; needs no control plane.
+
+use clap::Args;
+
+use crate::Error;
+use crate::output;
+
+#[derive(Debug, Args)]
+pub struct Version {}
+
+impl Version {
+    pub fn run(self) -> Result<(), Error> {
+        output::line(concat!("Version: ", env!("CARGO_PKG_VERSION")));
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! `whoami`: the caller as the control plane sees it.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::Error;
+use crate::context::Context;
+use crate::output::Column;
+use crate::resource::OutputArg;
+
+/// Where the API says it.
+pub const PATH: &str = "/apis/cra.diagrid.io/v1beta1/whoami";
+
+const COLUMNS: &[Column] = &[
+    ("NAME", "/name"),
+    ("ROLE", "/role"),
+    ("SCOPE", "/scope"),
+    ("ORGANIZATION", "/organizationId"),
+    ("API", "/api"),
+];
+
+#[derive(Debug, Args)]
+pub struct Whoami {
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+impl Whoami {
+    pub async fn run(self, context: &Context) -> Result<(), Error> {
+        let mut who = context.api.get(PATH).await?;
+        who["api"] = Value::from(context.api.url().as_str());
+        self.output.output.object(&who, COLUMNS);
+        Ok(())
+    }
+}

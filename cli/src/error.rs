@@ -1,0 +1,118 @@
+//! What can go wrong on the command line, always with what to do about it.
+//!
+//! Must never contain a key, a token or a request body.
+
+use std::path::PathBuf;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody said which control plane, and none runs here.
+    #[error("no control plane is known")]
+    NoControlPlane,
+    /// No API key anywhere.
+    #[error("no API key for {api}")]
+    NoApiKey {
+        /// The control plane.
+        api: String,
+    },
+    /// The API answered, with an error.
+    #[error("{title}: {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Short name of the error.
+        title: String,
+        /// What the server says about it.
+        detail: String,
+    },
+    /// No answer.
+    #[error("cannot reach {target}: {reason}")]
+    Unreachable {
+        /// Scheme, host and port.
+        target: String,
+        /// What the network says.
+        reason: String,
+    },
+    /// An answer that is not what the contract says.
+    #[error("{target} gave an answer that is not understood: {reason}")]
+    Answer {
+        /// Scheme, host and port.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file of the user's.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value on the command line.
+    #[error("{argument}: {reason}")]
+    Argument {
+        /// Name of the flag or argument.
+        argument: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `--wait` gave up.
+    #[error("{what} is still {status} after {seconds} s{messages}")]
+    Waited {
+        /// Kind and name.
+        what: String,
+        /// Last status word.
+        status: String,
+        /// How long.
+        seconds: u64,
+        /// What the platform says about it.
+        messages: String,
+    },
+    /// Reconciliation ended in an error.
+    #[error("{what} is in error{messages}")]
+    InError {
+        /// Kind and name.
+        what: String,
+        /// What the platform says about it.
+        messages: String,
+    },
+    /// Nothing chosen, nothing given.
+    #[error("no project given")]
+    NoProject,
+    /// Destructive, and not confirmed.
+    #[error("{what} would be deleted with everything in it")]
+    NotConfirmed {
+        /// Kind and name.
+        what: String,
+    },
+}
+
+impl Error {
+    /// What the person can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoControlPlane => {
+                "start one with `palladium up`, or name one: `palladium login --api URL --api-key KEY --ca-file FILE`"
+                    .to_owned()
+            }
+            Self::NoApiKey { .. } => "give --api-key, set PALLADIUM_API_KEY, or run `palladium login`".to_owned(),
+            Self::Refused { status: 401, .. } => {
+                "the API key is wrong, expired or revoked; `palladium login` saves another one".to_owned()
+            }
+            Self::Refused { status: 403, .. } => "`palladium whoami` shows your role and its scope".to_owned(),
+            Self::Refused { status: 404, .. } => {
+                "check the name with the `list` command, and the project with -p".to_owned()
+            }
+            Self::Refused { status: 409, .. } => {
+                "read it again and repeat the change, or use `apply`, which replaces".to_owned()
+            }
+            Self::Unreachable { .. } => "is it running, and is the CA file (--ca-file) the right one?".to_owned(),
+            Self::Waited { .. } => "`get` shows its state; a longer --timeout waits longer".to_owned(),
+            Self::NoProject => "give -p PROJECT, or choose one with `palladium project use PROJECT`".to_owned(),
+            Self::NotConfirmed { .. } => "repeat it with --yes".to_owned(),
+            _ => return None,
+        })
+    }
+}

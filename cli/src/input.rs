@@ -1,0 +1,154 @@
+//! What people hand in: `key=value` pairs, secrets from standard input, YAML files with several documents.
+//!
+//! Must never echo a value: it may be a secret.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// Largest file that `apply` reads.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// `key=value`.
+#[derive(Clone)]
+pub struct Pair {
+    /// Before the first `=`.
+    pub key: String,
+    /// After it; `-` reads standard input, so that a secret stays out of the process list.
+    pub value: String,
+}
+
+/// Shows the key only: the value may be a secret.
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+            _ => Err("expected KEY=VALUE".to_owned()),
+        }
+    }
+}
+
+/// `pairs` as a JSON object of strings.
+pub fn string_map(pairs: &[Pair]) -> Value {
+    pairs
+        .iter()
+        .map(|pair| (pair.key.clone(), Value::from(pair.value.clone())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// `value`, or what stands on standard input when it is `-`.
+pub fn value_or_stdin(argument: &'static str, value: &str) -> Result<String, Error> {
+    if value != "-" {
+        return Ok(value.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .take(MAX_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| Error::Argument {
+            argument,
+            reason: format!("cannot read standard input: {error}"),
+        })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// JSON when it parses as JSON, otherwise the text as a JSON string: what `call state set --value` accepts.
+pub fn json_or_text(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// All documents of a file, or of the `*.yaml`, `*.yml` and `*.json` files of a folder in the order of their names. `-` = standard input.
+pub fn documents(path: &Path) -> Result<Vec<(PathBuf, Value)>, Error> {
+    let fail = |path: &Path, reason: String| Error::File {
+        path: path.to_owned(),
+        reason,
+    };
+    if path == Path::new("-") {
+        let text = value_or_stdin("-f", "-")?;
+        return parse(path, &text);
+    }
+    if !path.is_dir() {
+        return read(path);
+    }
+    let entries = std::fs::read_dir(path).map_err(|error| fail(path, error.to_string()))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| matches!(file.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json")))
+        .collect();
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(read(&file)?);
+    }
+    Ok(all)
+}
+
+fn read(path: &Path) -> Result<Vec<(PathBuf, Value)>, Error> {
+    let fail = |reason: String| Error::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let size = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
+    if size > MAX_BYTES {
+        return Err(fail(format!("has {size} bytes; at most {MAX_BYTES} are accepted")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Vec<(PathBuf, Value)>, Error> {
+    let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).map_err(|error| Error::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(documents
+        .into_iter()
+        .flatten()
+        .filter(|d| !d.is_null())
+        .map(|d| (path.to_owned(), d))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_documents_and_json_are_read() {
+        let found = parse(Path::new("x"), "kind: A\n---\nkind: B\n---\n").expect("YAML");
+        assert_eq!(
+            found
+                .iter()
+                .map(|(_, d)| d["kind"].as_str().expect("text"))
+                .collect::<Vec<_>>(),
+            ["A", "B"]
+        );
+        assert_eq!(
+            parse(Path::new("x"), r#"{"kind":"C"}"#).expect("JSON")[0].1["kind"],
+            "C"
+        );
+    }
+
+    #[test]
+    fn a_pair_needs_a_key() {
+        assert!("=x".parse::<Pair>().is_err());
+        assert!("x".parse::<Pair>().is_err());
+        assert_eq!("a=b=c".parse::<Pair>().expect("a pair").value, "b=c");
+    }
+}
