@@ -3,7 +3,6 @@
 //! One idea: the region's name comes from the certificate of the connection; what `Hello` says is compared with it. The
 //! session itself runs as a task of its own and ends with the stream.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::PeerInfo;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::join::{internal, now_ms};
@@ -40,12 +40,10 @@ pub(crate) struct StreamService {
 
 #[tonic::async_trait]
 impl RegionStream for StreamService {
-    type ConnectStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<ControlMessage, Status>> + Send>>;
-
     async fn connect(
         &self,
         request: Request<Streaming<RegionMessage>>,
-    ) -> Result<Response<Self::ConnectStream>, Status> {
+    ) -> Result<Response<BoxStream<ControlMessage>>, Status> {
         let region = caller(&request)?;
         let known = self.store.region(&region).await.map_err(internal)?;
         if known.is_none_or(|known| known.key_spki.is_empty()) {

@@ -1,0 +1,135 @@
+//! Components: their secrets, and whether the Dapr Servers that may use them could load them.
+
+use std::sync::Arc;
+
+use palladium_kinds::component::AppIdLoad;
+use palladium_kinds::status::{Message, word};
+use serde_json::{Value, json};
+
+use super::{Word, say, say_deleting, take_in_secrets};
+use crate::Error;
+use crate::desired::Admitted;
+use crate::region::Region;
+use crate::run::blocking;
+use crate::supervisor::Supervisor;
+use crate::views::{is_managed, server_name};
+
+pub(super) fn reconciler(region: Arc<Region>, _: Supervisor) -> super::Look {
+    Box::new(move || {
+        let region = region.clone();
+        Box::pin(async move { blocking(move || run(&region)).await.map(|()| None) })
+    })
+}
+
+fn run(region: &Region) -> Result<(), Error> {
+    let components: Vec<_> = region
+        .desired()
+        .admitted()
+        .filter(|object| object.component().is_some())
+        .cloned()
+        .collect();
+    for component in components {
+        let had = secrets_here(region, &component);
+        let (said, details) = match take_in_secrets(region, &component).and_then(|()| within_rails(region, &component))
+        {
+            Err(error) => (error, Value::Null),
+            Ok(()) => loads(region, &component),
+        };
+        if had != secrets_here(region, &component) {
+            // Dapr Servers can be given the component now.
+            region.versions.bump();
+        }
+        say(region, &component, said, &details);
+    }
+    for gone in region.tombstones.of_kind("Component") {
+        let managed = is_managed(&gone.component_type) && region.config.store_address.is_some();
+        if managed && !region.observed.component_destroyed(&gone.uid) {
+            say_deleting(
+                region,
+                &gone.uid,
+                gone.generation,
+                "waiting for the store to destroy the component's data",
+            );
+            continue;
+        }
+        region.secrets.forget(&gone.uid)?;
+        region.tombstones.remove(&gone.uid)?;
+        region.observed.forget_destroyed(&gone.uid);
+        region.audit_event("region", "component.delete", &gone.uid, "done");
+        region.say_deleted(&gone.uid, gone.generation);
+        region.versions.bump();
+    }
+    Ok(())
+}
+
+fn secrets_here(region: &Region, component: &Admitted) -> usize {
+    let references = component.managed_references();
+    references
+        .iter()
+        .filter(|(_, field)| region.secrets.get(&component.meta.uid, field).is_some())
+        .count()
+}
+
+/// Secret settings can hold hosts too (connection strings); the guard rails see them here, in clear and unquoted.
+fn within_rails(region: &Region, component: &Admitted) -> Result<(), Word> {
+    use palladium_sealing::ExposeSecret as _;
+    let rails = region.rails();
+    if rails.allows_all_components() {
+        return Ok(());
+    }
+    for (_, field) in component.managed_references() {
+        let Some(secret) = region.secrets.get(&component.meta.uid, &field) else {
+            continue;
+        };
+        let name = field.strip_prefix("spec.metadata.").unwrap_or(&field);
+        if let Err(refused) = component.check_component_hosts(&rails, name, secret.expose_secret(), false) {
+            return Err(Word::held(refused.message).at(refused.field));
+        }
+    }
+    Ok(())
+}
+
+/// What the Dapr Servers in scope made of it.
+fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
+    let meta = &component.meta;
+    let apps: Vec<String> = {
+        let desired = region.desired();
+        let in_scope = desired
+            .apps(&meta.project_id)
+            .filter(|app| desired.in_scope(component, &app.meta.name));
+        in_scope.map(|app| app.meta.name.clone()).collect()
+    };
+    let mut rows = Vec::with_capacity(apps.len());
+    let (mut failed, mut waiting) = (Vec::new(), 0);
+    for app_id in apps {
+        let report = region.observed.app_report(&server_name(&meta.project_id, &app_id));
+        let load = report.as_ref().and_then(|report| report.loads.get(&meta.uid));
+        let (status, message) = match load.filter(|load| load.generation == meta.generation) {
+            Some(load) if load.ok => (word::READY, None),
+            Some(load) => {
+                failed.push(format!("{app_id}: {}", load.message));
+                (word::ERROR, Some(load.message.clone()))
+            }
+            None => {
+                waiting += 1;
+                (word::PENDING, None)
+            }
+        };
+        let messages = message.map(|message| Message { message }).into_iter().collect();
+        rows.push(AppIdLoad {
+            app_id,
+            status: status.to_owned(),
+            messages,
+        });
+    }
+    let word = if !failed.is_empty() {
+        Word::error("NotLoaded", failed.join("; "))
+    } else if waiting > 0 {
+        Word::pending("Loading", format!("{waiting} App ID(s) have not loaded it yet"))
+    } else if rows.is_empty() {
+        Word::ready("NotUsed")
+    } else {
+        Word::ready("Loaded")
+    };
+    (word, json!({ "appIdStatus": rows }))
+}

@@ -1,0 +1,266 @@
+//! App ID tokens: minted here, kept here; everybody else has digests.
+//!
+//! The one idea: the tokens of an App ID follow from two numbers of its spec: the revision that the current token is for,
+//! and the lowest one that still counts. Asking twice changes nothing. Must never log or hand out a token but by
+//! [`Tokens::current`].
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use palladium_kinds::Timestamp;
+use palladium_kinds::app_identity::TokenStatus;
+use palladium_launch::app_token;
+use palladium_proto::region::TokenDigest;
+use palladium_sealing::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::Error;
+use crate::vault::Vault;
+
+#[derive(Clone)]
+struct Token {
+    revision: u64,
+    created_ms: i64,
+    /// End of the overlap; 0 = none.
+    not_after_ms: i64,
+    value: SecretString,
+}
+
+/// On disk, inside a wrapped file.
+#[derive(Serialize, Deserialize, Zeroize)]
+#[zeroize(drop)]
+struct Stored {
+    revision: u64,
+    created_ms: i64,
+    not_after_ms: i64,
+    value: String,
+}
+
+/// What changed, for the audit log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) minted: bool,
+    pub(crate) revoked: usize,
+    pub(crate) expired: usize,
+}
+
+impl Change {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All tokens by the uid of their App ID.
+pub(crate) struct Tokens {
+    vault: Vault,
+    overlap_ms: i64,
+    apps: Mutex<HashMap<String, Vec<Token>>>,
+}
+
+impl Tokens {
+    /// Reads all. Blocks on local disk.
+    pub(crate) fn open(vault: Vault, overlap_seconds: u32) -> Result<Self, Error> {
+        let mut apps = HashMap::new();
+        for (uid, stored) in vault.read_all::<Vec<Stored>>()? {
+            let tokens = stored.iter().map(|one| Token {
+                revision: one.revision,
+                created_ms: one.created_ms,
+                not_after_ms: one.not_after_ms,
+                value: SecretString::from(one.value.clone()),
+            });
+            apps.insert(uid, tokens.collect());
+        }
+        Ok(Self {
+            vault,
+            overlap_ms: i64::from(overlap_seconds) * 1000,
+            apps: Mutex::new(apps),
+        })
+    }
+
+    fn apps(&self) -> MutexGuard<'_, HashMap<String, Vec<Token>>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the tokens what the spec asks for. Blocks on local disk when something changes.
+    pub(crate) fn ensure(&self, uid: &str, revision: u64, minimum: u64, now_ms: i64) -> Result<Change, Error> {
+        let mut apps = self.apps();
+        let mut tokens = apps.get(uid).cloned().unwrap_or_default();
+        let mut change = Change::default();
+        let before = tokens.len();
+        tokens.retain(|token| token.revision >= minimum);
+        change.revoked = before - tokens.len();
+        let before = tokens.len();
+        tokens.retain(|token| token.not_after_ms == 0 || token.not_after_ms > now_ms);
+        change.expired = before - tokens.len();
+        if !tokens
+            .iter()
+            .any(|token| token.revision == revision && token.not_after_ms == 0)
+        {
+            for token in tokens.iter_mut().filter(|token| token.not_after_ms == 0) {
+                token.not_after_ms = now_ms + self.overlap_ms;
+            }
+            tokens.push(Token {
+                revision,
+                created_ms: now_ms,
+                not_after_ms: 0,
+                value: app_token::mint()?,
+            });
+            change.minted = true;
+        }
+        if !change.is_none() {
+            // Disk first: a token that a restart would forget must not be handed out.
+            let stored: Vec<Stored> = tokens.iter().map(Stored::from).collect();
+            self.vault.write(uid, &stored)?;
+            apps.insert(uid.to_owned(), tokens);
+        }
+        Ok(change)
+    }
+
+    /// What gateways and the Dapr Server may know.
+    pub(crate) fn digests(&self, uid: &str) -> Vec<TokenDigest> {
+        let digest = |token: &Token| TokenDigest {
+            sha256: bytes::Bytes::copy_from_slice(&app_token::digest(token.value.expose_secret().as_bytes())),
+            // Rounded up: the overlap is a promise.
+            not_after_unix_s: token.not_after_ms.div_euclid(1000) + i64::from(token.not_after_ms.rem_euclid(1000) > 0),
+        };
+        self.apps()
+            .get(uid)
+            .map(|tokens| tokens.iter().map(digest).collect())
+            .unwrap_or_default()
+    }
+
+    /// The token to use from now on.
+    pub(crate) fn current(&self, uid: &str) -> Option<SecretString> {
+        let apps = self.apps();
+        apps.get(uid)?
+            .iter()
+            .find(|token| token.not_after_ms == 0)
+            .map(|token| token.value.clone())
+    }
+
+    /// What status shows.
+    pub(crate) fn status(&self, uid: &str) -> Vec<TokenStatus> {
+        let status = |token: &Token| TokenStatus {
+            id: app_token::id(token.value.expose_secret())
+                .unwrap_or_default()
+                .to_owned(),
+            revision: token.revision,
+            created_at: Timestamp::from_unix_millis(token.created_ms),
+            not_after: (token.not_after_ms != 0).then(|| Timestamp::from_unix_millis(token.not_after_ms)),
+        };
+        self.apps()
+            .get(uid)
+            .map(|tokens| tokens.iter().map(status).collect())
+            .unwrap_or_default()
+    }
+
+    /// When the next overlap ends, milliseconds since 1970.
+    pub(crate) fn next_end(&self) -> Option<i64> {
+        self.apps()
+            .values()
+            .flatten()
+            .map(|token| token.not_after_ms)
+            .filter(|end| *end != 0)
+            .min()
+    }
+
+    /// Forgets an App ID's tokens. Blocks on local disk.
+    pub(crate) fn forget(&self, uid: &str) -> Result<(), Error> {
+        self.vault.remove(uid)?;
+        self.apps().remove(uid);
+        Ok(())
+    }
+}
+
+impl From<&Token> for Stored {
+    fn from(token: &Token) -> Self {
+        Self {
+            revision: token.revision,
+            created_ms: token.created_ms,
+            not_after_ms: token.not_after_ms,
+            value: token.value.expose_secret().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use palladium_sealing::{Kek, KekConfig};
+
+    use super::*;
+
+    fn tokens(folder: &std::path::Path) -> Tokens {
+        let kek = Kek::open(&KekConfig::KeyFile {
+            path: folder.join("kek"),
+        })
+        .unwrap();
+        let vault = Vault::open(Arc::new(kek), &folder.join("tokens"), "tokens").unwrap();
+        Tokens::open(vault, 10).unwrap()
+    }
+
+    #[test]
+    fn sec_050_rotation_overlaps_then_ends_and_survives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = tokens(folder.path());
+        assert!(store.ensure("u", 0, 0, 1_000).unwrap().minted);
+        assert!(
+            store.ensure("u", 0, 0, 2_000).unwrap().is_none(),
+            "asking twice changes nothing"
+        );
+        let first = store.current("u").unwrap();
+        assert!(store.ensure("u", 1, 0, 3_000).unwrap().minted);
+        assert_ne!(first.expose_secret(), store.current("u").unwrap().expose_secret());
+        let ends: Vec<i64> = store
+            .digests("u")
+            .iter()
+            .map(|digest| digest.not_after_unix_s)
+            .collect();
+        assert_eq!(ends, [13, 0]);
+
+        let store = tokens(folder.path());
+        assert_eq!((store.digests("u").len(), store.next_end()), (2, Some(13_000)));
+        assert_eq!(
+            store.ensure("u", 1, 0, 13_000).unwrap(),
+            Change {
+                expired: 1,
+                ..Change::default()
+            }
+        );
+        assert_eq!(store.digests("u").len(), 1);
+    }
+
+    #[test]
+    fn sec_051_revocation_is_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = tokens(folder.path());
+        store.ensure("u", 0, 0, 1_000).unwrap();
+        let old = store.digests("u");
+        assert_eq!(
+            store.ensure("u", 1, 1, 2_000).unwrap(),
+            Change {
+                minted: true,
+                revoked: 1,
+                expired: 0
+            }
+        );
+        assert!(store.digests("u").iter().all(|digest| !old.contains(digest)));
+    }
+
+    #[test]
+    fn nothing_on_disk_holds_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = tokens(folder.path());
+        store.ensure("u", 0, 0, 1_000).unwrap();
+        let token = store.current("u").unwrap();
+        let file = std::fs::read(folder.path().join("tokens/u")).unwrap();
+        let secret = token.expose_secret().as_bytes();
+        assert!(
+            !file
+                .windows(16)
+                .any(|window| secret.windows(16).any(|part| part == window))
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Objects that are gone from the desired state and not yet from the region.
+//!
+//! One idea: written before the deletion is acknowledged, removed when nothing of the object is left; so a deletion
+//! survives every crash and every snapshot. Blocks on local disk.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use palladium_sealing::write_file_atomic;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::at;
+
+/// One deleted object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tombstone {
+    pub(crate) uid: String,
+    pub(crate) kind: String,
+    pub(crate) project_id: String,
+    pub(crate) name: String,
+    pub(crate) generation: u64,
+    /// For components.
+    #[serde(default)]
+    pub(crate) component_type: String,
+}
+
+/// All of them by uid.
+pub(crate) struct Tombstones {
+    path: PathBuf,
+    all: Mutex<BTreeMap<String, Tombstone>>,
+}
+
+impl Tombstones {
+    /// Reads the file.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
+        let all = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::Damaged {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        Ok(Self {
+            path,
+            all: Mutex::new(all),
+        })
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Tombstone>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds some.
+    pub(crate) fn add(&self, tombstones: impl IntoIterator<Item = Tombstone>) -> Result<(), Error> {
+        self.change(|all| all.extend(tombstones.into_iter().map(|one| (one.uid.clone(), one))))
+    }
+
+    /// Nothing is left of the object.
+    pub(crate) fn remove(&self, uid: &str) -> Result<(), Error> {
+        self.change(|all| {
+            all.remove(uid);
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Tombstone>)) -> Result<(), Error> {
+        let mut all = self.all();
+        let mut next = all.clone();
+        change(&mut next);
+        if next != *all {
+            let text = serde_json::to_vec_pretty(&next).map_err(|error| Error::Damaged {
+                path: self.path.clone(),
+                reason: error.to_string(),
+            })?;
+            write_file_atomic(&self.path, &text, 0o600)?;
+            *all = next;
+        }
+        Ok(())
+    }
+
+    /// Those of one kind.
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<Tombstone> {
+        self.all().values().filter(|one| one.kind == kind).cloned().collect()
+    }
+
+    /// Whether anything of a project is still being removed, beside the project itself.
+    pub(crate) fn any_in_project(&self, project_id: &str) -> bool {
+        self.all()
+            .values()
+            .any(|one| one.project_id == project_id && one.kind != "Project")
+    }
+
+    /// Whether an object of this kind and name is still being removed.
+    pub(crate) fn has(&self, kind: &str, project_id: &str, name: &str) -> bool {
+        self.all()
+            .values()
+            .any(|one| (one.kind.as_str(), one.project_id.as_str(), one.name.as_str()) == (kind, project_id, name))
+    }
+}
