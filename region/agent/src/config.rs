@@ -32,7 +32,8 @@ pub struct Config {
     pub control_plane_address: Option<String>,
     /// Sentry's root-of-trust folder; the agent's attestor (`/ns/prj-*`) is published there.
     pub trust_folder: PathBuf,
-    /// Parent of the App IDs' own folders: `<apps_folder>/<project id>/<app id>`.
+    /// Parent of the App IDs' own folders, `<apps_folder>/<project id>/<app id>`, and of their Dapr Servers' configuration,
+    /// `<apps_folder>/<project id>/<app id>.json`.
     pub apps_folder: PathBuf,
     /// Ports for Dapr Servers, two each, on 127.0.0.1.
     pub app_ports: PortRange,

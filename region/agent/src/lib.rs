@@ -35,7 +35,7 @@ mod zone;
 pub use config::{Config, PortRange};
 pub use error::Error;
 pub use guard_rails::GuardRails;
-pub use run::{ensure_attestor_key, run};
+pub use run::{ensure_attestor_key, run, run_attested};
 
 #[cfg(test)]
 mod tests;

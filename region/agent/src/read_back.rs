@@ -40,14 +40,14 @@ fn app_token(region: &Region, uid: &str) -> Option<SecretString> {
     let exists = region
         .desired()
         .entry(uid)
-        .and_then(|entry| entry.admitted.as_ref())
+        .and_then(|entry| entry.admitted())
         .is_some_and(|a| a.app().is_some());
     if exists { region.tokens.current(uid) } else { None }
 }
 
 fn secret(region: &Region, uid: &str, field: &str) -> Option<SecretString> {
     let desired = region.desired();
-    let object = desired.entry(uid)?.admitted.clone()?;
+    let object = desired.entry(uid)?.admitted()?.clone();
     // Only what the object refers to now; a value that was replaced by a plain one is no longer its secret.
     object
         .managed_references()

@@ -7,15 +7,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use palladium_identity::Attestor;
 use palladium_launch::DaprServerConfig;
-use palladium_proto::region::{LogEntry, ObjectStatus, Op, Snapshot, Verdict};
+use palladium_proto::region::{LogEntry, LogHeader, ObjectStatus, Op, Snapshot, Verdict};
 use palladium_sealing::Kek;
 use palladium_spiffe::{SpiffeId, TrustDomain, platform};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event};
 use crate::desired::disk::{Disk, Loaded};
 use crate::desired::objects::Entry;
+use crate::desired::verify::Object;
 use crate::desired::{Desired, Judgement, LogKey, Position, Refusal};
 use crate::guard_rails::{GuardRails, GuardRailsFile};
 use crate::joined::{self, Joined, RegionKey};
@@ -68,6 +73,8 @@ pub(crate) struct Region {
     pub(crate) versions: Versions,
     pub(crate) audit: Audit,
     marks: Vault,
+    /// Generations in force whose object has a newer, refused one: they are not in a snapshot.
+    pinned: Vault,
     rails: RwLock<GuardRails>,
     rails_file: Mutex<GuardRailsFile>,
     desired: RwLock<Desired>,
@@ -113,6 +120,7 @@ impl Region {
             versions: Versions::open(&folder)?,
             audit: Audit::open(folder.join("audit.log"), AUDIT_BYTES)?,
             marks: vault("marks")?,
+            pinned: vault("pinned")?,
             rails: RwLock::new(rails),
             rails_file: Mutex::new(rails_file),
             desired: RwLock::default(),
@@ -149,6 +157,11 @@ impl Region {
         for (header, payload) in entries {
             desired.apply(header, payload, &rails);
         }
+        for (_, pinned) in self.pinned.read_all::<Pinned>()? {
+            if let Some(object) = pinned.object() {
+                desired.restore(object, &rails);
+            }
+        }
         let count = desired.entries().count();
         tracing::info!(
             epoch = position.epoch,
@@ -177,7 +190,8 @@ impl Region {
         let copy = copy.as_mut().ok_or(TakeError::Refused(Refusal::Signature))?;
         let (header, position) = copy.key.entry(&self.config.region_id, &copy.position, entry)?;
         if header.op() == Op::Delete {
-            let known = self.desired().entry(&header.uid).map(tombstone);
+            // What was never in force left nothing behind.
+            let known = self.desired().entry(&header.uid).and_then(tombstone);
             match known {
                 Some(tombstone) => self.tombstones.add([tombstone])?,
                 None => self.say_deleted_unless_pending(&header.uid, &header.kind, header.generation),
@@ -203,7 +217,12 @@ impl Region {
             .snapshot(region, &copy.position, rails.confirmed_epoch, snapshot)?;
         let mut next = self.desired().clone();
         let gone = next.replace(objects, &rails);
-        self.tombstones.add(gone.iter().map(tombstone))?;
+        for gone in gone.iter().filter(|gone| gone.in_force.is_none()) {
+            self.say_deleted(&gone.header.uid, gone.header.generation);
+        }
+        self.tombstones.add(gone.iter().filter_map(tombstone))?;
+        // Before the older generations leave the disk with the old snapshot.
+        self.pin(&next)?;
         if position.epoch > copy.position.epoch && copy.position.epoch > 0 {
             self.audit_event("region", "desiredState.epoch", &position.epoch.to_string(), "accepted");
         }
@@ -213,6 +232,26 @@ impl Region {
         self.say_judgements();
         self.versions.bump();
         Ok(position)
+    }
+
+    /// Keeps the generations in force that the next snapshot does not hold, and forgets the others.
+    fn pin(&self, next: &Desired) -> Result<(), Error> {
+        let refused = |entry: &&Entry| entry.judgement != Judgement::Admitted;
+        for (uid, _) in self.pinned.read_all::<Pinned>()? {
+            if next
+                .entry(&uid)
+                .filter(refused)
+                .is_none_or(|entry| entry.in_force.is_none())
+            {
+                self.pinned.remove(&uid)?;
+            }
+        }
+        for (uid, entry) in next.entries().filter(|(_, entry)| refused(entry)) {
+            if let Some(in_force) = &entry.in_force {
+                self.pinned.write(uid, &Pinned::of(&in_force.object))?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the guard rails again if their file changed, and judges everything by them. Blocks on local disk.
@@ -334,9 +373,10 @@ impl Region {
         self.config.apps_folder.join(project_id).join(app_id)
     }
 
-    /// Where the configuration files of Dapr Servers lie: out of their own reach.
-    pub(crate) fn app_config_folder(&self) -> std::path::PathBuf {
-        self.config.data_folder.join("app-config")
+    /// The configuration file of an App ID's Dapr Server: beside its folder, out of its own reach. An App ID has no dot in
+    /// it, so the two can never be the same.
+    pub(crate) fn app_config_file(&self, project_id: &str, app_id: &str) -> std::path::PathBuf {
+        self.config.apps_folder.join(project_id).join(format!("{app_id}.json"))
     }
 }
 
@@ -351,16 +391,39 @@ pub(crate) enum TakeError {
     Disk(#[from] Error),
 }
 
-fn tombstone(entry: &Entry) -> Tombstone {
-    let header = &entry.header;
-    let component = entry.admitted.as_ref().and_then(|admitted| admitted.component());
-    Tombstone {
+fn tombstone(entry: &Entry) -> Option<Tombstone> {
+    // By what is in force: a refused newest generation may claim another name.
+    let in_force = entry.in_force.as_ref()?;
+    let header = &in_force.object.0;
+    let component = in_force.admitted.component();
+    Some(Tombstone {
         uid: header.uid.clone(),
         kind: header.kind.clone(),
         project_id: header.project_id.clone(),
         name: header.name.clone(),
-        generation: header.generation,
+        generation: entry.header.generation,
         component_type: component.map(|content| content.spec.kind.clone()).unwrap_or_default(),
+    })
+}
+
+/// An object's bytes in a wrapped file.
+#[derive(Serialize, Deserialize)]
+struct Pinned {
+    header: String,
+    payload: String,
+}
+
+impl Pinned {
+    fn of((header, payload): &Object) -> Self {
+        Self {
+            header: STANDARD.encode(header.encode_to_vec()),
+            payload: STANDARD.encode(payload),
+        }
+    }
+
+    fn object(&self) -> Option<Object> {
+        let header = LogHeader::decode(STANDARD.decode(&self.header).ok()?.as_slice()).ok()?;
+        Some((header, STANDARD.decode(&self.payload).ok()?.into()))
     }
 }
 

@@ -30,6 +30,14 @@ const RAILS: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
     let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
+    run_attested(config, envelope, shutdown).await
+}
+
+/// As [`run`], with the launch envelope in hand.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_attested(config: Config, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
     let region = open(config).await?;
     let listener = bind(&region.config).await?;
     let settings = Settings::platform(

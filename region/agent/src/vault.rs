@@ -35,7 +35,7 @@ impl Vault {
 
     /// Replaces a file.
     pub(crate) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
-        let path = self.path(name);
+        let path = self.path(name)?;
         let json = serde_json::to_vec(value)
             .map(Zeroizing::new)
             .map_err(|error| Error::Damaged {
@@ -47,7 +47,7 @@ impl Vault {
 
     /// Reads a file; `None` when there is none.
     pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let path = self.path(name);
+        let path = self.path(name)?;
         let Some(json) = self.kek.read_wrapped(&path, &self.purpose_of(name))? else {
             return Ok(None);
         };
@@ -83,16 +83,23 @@ impl Vault {
 
     /// Removes a file; a missing one is fine.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
-        let path = self.path(name);
+        let path = self.path(name)?;
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(&path)(error)),
             _ => Ok(()),
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        debug_assert!(is_name(name), "invariant: uids are checked at admission");
-        self.folder.join(name)
+    /// Names come from uids, which come from outside: nothing but a plain file name passes.
+    fn path(&self, name: &str) -> Result<PathBuf, Error> {
+        if is_name(name) {
+            Ok(self.folder.join(name))
+        } else {
+            Err(Error::Damaged {
+                path: self.folder.clone(),
+                reason: "a name that is no file name was asked for".to_owned(),
+            })
+        }
     }
 
     fn purpose_of(&self, name: &str) -> String {

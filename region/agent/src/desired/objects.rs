@@ -1,9 +1,9 @@
 //! All objects of the region in memory: what was said last, and what is in force.
 //!
-//! The one idea: `latest` is what the control plane said, `admitted` what this region does. They differ while a generation
-//! is held or rejected. Pure data: must never do I/O.
+//! The one idea: the newest generation is judged; if it may be, it comes into force, and if not, what was in force stays,
+//! as long as the guard rails still allow that. Pure data: must never do I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,97 +21,163 @@ pub(crate) enum Judgement {
     Refused(Refused),
 }
 
+/// A generation that this region makes true, with the bytes that it was told in.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    pub(crate) object: Object,
+    pub(crate) admitted: Arc<Admitted>,
+}
+
 /// One object.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) header: LogHeader,
     payload: Bytes,
     pub(crate) judgement: Judgement,
-    /// The last admitted generation.
-    pub(crate) admitted: Option<Arc<Admitted>>,
+    pub(crate) in_force: Option<InForce>,
 }
 
-/// All objects by uid.
+impl Entry {
+    /// What is in force, if anything.
+    pub(crate) fn admitted(&self) -> Option<&Arc<Admitted>> {
+        self.in_force.as_ref().map(|in_force| &in_force.admitted)
+    }
+}
+
+/// Kind, project id, name; a project has no second name beside its id.
+type Key = (String, String, String);
+
+fn key(header: &LogHeader) -> Key {
+    let name = if header.kind == "Project" {
+        String::new()
+    } else {
+        header.name.clone()
+    };
+    (header.kind.clone(), header.project_id.clone(), name)
+}
+
+/// All objects by uid, and the names in force.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desired {
-    objects: BTreeMap<String, Entry>,
+    objects: HashMap<String, Entry>,
+    names: BTreeMap<Key, String>,
 }
 
 impl Desired {
     /// Takes in one accepted log entry. Returns the object that a deletion removed.
     pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rails: &GuardRails) -> Option<Entry> {
         if header.op() == Op::Delete {
-            return self.objects.remove(&header.uid);
+            return self.remove(&header.uid);
         }
-        let admitted = self.judge(&header, &payload, rails);
-        let before = self.objects.get(&header.uid).and_then(|entry| entry.admitted.clone());
-        let uid = header.uid.clone();
-        let entry = match admitted {
-            Ok(admitted) => Entry {
-                header,
-                payload,
-                judgement: Judgement::Admitted,
-                admitted: Some(Arc::new(admitted)),
-            },
-            Err(refused) => Entry {
-                header,
-                payload,
-                judgement: Judgement::Refused(refused),
-                admitted: before,
-            },
+        let before = self.objects.get(&header.uid).and_then(|entry| entry.in_force.clone());
+        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), rails) {
+            Ok(admitted) => {
+                self.names.insert(key(&header), header.uid.clone());
+                let object = (header.clone(), payload.clone());
+                (
+                    Judgement::Admitted,
+                    Some(InForce {
+                        object,
+                        admitted: Arc::new(admitted),
+                    }),
+                )
+            }
+            Err(refused) => (Judgement::Refused(refused), before),
         };
-        self.objects.insert(uid, entry);
+        self.objects.insert(
+            header.uid.clone(),
+            Entry {
+                header,
+                payload,
+                judgement,
+                in_force,
+            },
+        );
         None
     }
 
     /// Takes in a whole snapshot. Returns the objects that are not in it any more.
     pub(crate) fn replace(&mut self, objects: Vec<Object>, rails: &GuardRails) -> Vec<Entry> {
-        let gone: Vec<String> = {
-            let kept: std::collections::HashSet<&str> = objects.iter().map(|(header, _)| header.uid.as_str()).collect();
-            self.objects
-                .keys()
-                .filter(|uid| !kept.contains(uid.as_str()))
-                .cloned()
-                .collect()
-        };
-        let gone = gone.iter().filter_map(|uid| self.objects.remove(uid)).collect();
+        let kept: HashSet<&str> = objects.iter().map(|(header, _)| header.uid.as_str()).collect();
+        let gone: Vec<String> = self
+            .objects
+            .keys()
+            .filter(|uid| !kept.contains(uid.as_str()))
+            .cloned()
+            .collect();
+        let gone = gone.iter().filter_map(|uid| self.remove(uid)).collect();
         for (header, payload) in objects {
             self.apply(header, payload, rails);
         }
         gone
     }
 
-    /// Judges everything again, after the guard rails changed.
+    /// Judges everything again, after the guard rails changed: also what is in force.
     pub(crate) fn judge_again(&mut self, rails: &GuardRails) {
         let all: Vec<Object> = self
             .objects
             .values()
             .map(|entry| (entry.header.clone(), entry.payload.clone()))
             .collect();
+        for entry in self.objects.values_mut() {
+            let stays = |in_force: &InForce| admit(&in_force.object.0, &in_force.object.1, rails).is_ok();
+            if !entry.in_force.as_ref().is_none_or(stays)
+                && let Some(over) = entry.in_force.take()
+            {
+                self.names.remove(&key(&over.object.0));
+            }
+        }
         for (header, payload) in all {
             self.apply(header, payload, rails);
         }
     }
 
-    fn judge(&self, header: &LogHeader, payload: &Bytes, rails: &GuardRails) -> Result<Admitted, Refused> {
+    /// Puts an older generation back into force, for an object whose newest one is refused (after a restart).
+    pub(crate) fn restore(&mut self, (header, payload): Object, rails: &GuardRails) {
+        let Some(entry) = self.objects.get_mut(&header.uid) else {
+            return;
+        };
+        if entry.in_force.is_some() || entry.judgement == Judgement::Admitted || self.names.contains_key(&key(&header))
+        {
+            return;
+        }
+        if let Ok(admitted) = admit(&header, &payload, rails) {
+            self.names.insert(key(&header), header.uid.clone());
+            entry.in_force = Some(InForce {
+                object: (header, payload),
+                admitted: Arc::new(admitted),
+            });
+        }
+    }
+
+    fn remove(&mut self, uid: &str) -> Option<Entry> {
+        let entry = self.objects.remove(uid)?;
+        if let Some(in_force) = &entry.in_force {
+            self.names.remove(&key(&in_force.object.0));
+        }
+        Some(entry)
+    }
+
+    fn judge(
+        &self,
+        header: &LogHeader,
+        payload: &Bytes,
+        before: Option<&InForce>,
+        rails: &GuardRails,
+    ) -> Result<Admitted, Refused> {
         let foreign = |message: &str| Refused {
             held: false,
             reason: "ForeignObject",
             message: message.to_owned(),
             field: "metadata".to_owned(),
         };
-        if let Some(known) = self.objects.get(&header.uid).map(|entry| &entry.header)
-            && (&known.kind, &known.project_id, &known.name) != (&header.kind, &header.project_id, &header.name)
-        {
+        let key = key(header);
+        if before.is_some_and(|before| self::key(&before.object.0) != key) {
             return Err(foreign(
                 "this uid belongs to an object of another kind, project or name",
             ));
         }
-        if self.objects.values().any(|other| {
-            other.header.uid != header.uid
-                && (&other.header.kind, &other.header.project_id, &other.header.name)
-                    == (&header.kind, &header.project_id, &header.name)
-        }) {
+        if self.names.get(&key).is_some_and(|uid| *uid != header.uid) {
             return Err(foreign("another object has this name; it must be deleted first"));
         }
         admit(header, payload, rails)
@@ -127,27 +193,40 @@ impl Desired {
         self.objects.get(uid)
     }
 
-    /// Everything in force.
+    /// Everything in force, ordered by kind, project and name.
     pub(crate) fn admitted(&self) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.objects.values().filter_map(|entry| entry.admitted.as_ref())
+        self.names.values().filter_map(|uid| self.objects.get(uid)?.admitted())
+    }
+
+    fn named(&self, kind: &str, project_id: &str, name: &str) -> Option<&Arc<Admitted>> {
+        let uid = self
+            .names
+            .get(&(kind.to_owned(), project_id.to_owned(), name.to_owned()))?;
+        self.objects.get(uid)?.admitted()
+    }
+
+    fn of_project(&self, kind: &str, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
+        let first = (kind.to_owned(), project_id.to_owned(), String::new());
+        let (kind, project_id) = (first.0.clone(), first.1.clone());
+        self.names
+            .range(first..)
+            .take_while(move |((of_kind, of_project, _), _)| *of_kind == kind && *of_project == project_id)
+            .filter_map(|(_, uid)| self.objects.get(uid)?.admitted())
     }
 
     /// An App ID in force, by the two names in its SPIFFE ID.
     pub(crate) fn app(&self, project_id: &str, app_id: &str) -> Option<&Arc<Admitted>> {
-        self.admitted()
-            .find(|object| object.app().is_some() && object.meta.project_id == project_id && object.meta.name == app_id)
+        self.named("AppIdentity", project_id, app_id)
     }
 
     /// The App IDs of a project.
-    pub(crate) fn apps<'a>(&'a self, project_id: &'a str) -> impl Iterator<Item = &'a Arc<Admitted>> {
-        self.admitted()
-            .filter(move |object| object.app().is_some() && object.meta.project_id == project_id)
+    pub(crate) fn apps(&self, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
+        self.of_project("AppIdentity", project_id)
     }
 
     /// The project in force with this id.
     pub(crate) fn project(&self, project_id: &str) -> Option<&Arc<Admitted>> {
-        self.admitted()
-            .find(|object| object.project().is_some() && object.meta.project_id == project_id)
+        self.named("Project", project_id, "")
     }
 
     /// Whether `app_id` may use a component of its own project.
@@ -166,13 +245,8 @@ impl Desired {
     }
 
     /// The components that an App ID may use.
-    pub(crate) fn components_of<'a>(
-        &'a self,
-        project_id: &'a str,
-        app_id: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<Admitted>> {
-        self.admitted().filter(move |object| {
-            object.component().is_some() && object.meta.project_id == project_id && self.in_scope(object, app_id)
-        })
+    pub(crate) fn components_of(&self, project_id: &str, app_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
+        self.of_project("Component", project_id)
+            .filter(move |component| self.in_scope(component, app_id))
     }
 }

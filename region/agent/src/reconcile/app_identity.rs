@@ -38,6 +38,8 @@ struct Restart {
     seen: i64,
     due: Instant,
     backoff: Backoff,
+    /// Somebody else listens on its ports.
+    other_ports: bool,
 }
 
 impl Default for Restart {
@@ -47,6 +49,7 @@ impl Default for Restart {
             seen: 0,
             due: Instant::now(),
             backoff,
+            other_ports: false,
         }
     }
 }
@@ -213,7 +216,7 @@ impl Look {
         let restart = restarts.entry(name.to_owned()).or_default();
         if let Some(process) = process.filter(|process| process.started_at_unix_ms != restart.seen) {
             restart.seen = process.started_at_unix_ms;
-            // The end is not told; this look comes right after it.
+            // When it ended is not told; this look comes right after it.
             let ran = now_ms() - process.started_at_unix_ms;
             if ran >= GOOD_RUN_MS {
                 restart.backoff.reset();
@@ -232,11 +235,7 @@ impl Look {
                 ?delay,
                 "Dapr Server ended"
             );
-            if process.exit_code == i32::from(exit::UNAVAILABLE)
-                && let Err(error) = self.region.ports.release(name)
-            {
-                tracing::error!(%error, name, "ports were not given back");
-            }
+            restart.other_ports = process.exit_code == i32::from(exit::UNAVAILABLE);
         }
         restart.due.saturating_duration_since(Instant::now())
     }
@@ -252,13 +251,20 @@ impl Look {
     async fn start(&self, app: &Admitted, name: &str) -> Result<(), String> {
         let region = self.region.clone();
         let (project_id, app_id, key) = (app.meta.project_id.clone(), app.meta.name.clone(), name.to_owned());
+        let other_ports = {
+            let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+            restarts
+                .get_mut(name)
+                .is_some_and(|restart| std::mem::take(&mut restart.other_ports))
+        };
         let config_file = blocking(move || {
+            if other_ports {
+                region.ports.release(&key)?;
+            }
             let ports = region.ports.ensure(&key)?;
             let config = region.dapr_server_config(&project_id, &app_id, ports);
             palladium_os::files::private_folder(&config.data_folder)?;
-            let folder = region.app_config_folder().join(&project_id);
-            palladium_os::files::private_folder(&folder)?;
-            let path = folder.join(format!("{app_id}.json"));
+            let path = region.app_config_file(&project_id, &app_id);
             let text = serde_json::to_string_pretty(&config).map_err(|error| Error::Damaged {
                 path: path.clone(),
                 reason: error.to_string(),
@@ -318,10 +324,7 @@ impl Look {
             // certificates have whole seconds.
             region.revocations.revoke(&name, now_ms() / 1000 + 1)?;
             remove_folder(&region.app_folder(&gone.project_id, &gone.name))?;
-            let config = region
-                .app_config_folder()
-                .join(&gone.project_id)
-                .join(format!("{}.json", gone.name));
+            let config = region.app_config_file(&gone.project_id, &gone.name);
             if let Err(error) = std::fs::remove_file(&config)
                 && error.kind() != std::io::ErrorKind::NotFound
             {

@@ -1,0 +1,219 @@
+//! sec_142: what a malicious or broken control plane may push, and what the region makes of it.
+
+use palladium_proto::region::Verdict;
+use serde_json::{Value, json};
+
+use super::control::{Control, PROJECT, Wanted, region};
+use crate::region::Region;
+
+fn rails(folder: &std::path::Path, region: &Region, text: &str, seconds: u64) {
+    let path = folder.join("guard-rails.yaml");
+    std::fs::write(&path, text).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    std::fs::File::options()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    region.refresh_rails();
+}
+
+#[track_caller]
+fn said(region: &Region, uid: &str) -> (Verdict, String, String) {
+    let status = region.statuses.latest(uid).expect("said something");
+    (status.verdict(), status.reason, status.field)
+}
+
+#[test]
+fn sec_142_poison_is_refused_object_by_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let deep = (0..200).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let cases: Vec<(&str, Wanted, &str)> = vec![
+        (
+            "unknown kind",
+            Wanted::new("Gremlin", "g", "u-1", json!({ "spec": {} })),
+            "UnknownKind",
+        ),
+        (
+            "unknown field",
+            Wanted::app("a").generation(1, json!({ "spec": { "mtlsMode": "off" } })),
+            "InvalidObject",
+        ),
+        (
+            "wrong type",
+            Wanted::component("c", json!({ "spec": { "type": 7 } })),
+            "InvalidObject",
+        ),
+        ("blank", Wanted::component("d", json!({})), "InvalidObject"),
+        (
+            "deep",
+            Wanted::component("e", json!({ "spec": { "type": "state.redis", "x": deep } })),
+            "MalformedPayload",
+        ),
+        (
+            "NaN as text",
+            Wanted::app("f").generation(1, json!({ "spec": { "apiTokenRevision": "NaN" } })),
+            "InvalidObject",
+        ),
+        (
+            "own project only",
+            Wanted {
+                project: "default".into(),
+                ..Wanted::app("h")
+            },
+            "ForeignProject",
+        ),
+        (
+            "name with a path",
+            Wanted {
+                name: "../../etc".into(),
+                ..Wanted::app("i")
+            },
+            "InvalidName",
+        ),
+        (
+            "uid with a path",
+            Wanted {
+                uid: "../x".into(),
+                ..Wanted::app("j")
+            },
+            "InvalidName",
+        ),
+    ];
+    for (what, wanted, reason) in cases {
+        region.take_entry(&control.put(&wanted)).unwrap();
+        let (verdict, said, _) = said(&region, &wanted.uid);
+        assert_eq!((verdict, said.as_str()), (Verdict::Rejected, reason), "{what}");
+        region.take_entry(&control.delete(&wanted)).unwrap();
+        assert_eq!(self::said(&region, &wanted.uid).0, Verdict::Deleted, "{what}");
+    }
+    for (what, bytes) in [
+        ("blank bytes", ""),
+        ("NaN", r#"{"spec": NaN}"#),
+        ("null", "null"),
+        ("no JSON", "\u{0}\u{1}"),
+    ] {
+        let wanted = Wanted::app("raw");
+        region
+            .take_entry(&control.put_bytes(&wanted, bytes.to_owned().into()))
+            .unwrap();
+        assert_eq!(said(&region, "u-raw").1, "MalformedPayload", "{what}");
+    }
+    let giant = vec![b' '; palladium_stream::MAX_PAYLOAD + 1];
+    let giant = control.put_bytes(&Wanted::app("giant"), giant.into());
+    assert!(region.take_entry(&giant).is_err());
+    assert!(!folder.path().join("agent/x").exists());
+}
+
+#[test]
+fn sec_142_what_is_beyond_the_guard_rails_is_held_and_the_old_generation_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let callback = |host: &str| json!({ "spec": { "appEndpoint": { "url": format!("http://{host}:8080") } } });
+    let app = Wanted::app("orders").generation(1, callback("127.0.0.1"));
+    region.take_entry(&control.put(&app)).unwrap();
+    let beyond = app.clone().generation(2, callback("169.254.169.254"));
+    region.take_entry(&control.put(&beyond)).unwrap();
+    assert_eq!(
+        said(&region, "u-orders"),
+        (Verdict::Held, "BeyondGuardRails".into(), "spec.appEndpoint.url".into())
+    );
+    let in_force = |region: &Region| region.desired().app(PROJECT, "orders").map(|app| app.meta.generation);
+    assert_eq!(in_force(&region), Some(1));
+
+    // A snapshot holds the newest generation only, and the agent may be restarted: the old one still stays.
+    region
+        .take_snapshot(&control.snapshot(std::slice::from_ref(&beyond)))
+        .unwrap();
+    drop(region);
+    let region = Region::open(super::control::config(folder.path())).unwrap();
+    assert_eq!(
+        (in_force(&region), said(&region, "u-orders").0),
+        (Some(1), Verdict::Held)
+    );
+
+    // The owner agrees, then changes their mind: local policy wins both times.
+    rails(
+        folder.path(),
+        &region,
+        "allow: {callbackHosts: [loopback, 169.254.169.254]}",
+        5,
+    );
+    assert_eq!(in_force(&region), Some(2));
+    rails(folder.path(), &region, "allow: {callbackHosts: []}", 9);
+    assert_eq!(in_force(&region), None);
+}
+
+#[test]
+fn sec_142_mutual_tls_cannot_be_switched_off_from_above() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    for (n, body) in [
+        json!({ "spec": { "mtls": { "enabled": false } } }),
+        json!({ "spec": { "deep": [{ "MTLS": { "enabled": false } }] } }),
+        json!({ "spec": { "mtls": false } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let app = Wanted::app(&format!("a{n}")).generation(1, body);
+        region.take_entry(&control.put(&app)).unwrap();
+        assert_eq!(said(&region, &app.uid).0, Verdict::Held);
+    }
+}
+
+#[test]
+fn sec_111_a_reference_to_another_objects_secret_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let component = |key: &str| {
+        json!({ "spec": { "type": "state.redis", "metadata": [
+            { "name": "redisHost", "value": "localhost:6379" },
+            { "name": "redisPassword", "secretKeyRef": { "name": "palladium", "key": key } },
+        ] } })
+    };
+    for (n, key) in [
+        "u-other/spec.metadata.redisPassword",
+        "u-store/spec.metadata.other",
+        "../u-other/spec.metadata.redisPassword",
+        "u-store0/../u-other/spec.metadata.redisPassword",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let wanted = Wanted::component(&format!("store{n}"), component(key));
+        region.take_entry(&control.put(&wanted)).unwrap();
+        assert_eq!(said(&region, &wanted.uid).0, Verdict::Rejected, "{key}");
+    }
+}
+
+#[test]
+fn components_are_held_by_the_hosts_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    rails(folder.path(), &region, "allow: {componentHosts: ['*.corp.example']}", 5);
+    let redis = |host: &str| -> Value {
+        json!({ "spec": { "type": "state.redis", "metadata": [{ "name": "redisHost", "value": host }] } })
+    };
+    let good = Wanted::component("good", redis("redis.corp.example:6379"));
+    let bad = Wanted::component("bad", redis("evil.example:6379"));
+    region.take_entry(&control.put(&good)).unwrap();
+    region.take_entry(&control.put(&bad)).unwrap();
+    assert!(region.statuses.latest("u-good").is_none());
+    assert_eq!(
+        said(&region, "u-bad"),
+        (
+            Verdict::Held,
+            "BeyondGuardRails".into(),
+            "spec.metadata.redisHost".into()
+        )
+    );
+}

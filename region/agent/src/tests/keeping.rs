@@ -1,0 +1,241 @@
+//! Last-known-good on disk, secrets, read-back, deletion: what survives what.
+
+use std::fs;
+
+use palladium_proto::region::{ReadBackRequest, SecretField, Verdict, read_back_request::What};
+use palladium_sealing::{ExposeSecret as _, SealedField};
+use serde_json::json;
+
+use super::control::{Control, PROJECT, REGION, Wanted, config, region};
+use crate::read_back;
+use crate::reconcile::take_in_secrets;
+use crate::region::Region;
+
+fn logs(folder: &std::path::Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder.join("agent/desired"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn apps(region: &Region) -> Vec<String> {
+    region
+        .desired()
+        .apps(PROJECT)
+        .map(|app| app.meta.name.clone())
+        .collect()
+}
+
+#[test]
+fn sec_139_a_restarted_agent_goes_on_from_its_own_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    first.take_entry(&control.put(&Wanted::project())).unwrap();
+    first.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    let (position, version) = (first.position().0, first.versions.version(1_000));
+    drop(first);
+    let second = Region::open(config(folder.path())).unwrap();
+    assert_eq!(apps(&second), ["orders"]);
+    assert_eq!(second.position().0, position);
+    assert!(
+        second.versions.version(0) > version,
+        "versions of tables never come back"
+    );
+    second.take_entry(&control.put(&Wanted::app("later"))).unwrap();
+}
+
+#[test]
+fn sec_140_a_damaged_end_is_cut_off_and_a_damaged_snapshot_means_the_generation_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    first.take_entry(&control.put(&Wanted::app("one"))).unwrap();
+    first.take_entry(&control.put(&Wanted::app("two"))).unwrap();
+    drop(first);
+    let log = logs(folder.path(), "log").pop().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    let second = Region::open(config(folder.path())).unwrap();
+    assert_eq!(apps(&second), ["one"]);
+    assert_eq!(logs(folder.path(), "damaged").len(), 1);
+    let audit = fs::read_to_string(folder.path().join("agent/audit.log")).unwrap();
+    assert!(
+        audit.contains("is damaged behind seq 1") && audit.contains("rolled back or damaged"),
+        "{audit}"
+    );
+
+    // The control plane sends what is missing; the log goes on where it is good.
+    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two"), Wanted::app("three")]);
+    second.take_snapshot(&snapshot).unwrap();
+    drop(second);
+    let newest = logs(folder.path(), "snapshot").pop().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&newest, &bytes).unwrap();
+    let third = Region::open(config(folder.path())).unwrap();
+    assert_eq!(apps(&third), ["one"]);
+}
+
+#[test]
+fn sec_140_another_regions_files_are_refused() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (control, mut stranger) = (Control::new(), Control::new());
+    drop(region(own.path(), &control));
+    let foreign = region(other.path(), &stranger);
+    foreign.take_entry(&stranger.put(&Wanted::app("evil"))).unwrap();
+    drop(foreign);
+    for file in logs(own.path(), "snapshot").into_iter().chain(logs(own.path(), "log")) {
+        fs::remove_file(file).unwrap();
+    }
+    for file in logs(other.path(), "snapshot")
+        .into_iter()
+        .chain(logs(other.path(), "log"))
+    {
+        fs::copy(&file, own.path().join("agent/desired").join(file.file_name().unwrap())).unwrap();
+    }
+    assert!(apps(&Region::open(config(own.path())).unwrap()).is_empty());
+}
+
+fn sealed_component(region: &Region, value: &[u8]) -> Wanted {
+    let field = "spec.metadata.redisPassword";
+    let place = SealedField {
+        region: REGION,
+        project: PROJECT,
+        uid: "u-store",
+        field,
+        version: 1,
+    };
+    let mut wanted = Wanted::component(
+        "store",
+        json!({ "spec": { "type": "state.redis", "metadata": [
+            { "name": "redisHost", "value": "localhost:6379" },
+            { "name": "redisPassword", "secretKeyRef": { "name": "palladium", "key": format!("u-store/{field}") } },
+        ] } }),
+    );
+    wanted.sealed = vec![region.secrets.key().public().seal(&place, value).unwrap()];
+    wanted
+}
+
+#[test]
+fn a_sealed_secret_is_stored_confirmed_and_outlives_its_sealed_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    let wanted = sealed_component(&first, b"canary-hunter2");
+    first.take_entry(&control.put(&wanted)).unwrap();
+    let object = first.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+    assert!(take_in_secrets(&first, &object).is_ok());
+    let confirmed = first.statuses.take(16).confirmations;
+    assert_eq!((confirmed.len(), confirmed[0].version), (1, 1));
+    drop(first);
+
+    // The control plane has forgotten the sealed form; nothing on this disk has it in clear.
+    let second = Region::open(config(folder.path())).unwrap();
+    let forgotten = Wanted {
+        sealed: Vec::new(),
+        ..wanted
+    };
+    second
+        .take_snapshot(&control.snapshot(&[Wanted::project(), forgotten]))
+        .unwrap();
+    let object = second.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+    assert!(take_in_secrets(&second, &object).is_ok());
+    let secret = second.secrets.get("u-store", "spec.metadata.redisPassword").unwrap();
+    assert_eq!(secret.expose_secret(), "canary-hunter2");
+    for entry in walk(folder.path()) {
+        let bytes = fs::read(&entry).unwrap();
+        assert!(
+            !bytes.windows(14).any(|window| window == b"canary-hunter2"),
+            "{}",
+            entry.display()
+        );
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path))
+        } else {
+            files.push(path)
+        }
+    }
+    files
+}
+
+#[test]
+fn a_value_sealed_for_another_place_is_an_error_of_its_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let mut wanted = sealed_component(&region, b"x");
+    wanted.project = "prj-qqqqqqqqqqqq".into();
+    region.take_entry(&control.put(&wanted)).unwrap();
+    let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+    assert!(take_in_secrets(&region, &object).is_err());
+}
+
+#[test]
+fn read_back_is_bounded_by_the_guard_rails_and_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    region.tokens.ensure("u-orders", 0, 0, 1_000).unwrap();
+    let wanted = sealed_component(&region, b"hunter2");
+    region.take_entry(&control.put(&wanted)).unwrap();
+    let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+    assert!(take_in_secrets(&region, &object).is_ok());
+    let ask = |what| {
+        let request = ReadBackRequest {
+            request_id: "r".into(),
+            actor: "ann@example.com\n{}".into(),
+            what: Some(what),
+        };
+        read_back::answer(&region, request)
+    };
+    let token = ask(What::AppTokenUid("u-orders".into()));
+    assert!(token.value.starts_with(b"pldt_") && token.error.is_empty());
+    assert_eq!(ask(What::AppTokenUid("u-store".into())).error, "not-found");
+    let field = SecretField {
+        uid: "u-store".into(),
+        field: "spec.metadata.redisPassword".into(),
+    };
+    let secret = ask(What::SecretField(field));
+    assert_eq!(
+        (secret.error.as_str(), secret.value.is_empty()),
+        ("denied-by-guard-rails", true)
+    );
+    let audit = fs::read_to_string(folder.path().join("agent/audit.log")).unwrap();
+    assert!(
+        audit.contains(r#""actor":"ann@example.com{}","action":"appToken.read""#),
+        "{audit}"
+    );
+    assert!(audit.contains(r#""action":"secret.read","object":"u-store/spec.metadata.redisPassword""#));
+    assert!(!audit.contains("pldt_") && !audit.contains("hunter2"));
+}
+
+#[test]
+fn a_deletion_survives_a_crash_and_a_deletion_of_nothing_is_done_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    let app = Wanted::app("orders");
+    first.take_entry(&control.put(&app)).unwrap();
+    first.take_entry(&control.delete(&app)).unwrap();
+    first.take_entry(&control.delete(&Wanted::app("never"))).unwrap();
+    assert_eq!(first.statuses.latest("u-never").unwrap().verdict(), Verdict::Deleted);
+    assert!(first.statuses.latest("u-orders").is_none(), "not done yet");
+    drop(first);
+    let second = Region::open(config(folder.path())).unwrap();
+    assert!(second.tombstones.has("AppIdentity", PROJECT, "orders"));
+}

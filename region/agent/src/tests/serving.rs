@@ -1,0 +1,334 @@
+//! Operator and Workload over real mutual TLS: who gets what, and who is turned away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladium_proto::operator::operator_client::OperatorClient;
+use palladium_proto::operator::{ComponentUpdateRequest, ListComponentsRequest, ResourceEventType};
+use palladium_proto::region::workload_client::WorkloadClient;
+use palladium_proto::region::{ReportRequest, WatchRequest};
+use palladium_sealing::SealedField;
+use palladium_tasks::Shutdown;
+use palladium_tls::{ALPN_H2, Connector, exactly, mtls_client_config};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::control::{Control, DOMAIN, PROJECT, REGION, Wanted, region};
+use super::pki::Pki;
+use crate::reconcile::take_in_secrets;
+use crate::region::Region;
+use crate::serve;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+struct Served {
+    region: Arc<Region>,
+    control: Control,
+    pki: Pki,
+    address: String,
+    shutdown: Shutdown,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut control, pki) = (Control::new(), Pki::new(DOMAIN));
+        let region = Arc::new(region(folder.path(), &control));
+        for wanted in [Wanted::project(), Wanted::app("orders"), Wanted::app("stock")] {
+            region.take_entry(&control.put(&wanted)).unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap().to_string(), Shutdown::new());
+        let (svid, bundles) = (pki.svid("/ns/palladium/agent"), pki.bundles());
+        let (served, stop) = (region.clone(), shutdown.clone());
+        tokio::spawn(async move { serve::serve(served, listener, &svid, &bundles, stop).await.unwrap() });
+        Self {
+            region,
+            control,
+            pki,
+            address,
+            shutdown,
+            _folder: folder,
+        }
+    }
+
+    fn channel_of(&self, pki: &Pki, path: &str) -> Channel {
+        let bundles = self.pki.bundles();
+        let agent = exactly(&self.pki.id("/ns/palladium/agent"));
+        let tls = mtls_client_config(&pki.svid(path), &bundles, agent, ALPN_H2);
+        palladium_tls::channel(Connector::mtls(tls, bundles, PATIENCE), &self.address).unwrap()
+    }
+
+    fn channel(&self, path: &str) -> Channel {
+        self.channel_of(&self.pki, path)
+    }
+
+    fn operator(&self, app: &str) -> OperatorClient<Channel> {
+        OperatorClient::new(self.channel(&format!("/ns/{PROJECT}/{app}")))
+    }
+
+    fn workload(&self, path: &str) -> WorkloadClient<Channel> {
+        WorkloadClient::new(self.channel(path))
+    }
+
+    fn put(&mut self, wanted: &Wanted) {
+        self.region.take_entry(&self.control.put(wanted)).unwrap();
+    }
+
+    fn store(&self, scopes: &[&str]) -> Wanted {
+        let field = "spec.metadata.redisPassword";
+        let place = SealedField {
+            region: REGION,
+            project: PROJECT,
+            uid: "u-store",
+            field,
+            version: 1,
+        };
+        let mut wanted = Wanted::component(
+            "store",
+            json!({ "scopes": scopes, "spec": { "type": "state.redis", "metadata": [
+                { "name": "redisHost", "value": "localhost:6379" },
+                { "name": "redisPassword", "secretKeyRef": { "name": "palladium", "key": format!("u-store/{field}") } },
+            ] } }),
+        );
+        wanted.sealed = vec![self.region.secrets.key().public().seal(&place, b"hunter2").unwrap()];
+        wanted
+    }
+
+    fn take_in(&self, uid: &str) {
+        let object = self.region.desired().entry(uid).unwrap().admitted().unwrap().clone();
+        assert!(take_in_secrets(&self.region, &object).is_ok());
+        self.region.versions.bump();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+#[tokio::test]
+async fn components_reach_only_their_scope_with_secrets_in_place() {
+    let mut served = Served::start().await;
+    served.put(&served.store(&["orders"]));
+    let list = async |app: &str, namespace: &str| {
+        let request = ListComponentsRequest {
+            namespace: namespace.into(),
+        };
+        served
+            .operator(app)
+            .list_components(request)
+            .await
+            .map(|answer| answer.into_inner().components)
+    };
+    assert!(
+        list("orders", PROJECT).await.unwrap().is_empty(),
+        "without its secret it is not handed out"
+    );
+    served.take_in("u-store");
+    let components = list("orders", PROJECT).await.unwrap();
+    let component: Value = serde_json::from_slice(&components[0]).unwrap();
+    assert_eq!(
+        component["spec"]["metadata"][1],
+        json!({ "name": "redisPassword", "value": "hunter2" })
+    );
+    assert_eq!(
+        (&component["metadata"]["namespace"], &component["metadata"]["uid"]),
+        (&json!(PROJECT), &json!("u-store"))
+    );
+    assert!(list("stock", PROJECT).await.unwrap().is_empty());
+    let status = list("orders", "prj-qqqqqqqqqqqq").await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn component_changes_are_told_while_they_happen() {
+    let mut served = Served::start().await;
+    let mut operator = served.operator("orders");
+    let request = ComponentUpdateRequest {
+        namespace: PROJECT.into(),
+    };
+    let mut events = operator.component_update(request).await.unwrap().into_inner();
+    let plain =
+        |value: &str| json!({ "spec": { "type": "state.in-memory", "metadata": [{ "name": "x", "value": value }] } });
+    let wanted = Wanted::component("memory", plain("1"));
+    served.put(&wanted);
+    served.put(&Wanted::component(
+        "other",
+        json!({ "scopes": ["stock"], "spec": { "type": "state.in-memory" } }),
+    ));
+    let mut kinds = Vec::new();
+    kinds.push(
+        timeout(PATIENCE, events.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .r#type(),
+    );
+    served.put(&wanted.clone().generation(2, plain("2")));
+    kinds.push(
+        timeout(PATIENCE, events.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .r#type(),
+    );
+    served.region.take_entry(&served.control.delete(&wanted)).unwrap();
+    kinds.push(
+        timeout(PATIENCE, events.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .r#type(),
+    );
+    assert_eq!(
+        kinds,
+        [
+            ResourceEventType::Created,
+            ResourceEventType::Updated,
+            ResourceEventType::Deleted
+        ]
+    );
+}
+
+#[tokio::test]
+async fn every_table_is_for_one_role() {
+    let served = Served::start().await;
+    let roles = [
+        "/ns/palladium/gateway",
+        "/ns/palladium/dapr-sentry",
+        "/ns/palladium/store",
+        &format!("/ns/{PROJECT}/orders"),
+    ];
+    for (mine, role) in roles.iter().enumerate() {
+        let mut client = served.workload(role);
+        let codes = [
+            client.watch_routes(WatchRequest::default()).await.err(),
+            client.watch_identities(WatchRequest::default()).await.err(),
+            client.watch_managed(WatchRequest::default()).await.err(),
+            client.watch_app_server(WatchRequest::default()).await.err(),
+        ];
+        for (table, refused) in codes.into_iter().enumerate() {
+            assert_eq!(
+                refused.map(|status| status.code()),
+                (table != mine).then_some(Code::PermissionDenied),
+                "{role} {table}"
+            );
+        }
+        let listed = OperatorClient::new(served.channel(role))
+            .list_components(ListComponentsRequest::default())
+            .await;
+        assert_eq!(listed.is_ok(), mine == 3, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_get_through_the_handshake() {
+    let served = Served::start().await;
+    for path in [
+        "/ns/palladium/agent",
+        "/ns/prj-qqqqqqqqqqqq/orders",
+        &format!("/ns/{PROJECT}/nobody"),
+        "/ns/palladium/other",
+    ] {
+        let mut client = served.workload(path);
+        assert!(client.report(ReportRequest::default()).await.is_err(), "{path}");
+    }
+    // The same name, vouched for by another authority.
+    let impostor = Pki::new(DOMAIN);
+    let mut client = WorkloadClient::new(served.channel_of(&impostor, "/ns/palladium/gateway"));
+    assert!(client.report(ReportRequest::default()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_deleted_app_id_loses_its_stream_and_its_place() {
+    let mut served = Served::start().await;
+    let mut client = served.workload(&format!("/ns/{PROJECT}/orders"));
+    let mut states = client
+        .watch_app_server(WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let state = timeout(PATIENCE, states.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!((state.app_id.as_str(), state.project_name.as_str()), ("orders", "shop"));
+    served
+        .region
+        .take_entry(&served.control.delete(&Wanted::app("orders")))
+        .unwrap();
+    let ended = timeout(PATIENCE, states.message()).await.unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::PermissionDenied);
+    assert!(client.report(ReportRequest::default()).await.is_err());
+    let mut identities = served.workload("/ns/palladium/dapr-sentry");
+    let mut tables = identities
+        .watch_identities(WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let table = tables.message().await.unwrap().unwrap();
+    let ids: Vec<&str> = table
+        .identities
+        .iter()
+        .map(|identity| identity.spiffe_id.as_str())
+        .collect();
+    assert_eq!(ids, [format!("spiffe://{DOMAIN}/ns/{PROJECT}/stock")]);
+}
+
+#[tokio::test]
+async fn routes_hold_digests_only_and_revocation_replaces_them() {
+    let served = Served::start().await;
+    for uid in ["u-orders", "u-stock"] {
+        served.region.tokens.ensure(uid, 0, 0, 1_000).unwrap();
+    }
+    for app in ["orders", "stock"] {
+        served.region.ports.ensure(&format!("{PROJECT}/{app}")).unwrap();
+    }
+    served.region.observed.set_processes(Vec::new());
+    let mut client = served.workload("/ns/palladium/gateway");
+    let mut tables = client.watch_routes(WatchRequest::default()).await.unwrap().into_inner();
+    let first = timeout(PATIENCE, tables.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.routes.len(), 2);
+    assert!(
+        first
+            .routes
+            .iter()
+            .all(|route| route.tokens[0].sha256.len() == 32 && !route.ready)
+    );
+    let unconfirmed = |app: &str| {
+        let digests = served.region.tokens.digests(&format!("u-{app}"));
+        served.region.observed.gateways_without(PROJECT, app, &digests).len()
+    };
+    assert_eq!(unconfirmed("orders"), 1);
+    client
+        .report(ReportRequest {
+            applied_version: first.version,
+            ready: true,
+            ..ReportRequest::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(unconfirmed("orders"), 0);
+    served.region.tokens.ensure("u-orders", 1, 1, 2_000).unwrap();
+    served.region.versions.bump();
+    let second = timeout(PATIENCE, tables.message()).await.unwrap().unwrap().unwrap();
+    assert!(second.version > first.version);
+    let tokens = |table: &palladium_proto::region::RouteTable, app: &str| {
+        table
+            .routes
+            .iter()
+            .find(|route| route.app_id == app)
+            .unwrap()
+            .tokens
+            .clone()
+    };
+    assert_ne!(tokens(&first, "orders"), tokens(&second, "orders"));
+    assert_eq!(tokens(&first, "stock"), tokens(&second, "stock"));
+    assert_eq!((unconfirmed("orders"), unconfirmed("stock")), (1, 0));
+}
