@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream::BoxStream};
 use palladium_proto::region::{
-    AppServerState, Identity as Row, IdentityTable, ManagedTable, ReportRequest, ReportResponse, RouteTable,
-    WatchRequest,
+    Identity as Row, IdentityTable, WatchRequest,
     workload_server::{Workload, WorkloadServer},
 };
 use palladium_tls::{ALPN_H2, Acceptor, Limits, PeerInfo, exactly, incoming, mtls_server_config};
@@ -23,24 +22,6 @@ type Answer<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>
 
 #[tonic::async_trait]
 impl Workload for Agent {
-    type WatchRoutesStream = BoxStream<'static, Result<RouteTable, Status>>;
-    type WatchAppServerStream = BoxStream<'static, Result<AppServerState, Status>>;
-    type WatchIdentitiesStream = BoxStream<'static, Result<IdentityTable, Status>>;
-    type WatchManagedStream = BoxStream<'static, Result<ManagedTable, Status>>;
-
-    async fn watch_routes(&self, _: Request<WatchRequest>) -> Answer<RouteTable> {
-        Err(Status::unimplemented(""))
-    }
-    async fn watch_app_server(&self, _: Request<WatchRequest>) -> Answer<AppServerState> {
-        Err(Status::unimplemented(""))
-    }
-    async fn watch_managed(&self, _: Request<WatchRequest>) -> Answer<ManagedTable> {
-        Err(Status::unimplemented(""))
-    }
-    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
     async fn watch_identities(&self, request: Request<WatchRequest>) -> Answer<IdentityTable> {
         let caller = request
             .extensions()

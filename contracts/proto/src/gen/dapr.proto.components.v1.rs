@@ -501,7 +501,9 @@ pub mod queriable_state_store_server {
         async fn query(
             &self,
             request: tonic::Request<super::QueryRequest>,
-        ) -> std::result::Result<tonic::Response<super::QueryResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::QueryResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct QueriableStateStoreServer<T> {
@@ -795,7 +797,9 @@ pub mod transactional_state_store_server {
         ) -> std::result::Result<
             tonic::Response<super::TransactionalStateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct TransactionalStateStoreServer<T> {
@@ -1269,45 +1273,69 @@ pub mod state_store_server {
         async fn init(
             &self,
             request: tonic::Request<super::InitRequest>,
-        ) -> std::result::Result<tonic::Response<super::InitResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::InitResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn features(
             &self,
             request: tonic::Request<super::FeaturesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FeaturesResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete(
             &self,
             request: tonic::Request<super::DeleteRequest>,
-        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::DeleteResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get(
             &self,
             request: tonic::Request<super::GetRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn set(
             &self,
             request: tonic::Request<super::SetRequest>,
-        ) -> std::result::Result<tonic::Response<super::SetResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::SetResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn ping(
             &self,
             request: tonic::Request<super::PingRequest>,
-        ) -> std::result::Result<tonic::Response<super::PingResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::PingResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bulk_delete(
             &self,
             request: tonic::Request<super::BulkDeleteRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BulkDeleteResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bulk_get(
             &self,
             request: tonic::Request<super::BulkGetRequest>,
-        ) -> std::result::Result<tonic::Response<super::BulkGetResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::BulkGetResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bulk_set(
             &self,
             request: tonic::Request<super::BulkSetRequest>,
-        ) -> std::result::Result<tonic::Response<super::BulkSetResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::BulkSetResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct StateStoreServer<T> {
@@ -1952,7 +1980,9 @@ pub mod transactional_store_multi_max_size_server {
         ) -> std::result::Result<
             tonic::Response<super::MultiMaxSizeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct TransactionalStoreMultiMaxSizeServer<T> {

@@ -375,47 +375,42 @@ pub mod service_invocation_server {
         ) -> std::result::Result<
             tonic::Response<super::InternalInvokeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn call_local(
             &self,
             request: tonic::Request<super::InternalInvokeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::InternalInvokeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn call_actor_reminder(
             &self,
             request: tonic::Request<super::Reminder>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
-        /// Server streaming response type for the CallLocalStream method.
-        type CallLocalStreamStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::InternalInvokeResponseStream,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn call_local_stream(
             &self,
             request: tonic::Request<tonic::Streaming<super::InternalInvokeRequestStream>>,
         ) -> std::result::Result<
-            tonic::Response<Self::CallLocalStreamStream>,
+            tonic::Response<BoxStream<super::InternalInvokeResponseStream>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the CallActorStream method.
-        type CallActorStreamStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::InternalInvokeResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn call_actor_stream(
             &self,
             request: tonic::Request<super::InternalInvokeRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::CallActorStreamStream>,
+            tonic::Response<BoxStream<super::InternalInvokeResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct ServiceInvocationServer<T> {
@@ -640,7 +635,9 @@ pub mod service_invocation_server {
                     > tonic::server::StreamingService<super::InternalInvokeRequestStream>
                     for CallLocalStreamSvc<T> {
                         type Response = super::InternalInvokeResponseStream;
-                        type ResponseStream = T::CallLocalStreamStream;
+                        type ResponseStream = BoxStream<
+                            super::InternalInvokeResponseStream,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -689,7 +686,7 @@ pub mod service_invocation_server {
                     > tonic::server::ServerStreamingService<super::InternalInvokeRequest>
                     for CallActorStreamSvc<T> {
                         type Response = super::InternalInvokeResponse;
-                        type ResponseStream = T::CallActorStreamStream;
+                        type ResponseStream = BoxStream<super::InternalInvokeResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

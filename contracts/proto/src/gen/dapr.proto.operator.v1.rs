@@ -754,166 +754,150 @@ pub mod operator_server {
     /// Generated trait containing gRPC methods that should be implemented for use with OperatorServer.
     #[async_trait]
     pub trait Operator: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the ComponentUpdate method.
-        type ComponentUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ComponentUpdateEvent, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn component_update(
             &self,
             request: tonic::Request<super::ComponentUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::ComponentUpdateStream>,
+            tonic::Response<BoxStream<super::ComponentUpdateEvent>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_components(
             &self,
             request: tonic::Request<super::ListComponentsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListComponentResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_configuration(
             &self,
             request: tonic::Request<super::GetConfigurationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetConfigurationResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_subscriptions(
             &self,
             request: tonic::Request<()>,
         ) -> std::result::Result<
             tonic::Response<super::ListSubscriptionsResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_resiliency(
             &self,
             request: tonic::Request<super::GetResiliencyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetResiliencyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_resiliency(
             &self,
             request: tonic::Request<super::ListResiliencyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListResiliencyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_subscriptions_v2(
             &self,
             request: tonic::Request<super::ListSubscriptionsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListSubscriptionsResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the SubscriptionUpdate method.
-        type SubscriptionUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::SubscriptionUpdateEvent, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subscription_update(
             &self,
             request: tonic::Request<super::SubscriptionUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::SubscriptionUpdateStream>,
+            tonic::Response<BoxStream<super::SubscriptionUpdateEvent>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_http_endpoints(
             &self,
             request: tonic::Request<super::ListHttpEndpointsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListHttpEndpointsResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the HTTPEndpointUpdate method.
-        type HTTPEndpointUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::HttpEndpointUpdateEvent, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn http_endpoint_update(
             &self,
             request: tonic::Request<super::HttpEndpointUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::HTTPEndpointUpdateStream>,
+            tonic::Response<BoxStream<super::HttpEndpointUpdateEvent>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_mcp_servers(
             &self,
             request: tonic::Request<super::ListMcpServersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListMcpServersResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the MCPServerUpdate method.
-        type MCPServerUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::McpServerUpdateEvent, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn mcp_server_update(
             &self,
             request: tonic::Request<super::McpServerUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::MCPServerUpdateStream>,
+            tonic::Response<BoxStream<super::McpServerUpdateEvent>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the ConfigurationUpdate method.
-        type ConfigurationUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::ConfigurationUpdateEvent,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn configuration_update(
             &self,
             request: tonic::Request<super::ConfigurationUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::ConfigurationUpdateStream>,
+            tonic::Response<BoxStream<super::ConfigurationUpdateEvent>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the ResiliencyUpdate method.
-        type ResiliencyUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ResiliencyUpdateEvent, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn resiliency_update(
             &self,
             request: tonic::Request<super::ResiliencyUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::ResiliencyUpdateStream>,
+            tonic::Response<BoxStream<super::ResiliencyUpdateEvent>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_workflow_access_policy(
             &self,
             request: tonic::Request<super::ListWorkflowAccessPolicyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListWorkflowAccessPolicyResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the WorkflowAccessPolicyUpdate method.
-        type WorkflowAccessPolicyUpdateStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::WorkflowAccessPolicyUpdateEvent,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn workflow_access_policy_update(
             &self,
             request: tonic::Request<super::WorkflowAccessPolicyUpdateRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WorkflowAccessPolicyUpdateStream>,
+            tonic::Response<BoxStream<super::WorkflowAccessPolicyUpdateEvent>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct OperatorServer<T> {
@@ -1000,7 +984,7 @@ pub mod operator_server {
                         super::ComponentUpdateRequest,
                     > for ComponentUpdateSvc<T> {
                         type Response = super::ComponentUpdateEvent;
-                        type ResponseStream = T::ComponentUpdateStream;
+                        type ResponseStream = BoxStream<super::ComponentUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1313,7 +1297,7 @@ pub mod operator_server {
                         super::SubscriptionUpdateRequest,
                     > for SubscriptionUpdateSvc<T> {
                         type Response = super::SubscriptionUpdateEvent;
-                        type ResponseStream = T::SubscriptionUpdateStream;
+                        type ResponseStream = BoxStream<super::SubscriptionUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1405,7 +1389,7 @@ pub mod operator_server {
                         super::HttpEndpointUpdateRequest,
                     > for HTTPEndpointUpdateSvc<T> {
                         type Response = super::HttpEndpointUpdateEvent;
-                        type ResponseStream = T::HTTPEndpointUpdateStream;
+                        type ResponseStream = BoxStream<super::HttpEndpointUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1497,7 +1481,7 @@ pub mod operator_server {
                         super::McpServerUpdateRequest,
                     > for MCPServerUpdateSvc<T> {
                         type Response = super::McpServerUpdateEvent;
-                        type ResponseStream = T::MCPServerUpdateStream;
+                        type ResponseStream = BoxStream<super::McpServerUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1544,7 +1528,7 @@ pub mod operator_server {
                         super::ConfigurationUpdateRequest,
                     > for ConfigurationUpdateSvc<T> {
                         type Response = super::ConfigurationUpdateEvent;
-                        type ResponseStream = T::ConfigurationUpdateStream;
+                        type ResponseStream = BoxStream<super::ConfigurationUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1591,7 +1575,7 @@ pub mod operator_server {
                         super::ResiliencyUpdateRequest,
                     > for ResiliencyUpdateSvc<T> {
                         type Response = super::ResiliencyUpdateEvent;
-                        type ResponseStream = T::ResiliencyUpdateStream;
+                        type ResponseStream = BoxStream<super::ResiliencyUpdateEvent>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1689,7 +1673,9 @@ pub mod operator_server {
                         super::WorkflowAccessPolicyUpdateRequest,
                     > for WorkflowAccessPolicyUpdateSvc<T> {
                         type Response = super::WorkflowAccessPolicyUpdateEvent;
-                        type ResponseStream = T::WorkflowAccessPolicyUpdateStream;
+                        type ResponseStream = BoxStream<
+                            super::WorkflowAccessPolicyUpdateEvent,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

@@ -1213,49 +1213,63 @@ pub mod app_callback_server {
         ) -> std::result::Result<
             tonic::Response<super::super::super::common::v1::InvokeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_topic_subscriptions(
             &self,
             request: tonic::Request<()>,
         ) -> std::result::Result<
             tonic::Response<super::ListTopicSubscriptionsResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn on_topic_event(
             &self,
             request: tonic::Request<super::TopicEventRequest>,
         ) -> std::result::Result<
             tonic::Response<super::TopicEventResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_input_bindings(
             &self,
             request: tonic::Request<()>,
         ) -> std::result::Result<
             tonic::Response<super::ListInputBindingsResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn on_binding_event(
             &self,
             request: tonic::Request<super::BindingEventRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BindingEventResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn on_bulk_topic_event(
             &self,
             request: tonic::Request<super::TopicEventBulkRequest>,
         ) -> std::result::Result<
             tonic::Response<super::TopicEventBulkResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn on_job_event(
             &self,
             request: tonic::Request<super::JobEventRequest>,
         ) -> std::result::Result<
             tonic::Response<super::JobEventResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct AppCallbackServer<T> {
@@ -1819,7 +1833,9 @@ pub mod app_callback_health_check_server {
         ) -> std::result::Result<
             tonic::Response<super::HealthCheckResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct AppCallbackHealthCheckServer<T> {
@@ -2140,14 +2156,18 @@ pub mod app_callback_alpha_server {
         ) -> std::result::Result<
             tonic::Response<super::TopicEventBulkResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn on_job_event_alpha1(
             &self,
             request: tonic::Request<super::JobEventRequest>,
         ) -> std::result::Result<
             tonic::Response<super::JobEventResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct AppCallbackAlphaServer<T> {
@@ -5398,478 +5418,577 @@ pub mod dapr_server {
         ) -> std::result::Result<
             tonic::Response<super::super::super::common::v1::InvokeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_state(
             &self,
             request: tonic::Request<super::GetStateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_bulk_state(
             &self,
             request: tonic::Request<super::GetBulkStateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetBulkStateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn save_state(
             &self,
             request: tonic::Request<super::SaveStateRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn query_state_alpha1(
             &self,
             request: tonic::Request<super::QueryStateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::QueryStateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_state(
             &self,
             request: tonic::Request<super::DeleteStateRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_bulk_state(
             &self,
             request: tonic::Request<super::DeleteBulkStateRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn execute_state_transaction(
             &self,
             request: tonic::Request<super::ExecuteStateTransactionRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn publish_event(
             &self,
             request: tonic::Request<super::PublishEventRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bulk_publish_event_alpha1(
             &self,
             request: tonic::Request<super::BulkPublishRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BulkPublishResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bulk_publish_event(
             &self,
             request: tonic::Request<super::BulkPublishRequest>,
         ) -> std::result::Result<
             tonic::Response<super::BulkPublishResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the SubscribeTopicEventsAlpha1 method.
-        type SubscribeTopicEventsAlpha1Stream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::SubscribeTopicEventsResponseAlpha1,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subscribe_topic_events_alpha1(
             &self,
             request: tonic::Request<
                 tonic::Streaming<super::SubscribeTopicEventsRequestAlpha1>,
             >,
         ) -> std::result::Result<
-            tonic::Response<Self::SubscribeTopicEventsAlpha1Stream>,
+            tonic::Response<BoxStream<super::SubscribeTopicEventsResponseAlpha1>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn invoke_binding(
             &self,
             request: tonic::Request<super::InvokeBindingRequest>,
         ) -> std::result::Result<
             tonic::Response<super::InvokeBindingResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_secret(
             &self,
             request: tonic::Request<super::GetSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSecretResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_bulk_secret(
             &self,
             request: tonic::Request<super::GetBulkSecretRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetBulkSecretResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn register_actor_timer(
             &self,
             request: tonic::Request<super::RegisterActorTimerRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unregister_actor_timer(
             &self,
             request: tonic::Request<super::UnregisterActorTimerRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn register_actor_reminder(
             &self,
             request: tonic::Request<super::RegisterActorReminderRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unregister_actor_reminder(
             &self,
             request: tonic::Request<super::UnregisterActorReminderRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unregister_actor_reminders_by_type(
             &self,
             request: tonic::Request<super::UnregisterActorRemindersByTypeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnregisterActorRemindersByTypeResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_actor_reminders(
             &self,
             request: tonic::Request<super::ListActorRemindersRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListActorRemindersResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_actor_state(
             &self,
             request: tonic::Request<super::GetActorStateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetActorStateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_actor_reminder(
             &self,
             request: tonic::Request<super::GetActorReminderRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetActorReminderResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn execute_actor_state_transaction(
             &self,
             request: tonic::Request<super::ExecuteActorStateTransactionRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn invoke_actor(
             &self,
             request: tonic::Request<super::InvokeActorRequest>,
         ) -> std::result::Result<
             tonic::Response<super::InvokeActorResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the SubscribeActorEventsAlpha1 method.
-        type SubscribeActorEventsAlpha1Stream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::SubscribeActorEventsResponseAlpha1,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subscribe_actor_events_alpha1(
             &self,
             request: tonic::Request<
                 tonic::Streaming<super::SubscribeActorEventsRequestAlpha1>,
             >,
         ) -> std::result::Result<
-            tonic::Response<Self::SubscribeActorEventsAlpha1Stream>,
+            tonic::Response<BoxStream<super::SubscribeActorEventsResponseAlpha1>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_configuration_alpha1(
             &self,
             request: tonic::Request<super::GetConfigurationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetConfigurationResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_configuration(
             &self,
             request: tonic::Request<super::GetConfigurationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetConfigurationResponse>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the SubscribeConfigurationAlpha1 method.
-        type SubscribeConfigurationAlpha1Stream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::SubscribeConfigurationResponse,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subscribe_configuration_alpha1(
             &self,
             request: tonic::Request<super::SubscribeConfigurationRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::SubscribeConfigurationAlpha1Stream>,
+            tonic::Response<BoxStream<super::SubscribeConfigurationResponse>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the SubscribeConfiguration method.
-        type SubscribeConfigurationStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<
-                    super::SubscribeConfigurationResponse,
-                    tonic::Status,
-                >,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subscribe_configuration(
             &self,
             request: tonic::Request<super::SubscribeConfigurationRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::SubscribeConfigurationStream>,
+            tonic::Response<BoxStream<super::SubscribeConfigurationResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unsubscribe_configuration_alpha1(
             &self,
             request: tonic::Request<super::UnsubscribeConfigurationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnsubscribeConfigurationResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unsubscribe_configuration(
             &self,
             request: tonic::Request<super::UnsubscribeConfigurationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnsubscribeConfigurationResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn try_lock_alpha1(
             &self,
             request: tonic::Request<super::TryLockRequest>,
-        ) -> std::result::Result<tonic::Response<super::TryLockResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::TryLockResponse>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn unlock_alpha1(
             &self,
             request: tonic::Request<super::UnlockRequest>,
-        ) -> std::result::Result<tonic::Response<super::UnlockResponse>, tonic::Status>;
-        /// Server streaming response type for the EncryptAlpha1 method.
-        type EncryptAlpha1Stream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::EncryptResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::UnlockResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn encrypt_alpha1(
             &self,
             request: tonic::Request<tonic::Streaming<super::EncryptRequest>>,
         ) -> std::result::Result<
-            tonic::Response<Self::EncryptAlpha1Stream>,
+            tonic::Response<BoxStream<super::EncryptResponse>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the DecryptAlpha1 method.
-        type DecryptAlpha1Stream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::DecryptResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn decrypt_alpha1(
             &self,
             request: tonic::Request<tonic::Streaming<super::DecryptRequest>>,
         ) -> std::result::Result<
-            tonic::Response<Self::DecryptAlpha1Stream>,
+            tonic::Response<BoxStream<super::DecryptResponse>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_metadata(
             &self,
             request: tonic::Request<super::GetMetadataRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetMetadataResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn set_metadata(
             &self,
             request: tonic::Request<super::SetMetadataRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_get_key_alpha1(
             &self,
             request: tonic::Request<super::SubtleGetKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleGetKeyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_encrypt_alpha1(
             &self,
             request: tonic::Request<super::SubtleEncryptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleEncryptResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_decrypt_alpha1(
             &self,
             request: tonic::Request<super::SubtleDecryptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleDecryptResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_wrap_key_alpha1(
             &self,
             request: tonic::Request<super::SubtleWrapKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleWrapKeyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_unwrap_key_alpha1(
             &self,
             request: tonic::Request<super::SubtleUnwrapKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleUnwrapKeyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_sign_alpha1(
             &self,
             request: tonic::Request<super::SubtleSignRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleSignResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn subtle_verify_alpha1(
             &self,
             request: tonic::Request<super::SubtleVerifyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubtleVerifyResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn start_workflow_alpha1(
             &self,
             request: tonic::Request<super::StartWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::StartWorkflowResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_workflow_alpha1(
             &self,
             request: tonic::Request<super::GetWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetWorkflowResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn purge_workflow_alpha1(
             &self,
             request: tonic::Request<super::PurgeWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn terminate_workflow_alpha1(
             &self,
             request: tonic::Request<super::TerminateWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn pause_workflow_alpha1(
             &self,
             request: tonic::Request<super::PauseWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn resume_workflow_alpha1(
             &self,
             request: tonic::Request<super::ResumeWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn raise_event_workflow_alpha1(
             &self,
             request: tonic::Request<super::RaiseEventWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn start_workflow_beta1(
             &self,
             request: tonic::Request<super::StartWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::StartWorkflowResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_workflow_beta1(
             &self,
             request: tonic::Request<super::GetWorkflowRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetWorkflowResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn purge_workflow_beta1(
             &self,
             request: tonic::Request<super::PurgeWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn terminate_workflow_beta1(
             &self,
             request: tonic::Request<super::TerminateWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn pause_workflow_beta1(
             &self,
             request: tonic::Request<super::PauseWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn resume_workflow_beta1(
             &self,
             request: tonic::Request<super::ResumeWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn raise_event_workflow_beta1(
             &self,
             request: tonic::Request<super::RaiseEventWorkflowRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn shutdown(
             &self,
             request: tonic::Request<super::ShutdownRequest>,
-        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn schedule_job_alpha1(
             &self,
             request: tonic::Request<super::ScheduleJobRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ScheduleJobResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn schedule_job(
             &self,
             request: tonic::Request<super::ScheduleJobRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ScheduleJobResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_job_alpha1(
             &self,
             request: tonic::Request<super::GetJobRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn get_job(
             &self,
             request: tonic::Request<super::GetJobRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_job_alpha1(
             &self,
             request: tonic::Request<super::DeleteJobRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteJobResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_job(
             &self,
             request: tonic::Request<super::DeleteJobRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteJobResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_jobs_by_prefix_alpha1(
             &self,
             request: tonic::Request<super::DeleteJobsByPrefixRequestAlpha1>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteJobsByPrefixResponseAlpha1>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn delete_jobs_by_prefix(
             &self,
             request: tonic::Request<super::DeleteJobsByPrefixRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteJobsByPrefixResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_jobs_alpha1(
             &self,
             request: tonic::Request<super::ListJobsRequestAlpha1>,
         ) -> std::result::Result<
             tonic::Response<super::ListJobsResponseAlpha1>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn list_jobs(
             &self,
             request: tonic::Request<super::ListJobsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListJobsResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn converse_alpha1(
             &self,
             request: tonic::Request<super::ConversationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ConversationResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn converse_alpha2(
             &self,
             request: tonic::Request<super::ConversationRequestAlpha2>,
         ) -> std::result::Result<
             tonic::Response<super::ConversationResponseAlpha2>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct DaprServer<T> {
@@ -6439,7 +6558,9 @@ pub mod dapr_server {
                         super::SubscribeTopicEventsRequestAlpha1,
                     > for SubscribeTopicEventsAlpha1Svc<T> {
                         type Response = super::SubscribeTopicEventsResponseAlpha1;
-                        type ResponseStream = T::SubscribeTopicEventsAlpha1Stream;
+                        type ResponseStream = BoxStream<
+                            super::SubscribeTopicEventsResponseAlpha1,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -7087,7 +7208,9 @@ pub mod dapr_server {
                         super::SubscribeActorEventsRequestAlpha1,
                     > for SubscribeActorEventsAlpha1Svc<T> {
                         type Response = super::SubscribeActorEventsResponseAlpha1;
-                        type ResponseStream = T::SubscribeActorEventsAlpha1Stream;
+                        type ResponseStream = BoxStream<
+                            super::SubscribeActorEventsResponseAlpha1,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -7227,7 +7350,9 @@ pub mod dapr_server {
                         super::SubscribeConfigurationRequest,
                     > for SubscribeConfigurationAlpha1Svc<T> {
                         type Response = super::SubscribeConfigurationResponse;
-                        type ResponseStream = T::SubscribeConfigurationAlpha1Stream;
+                        type ResponseStream = BoxStream<
+                            super::SubscribeConfigurationResponse,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -7275,7 +7400,9 @@ pub mod dapr_server {
                         super::SubscribeConfigurationRequest,
                     > for SubscribeConfigurationSvc<T> {
                         type Response = super::SubscribeConfigurationResponse;
-                        type ResponseStream = T::SubscribeConfigurationStream;
+                        type ResponseStream = BoxStream<
+                            super::SubscribeConfigurationResponse,
+                        >;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -7504,7 +7631,7 @@ pub mod dapr_server {
                     impl<T: Dapr> tonic::server::StreamingService<super::EncryptRequest>
                     for EncryptAlpha1Svc<T> {
                         type Response = super::EncryptResponse;
-                        type ResponseStream = T::EncryptAlpha1Stream;
+                        type ResponseStream = BoxStream<super::EncryptResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -7550,7 +7677,7 @@ pub mod dapr_server {
                     impl<T: Dapr> tonic::server::StreamingService<super::DecryptRequest>
                     for DecryptAlpha1Svc<T> {
                         type Response = super::DecryptResponse;
-                        type ResponseStream = T::DecryptAlpha1Stream;
+                        type ResponseStream = BoxStream<super::DecryptResponse>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

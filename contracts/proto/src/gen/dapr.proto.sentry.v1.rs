@@ -202,7 +202,9 @@ pub mod ca_server {
         ) -> std::result::Result<
             tonic::Response<super::SignCertificateResponse>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct CaServer<T> {

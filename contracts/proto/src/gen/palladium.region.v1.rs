@@ -499,12 +499,16 @@ pub mod region_join_server {
         async fn join(
             &self,
             request: tonic::Request<super::JoinRequest>,
-        ) -> std::result::Result<tonic::Response<super::JoinResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::JoinResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Every later absence: proves possession of the registered key; needs no token.
         async fn renew(
             &self,
             request: tonic::Request<super::RenewRequest>,
-        ) -> std::result::Result<tonic::Response<super::JoinResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::JoinResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// Called without a client certificate; the server is authenticated by the root hash in the join token.
     #[derive(Debug)]
@@ -829,16 +833,15 @@ pub mod region_stream_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RegionStreamServer.
     #[async_trait]
     pub trait RegionStream: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Connect method.
-        type ConnectStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ControlMessage, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         async fn connect(
             &self,
             request: tonic::Request<tonic::Streaming<super::RegionMessage>>,
-        ) -> std::result::Result<tonic::Response<Self::ConnectStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::ControlMessage>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// Called with the SVID spiffe://<control trust domain>/ns/region/<region id>.
     #[derive(Debug)]
@@ -925,7 +928,7 @@ pub mod region_stream_server {
                     > tonic::server::StreamingService<super::RegionMessage>
                     for ConnectSvc<T> {
                         type Response = super::ControlMessage;
-                        type ResponseStream = T::ConnectStream;
+                        type ResponseStream = BoxStream<super::ControlMessage>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1430,67 +1433,53 @@ pub mod workload_server {
     /// Generated trait containing gRPC methods that should be implemented for use with WorkloadServer.
     #[async_trait]
     pub trait Workload: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the WatchRoutes method.
-        type WatchRoutesStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::RouteTable, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
         /// Gateways: which token digest leads to which Dapr Server.
         async fn watch_routes(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WatchRoutesStream>,
+            tonic::Response<BoxStream<super::RouteTable>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the WatchAppServer method.
-        type WatchAppServerStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::AppServerState, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Dapr Servers: the settings of the caller's own App ID, and its peers in the same project.
         async fn watch_app_server(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WatchAppServerStream>,
+            tonic::Response<BoxStream<super::AppServerState>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the WatchIdentities method.
-        type WatchIdentitiesStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::IdentityTable, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Sentry: which SPIFFE IDs may be issued, and which SVIDs are revoked.
         async fn watch_identities(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WatchIdentitiesStream>,
+            tonic::Response<BoxStream<super::IdentityTable>>,
             tonic::Status,
-        >;
-        /// Server streaming response type for the WatchManaged method.
-        type WatchManagedStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ManagedTable, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Store: which App IDs may use which managed component.
         async fn watch_managed(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::WatchManagedStream>,
+            tonic::Response<BoxStream<super::ManagedTable>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// All of them: what has been applied, what failed to load.
         async fn report(
             &self,
             request: tonic::Request<super::ReportRequest>,
-        ) -> std::result::Result<tonic::Response<super::ReportResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::ReportResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct WorkloadServer<T> {
@@ -1576,7 +1565,7 @@ pub mod workload_server {
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchRoutesSvc<T> {
                         type Response = super::RouteTable;
-                        type ResponseStream = T::WatchRoutesStream;
+                        type ResponseStream = BoxStream<super::RouteTable>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1622,7 +1611,7 @@ pub mod workload_server {
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchAppServerSvc<T> {
                         type Response = super::AppServerState;
-                        type ResponseStream = T::WatchAppServerStream;
+                        type ResponseStream = BoxStream<super::AppServerState>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1668,7 +1657,7 @@ pub mod workload_server {
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchIdentitiesSvc<T> {
                         type Response = super::IdentityTable;
-                        type ResponseStream = T::WatchIdentitiesStream;
+                        type ResponseStream = BoxStream<super::IdentityTable>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -1714,7 +1703,7 @@ pub mod workload_server {
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchManagedSvc<T> {
                         type Response = super::ManagedTable;
-                        type ResponseStream = T::WatchManagedStream;
+                        type ResponseStream = BoxStream<super::ManagedTable>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

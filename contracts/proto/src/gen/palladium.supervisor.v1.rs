@@ -261,23 +261,26 @@ pub mod supervisor_server {
         async fn start(
             &self,
             request: tonic::Request<super::StartRequest>,
-        ) -> std::result::Result<tonic::Response<super::Process>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<super::Process>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// SIGTERM, then SIGKILL after grace_seconds. Answers when it is gone. An unknown name is success.
         async fn stop(
             &self,
             request: tonic::Request<super::StopRequest>,
-        ) -> std::result::Result<tonic::Response<super::StopResponse>, tonic::Status>;
-        /// Server streaming response type for the Watch method.
-        type WatchStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ProcessTable, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::StopResponse>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         /// Complete process table, at once and after every change.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,
-        ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::ProcessTable>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     #[derive(Debug)]
     pub struct SupervisorServer<T> {
@@ -449,7 +452,7 @@ pub mod supervisor_server {
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchSvc<T> {
                         type Response = super::ProcessTable;
-                        type ResponseStream = T::WatchStream;
+                        type ResponseStream = BoxStream<super::ProcessTable>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

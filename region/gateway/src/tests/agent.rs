@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use palladium_proto::region::workload_server::{Workload, WorkloadServer};
-use palladium_proto::region::{
-    AppServerState, IdentityTable, ManagedTable, ReportRequest, ReportResponse, RouteTable, WatchRequest,
-};
+use palladium_proto::region::{ReportRequest, ReportResponse, RouteTable, WatchRequest};
 use palladium_tls::{ALPN_H2, Acceptor, Limits, exactly, incoming, mtls_server_config};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
-use tokio_stream::{Empty, Stream, StreamExt};
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::pki::Ca;
@@ -90,29 +88,10 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Workload for Agent {
-    type WatchRoutesStream = Answers<RouteTable>;
-    async fn watch_routes(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchRoutesStream>, Status> {
+    async fn watch_routes(&self, _: Request<WatchRequest>) -> Result<Response<Answers<RouteTable>>, Status> {
         Ok(Response::new(Box::pin(
             WatchStream::new(self.table.subscribe()).map(Ok),
         )))
-    }
-
-    type WatchAppServerStream = Empty<Result<AppServerState, Status>>;
-    async fn watch_app_server(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchAppServerStream>, Status> {
-        Err(Status::not_found("no such App ID"))
-    }
-
-    type WatchIdentitiesStream = Empty<Result<IdentityTable, Status>>;
-    async fn watch_identities(
-        &self,
-        _: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchIdentitiesStream>, Status> {
-        Err(Status::unimplemented("not here"))
-    }
-
-    type WatchManagedStream = Empty<Result<ManagedTable, Status>>;
-    async fn watch_managed(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchManagedStream>, Status> {
-        Err(Status::unimplemented("not here"))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
