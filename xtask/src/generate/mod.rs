@@ -3,6 +3,7 @@
 //! One idea: a generator fills an empty folder; writing and checking freshness are the same run, copied or compared.
 //! A generator must never read what it owns.
 
+mod catalog;
 mod proto;
 
 use std::{
@@ -22,10 +23,16 @@ struct Generator {
 }
 
 /// Every generator, one line each.
-const GENERATORS: &[Generator] = &[Generator {
-    owns: "contracts/proto/src/gen",
-    make: proto::run,
-}];
+const GENERATORS: &[Generator] = &[
+    Generator {
+        owns: "contracts/component/catalog.json",
+        make: catalog::run,
+    },
+    Generator {
+        owns: "contracts/proto/src/gen",
+        make: proto::run,
+    },
+];
 
 /// Writes every generated file, or with `check` fails naming those that are not what their generator makes.
 pub fn run(root: &Path, check: bool) -> Result<()> {

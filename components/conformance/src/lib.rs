@@ -1,0 +1,11 @@
+//! One suite per building block that every driver passes, and the real servers that it needs.
+//!
+//! The one idea: what an application may rely on is written down once, as tests over the driver contract; a driver that
+//! does not pass has no line in the registry. Where drivers differ by Dapr's own doing, [`state::Backend`] says so, and the
+//! suite checks the difference too. A server that cannot be started fails the test; it never passes by being absent.
+
+// This library is test code: a failed expectation is a failed test.
+#![allow(clippy::unwrap_used)]
+
+pub mod redis_server;
+pub mod state;

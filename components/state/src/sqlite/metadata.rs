@@ -1,0 +1,62 @@
+//! Metadata of `state.sqlite`, under Dapr's names.
+
+use std::time::Duration;
+
+use palladium_component::{ComponentMetadata, MetadataError};
+use secrecy::SecretString;
+
+/// What a component says.
+#[derive(Debug, ComponentMetadata)]
+pub struct SqliteMetadata {
+    /// Path of the database file, as a path or a 'file:' URI; ':memory:' keeps it in memory. Treated as a secret.
+    #[metadata(alias = "url", sensitive, required)]
+    pub connection_string: SecretString,
+    /// Table that holds the state.
+    #[metadata(default = "state")]
+    pub table_name: String,
+    /// Table that holds the driver's own notes.
+    #[metadata(default = "metadata")]
+    pub metadata_table_name: String,
+    /// How often expired rows are removed; 0 = never. Expired rows are never returned, removed or not.
+    #[metadata(alias = "cleanupIntervalInSeconds", default = "0s")]
+    pub cleanup_interval: Duration,
+    /// How long one request may take.
+    #[metadata(alias = "timeoutInSeconds", default = "20s")]
+    pub timeout: Duration,
+    /// How long to wait for another process that holds the database's lock.
+    #[metadata(default = "2s")]
+    pub busy_timeout: Duration,
+    /// Whether to do without the write-ahead log; needed on network file systems.
+    #[metadata(name = "disableWAL", default = "false")]
+    pub disable_wal: bool,
+}
+
+impl SqliteMetadata {
+    /// What the types alone cannot say.
+    pub fn check(&self) -> Result<(), MetadataError> {
+        if self.timeout < Duration::from_secs(1) {
+            return Err(MetadataError::new("timeout", "it is less than 1s", "use 1s or more"));
+        }
+        for (field, table) in [
+            ("tableName", &self.table_name),
+            ("metadataTableName", &self.metadata_table_name),
+        ] {
+            let valid = !table.is_empty() && table.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if !valid {
+                return Err(MetadataError::new(
+                    field,
+                    "it is no table name",
+                    "use letters, digits and '_' only",
+                ));
+            }
+        }
+        if self.table_name.eq_ignore_ascii_case(&self.metadata_table_name) {
+            return Err(MetadataError::new(
+                "metadataTableName",
+                "it is the same as tableName",
+                "use two different tables",
+            ));
+        }
+        Ok(())
+    }
+}
