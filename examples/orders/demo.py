@@ -1,0 +1,251 @@
+"""`./dev demo`: the orders application over everything, while parts of it are killed. Exit 0 only if every claim holds.
+
+Needs PALLADIUM_BIN_DIR (the folder of the two executables), openssl, ss, curl and redis-server. Uses a folder and ports of its own.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import requests
+from demo import connections
+from demo.installation import Failed, Installation, wait_until
+from demo.report import Report
+
+HERE = Path(__file__).parent
+ORDERS = HERE / 'orders.jsonl'
+PROJECT = 'shop'
+
+
+def main():
+    home = Path(tempfile.mkdtemp(prefix='palladium-demo-'))
+    report = Report()
+    palladium = Installation(os.environ['PALLADIUM_BIN_DIR'], home / 'data')
+    redis, password = start_redis(home)
+    try:
+        run(palladium, report, redis, password)
+    except Failed as failed:
+        report.claim('the demo runs to its end', False, failed)
+    finally:
+        if palladium.process and palladium.process.poll() is None:
+            seconds, code = palladium.stop()
+            report.claim('Ctrl-C stops everything in order within 10 s', seconds < 10 and code == 0, f'{seconds:.1f} s, exit {code}')
+            report.claim('nothing is left running', not palladium.processes(), len(palladium.processes()))
+        redis.terminate()
+        redis.wait(10)
+    result = report.print()
+    if result == 0:
+        shutil.rmtree(home)
+    else:
+        print(f'logs are kept in {home}')
+    return result
+
+
+def run(palladium, report, redis, password):
+    print('starting', flush=True)
+    seconds = palladium.start()
+    report.claim('ready in under 3 s', seconds < 3, f'{seconds:.1f} s')
+    begun = time.monotonic()
+    set_up(palladium, redis, password)
+    shop = palladium.environment('orders', PROJECT)
+    url = f'{shop["DAPR_HTTP_ENDPOINT"].rstrip("/")}/v1.0/state'
+    get = caller(shop['REQUESTS_CA_BUNDLE'])
+    report.claim('the first call answers', get(f'{url}/kvstore/nothing', shop['DAPR_API_TOKEN']) == 204, f'{time.monotonic() - begun:.1f} s')
+
+    print('first half: everything alive', flush=True)
+    book(shop, 0, 500, report, 'first half')
+    check_tokens(palladium, report, get, url, shop)
+    check_isolation(palladium, report, get, url)
+    check_secret(palladium, report, password)
+    check_connections(palladium, report)
+
+    print('second half: no control plane, and the Dapr Server is killed once', flush=True)
+    with palladium.without('run control-plane') as kills:
+        wait_until(lambda: kills, 10, 'the control plane was not found')
+        hurt = threading.Timer(2, lambda: palladium.kill('palladium-dapr-server', 'orders'))
+        hurt.start()
+        book(shop, 500, 1000, report, 'second half')
+        hurt.join()
+        before = set(palladium.pids('palladium-dapr-server'))
+        killed = palladium.kill('palladium-dapr-server')
+        wait_until(
+            lambda: get(f'{url}/kvstore/receipt-0001', shop['DAPR_API_TOKEN']) == 200, 30, 'no Dapr Server came back without a control plane'
+        )
+        after = set(palladium.pids('palladium-dapr-server'))
+        report.claim('Dapr Servers restart from last-known-good, control plane dead', killed and not before & after, f'{killed} killed')
+        check_orders(report, url, shop, 'control plane dead')
+    wait_until(lambda: palladium.cli('project', 'get', PROJECT, fails=True)[0] == 0, 30, 'the control plane does not come back')
+    report.claim('the control plane comes back unaided', True)
+
+    print('stopping and starting again', flush=True)
+    seconds, code = palladium.stop()
+    report.claim('an ordered stop within 10 s', seconds < 10 and code == 0, f'{seconds:.1f} s, exit {code}')
+    (palladium.folder.parent / 'up.log').unlink()
+    palladium.start()
+    wait_until(lambda: get(f'{url}/kvstore/receipt-0001', shop['DAPR_API_TOKEN']) == 200, 30, 'the old token or its data is gone')
+    check_orders(report, url, shop, 'after a restart')
+
+
+def set_up(palladium, redis, password):
+    for project in (PROJECT, 'elsewhere'):
+        palladium.cli('project', 'create', project, '--deploy-managed-kv', '--wait')
+    palladium.cli(
+        'component', 'create', 'ledger', '--project', PROJECT, '--type', 'state.redis', '--scopes', 'orders',
+        '--metadata', f'redisHost=127.0.0.1:{redis.port}', '--metadata', 'redisPassword=-', stdin=password,
+    )
+    for app_id in ('orders', 'intruder'):
+        palladium.cli('appid', 'create', app_id, '--project', PROJECT, '--wait')
+    palladium.cli('appid', 'create', 'orders', '--project', 'elsewhere', '--wait')
+    wait_until(
+        lambda: palladium.cli('component', 'get', 'ledger', '--project', PROJECT, '-o', 'json')['status']['status'] == 'ready',
+        30, 'the component with a password does not become ready',
+    )
+
+
+def book(environment, first, last, report, when):
+    """Runs the application on a part of the orders."""
+    done = subprocess.run(
+        [sys.executable, HERE / 'app.py', ORDERS, str(first), str(last), 'kvstore'],
+        env=os.environ | environment | {'DAPR_API_MAX_RETRIES': '6', 'DAPR_API_TIMEOUT_SECONDS': '20'},
+        capture_output=True, text=True, timeout=300,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{')]
+    failed = [line for line in lines if 'failed' in line and 'order' in line]
+    booked = [line for line in lines if 'order' in line and 'failed' not in line]
+    for line in failed[:5]:
+        print(f'    {line}')
+    if not lines:
+        raise Failed(f'the application ended with {done.returncode}: {done.stderr[-2000:]}')
+    conflicts = sum(line['conflicts'] for line in booked)
+    report.claim(f'{when}: no order fails', done.returncode == 0 and len(booked) == last - first, f'{len(booked)} booked, {conflicts} conflicts met')
+
+
+def check_orders(report, url, environment, when):
+    """Every order once, with its total, and every customer's account right."""
+    orders = [json.loads(line) for line in ORDERS.read_text().splitlines()]
+    session = requests.Session()
+    session.verify = environment['REQUESTS_CA_BUNDLE']
+    session.headers['dapr-api-token'] = environment['DAPR_API_TOKEN']
+    customers = sorted({order['customer'] for order in orders})
+    keys = [f'receipt-{order["id"]}' for order in orders] + [f'customer-{customer}' for customer in customers]
+    found = {}
+    for start in range(0, len(keys), 200):
+        answer = session.post(f'{url}/kvstore/bulk', json={'keys': keys[start : start + 200], 'parallelism': 8}, timeout=30)
+        answer.raise_for_status()
+        found |= {item['key']: item.get('data') for item in answer.json()}
+    lost = [order['id'] for order in orders if (found.get(f'receipt-{order["id"]}') or {}).get('total_cents') != order['total_cents']]
+    wrong = []
+    for customer in customers:
+        theirs = [order for order in orders if order['customer'] == customer]
+        account = found.get(f'customer-{customer}') or {}
+        if sorted(account.get('orders', [])) != [order['id'] for order in theirs] or account.get('total_cents') != sum(
+            order['total_cents'] for order in theirs
+        ):
+            wrong.append(customer)
+    seen = f'{len(orders) - len(lost)} receipts, {len(customers) - len(wrong)} accounts right'
+    report.claim(f'all 1,000 orders booked exactly once, {when}', not lost and not wrong, seen)
+
+
+def check_tokens(palladium, report, get, url, shop):
+    key = f'{url}/kvstore/receipt-0001'
+    token = shop['DAPR_API_TOKEN']
+    report.claim('a right token is let in', get(key, token) == 200)
+    report.claim('no token: 401', get(key, None) == 401, get(key, None))
+    wrong = token[:-1] + ('a' if token[-1] != 'a' else 'b')
+    report.claim('a wrong token: 401', get(key, wrong) == 401, get(key, wrong))
+    theirs = palladium.environment('intruder', PROJECT)['DAPR_API_TOKEN']
+    palladium.cli('appid', 'token', 'revoke', 'intruder', '--project', PROJECT, '--wait')
+    wait_until(lambda: get(key, theirs) == 401, 5, 'a revoked token is still let in')
+    report.claim('a revoked token: 401', get(key, theirs) == 401)
+
+
+def check_isolation(palladium, report, get, url):
+    intruder = palladium.environment('intruder', PROJECT)['DAPR_API_TOKEN']
+    same_name = palladium.environment('orders', 'elsewhere')['DAPR_API_TOKEN']
+    seen = get(f'{url}/kvstore/receipt-0001', intruder)
+    report.claim("another App ID's token does not see the key", seen == 204, seen)
+    seen = get(f'{url}/kvstore/orders%7C%7Creceipt-0001', intruder)
+    report.claim('nor by asking for the whole stored key', seen == 400, seen)
+    seen = get(f'{url}/kvstore/receipt-0001', same_name)
+    report.claim("nor does the same App ID of another project", seen == 204, seen)
+    seen = get(f'{url}/ledger/x', intruder)
+    report.claim('a component out of scope is refused', seen == 400, seen)
+
+
+def check_secret(palladium, report, password):
+    found = palladium.files_with(password.encode(), 'control-plane')
+    report.claim("the component's password is in no file of the control plane", not found, ', '.join(found))
+    found = palladium.files_with(password.encode(), '.')
+    report.claim('nor in any other file or log', not found, ', '.join(found))
+    shown = palladium.cli('component', 'get', 'ledger', '--project', PROJECT, '-o', 'json')
+    report.claim('nor in what the API shows', password not in json.dumps(shown))
+
+
+def check_connections(palladium, report):
+    pids = palladium.processes()
+    serving = connections.listeners(pids)
+    public = set(palladium.ports[:3])
+    internal = {port: pids[pid] for port, pid in serving.items() if port not in public}
+    edges = {port: line for port, line in internal.items() if ' run sentry' in line}
+    wrong = []
+    for port, line in sorted(internal.items()):
+        ids, version = connections.certificate(port)
+        expected = expected_id(line)
+        if len(ids) != 1 or not ids[0].endswith(expected) or version != 'TLSv1.3':
+            wrong.append(f'{port} {ids} {version}, expected …{expected}')
+        if not connections.plaintext_is_refused(port):
+            wrong.append(f'{port} speaks plain HTTP')
+        if port not in edges and not connections.stranger_is_refused(port):
+            wrong.append(f'{port} talks to a client without certificate')
+    report.claim('every internal listener shows its SPIFFE ID over TLS 1.3 and refuses strangers', internal and not wrong, '; '.join(wrong) or f'{len(internal)} ports')
+    links = connections.established(pids)
+    unknown = [link for link in links if link[1] not in internal and link[1] not in public]
+    report.claim('every connection between our processes ends at one of these', links and not unknown, f'{len(links)} connections')
+
+
+def expected_id(line):
+    """The end of the SPIFFE ID that belongs to a command line."""
+    if 'palladium-dapr-server' in line:
+        return '/orders' if '/orders' in line else '/intruder'
+    role = line.split(' run ', 1)[1].split()[0]
+    return {'sentry': '/ns/palladium/dapr-sentry'}.get(role.split('-')[0], f'/ns/palladium/{role}')
+
+
+def caller(ca_file):
+    """A function that answers with the status of a GET."""
+    session = requests.Session()
+    session.verify = ca_file
+
+    def get(url, token):
+        headers = {'dapr-api-token': token} if token else {}
+        try:
+            return session.get(url, headers=headers, timeout=15).status_code
+        except requests.ConnectionError:
+            return 0
+
+    return get
+
+
+def start_redis(home):
+    """A Redis with a random password that exists nowhere else."""
+    password = secrets.token_urlsafe(24)
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(['redis-server', '-'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process.stdin.write(f'port {port}\nbind 127.0.0.1\nsave ""\ndir {home}\nrequirepass {password}\n'.encode())
+    process.stdin.close()
+    process.port = port
+    return process, password
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The parts of demo.py: an installation to act on, and what is checked about it."""
