@@ -1,0 +1,43 @@
+//! `palladium-dapr-server`: the process nearest to applications. It links the Dapr Server and its drivers, nothing else.
+//!
+//! Called as `daprd` it takes daprd's command line; otherwise `run --config <file>` is platform mode. Must never start a
+//! thread before the role does: confinement binds threads.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "\
+palladium-dapr-server run --config FILE   one App ID of a region; started by the region's agent
+palladium-dapr-server daprd FLAGS         as Dapr's own daprd; the same when this file is called daprd
+palladium-dapr-server --version
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args();
+    let name = args.next().unwrap_or_default();
+    if Path::new(&name).file_stem().is_some_and(|stem| stem == "daprd") {
+        return palladium_dapr_server_role::main_drop_in(args);
+    }
+    let args: Vec<String> = args.collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["run", "--config", file] => palladium_dapr_server_role::main_platform(Path::new(file)),
+        ["daprd", ..] => palladium_dapr_server_role::main_drop_in(args.into_iter().skip(1)),
+        ["--version" | "version"] => say(&format!("{}\n", env!("CARGO_PKG_VERSION"))),
+        ["--help" | "help"] => say(USAGE),
+        _ => {
+            let _ = std::io::stderr().write_all(USAGE.as_bytes());
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

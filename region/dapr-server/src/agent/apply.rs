@@ -1,0 +1,92 @@
+//! Puts one App ID's settings into effect: tokens, limits, the application's endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::HeaderName;
+use palladium_proto::region::{AppEndpoint, AppServerState};
+use palladium_tasks::{Shutdown, Tasks};
+use secrecy::SecretString;
+
+use crate::app_channel::{AppChannel, watch};
+use crate::auth::{Auth, Digest256, TOKEN_HEADER};
+use crate::config::{AppProtocol, AppSettings, HealthSettings};
+use crate::server::Server;
+
+/// What is in effect, so that only changes are acted on.
+pub(super) struct Apply {
+    server: Arc<Server>,
+    endpoint: Option<AppEndpoint>,
+    /// Ends the probes of the current endpoint.
+    probes: Option<(Shutdown, Tasks)>,
+}
+
+impl Apply {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self { server, endpoint: None, probes: None }
+    }
+
+    pub(super) fn state(&mut self, state: &AppServerState) {
+        if let Auth::Digests(digests) = &self.server.auth {
+            let accepted = state.tokens.iter().filter_map(|token| {
+                let sha256 = <[u8; 32]>::try_from(&token.sha256[..]).ok()?;
+                Some(Digest256 { sha256, not_after: (token.not_after_unix_s != 0).then_some(token.not_after_unix_s) })
+            });
+            digests.store(Arc::new(accepted.collect()));
+        }
+        if let Some(limit) = usize::try_from(state.max_body_bytes).ok().filter(|limit| *limit > 0) {
+            self.server.max_body.store(limit, Ordering::Relaxed);
+        }
+        if self.endpoint != state.endpoint {
+            self.endpoint.clone_from(&state.endpoint);
+            self.replace_endpoint();
+        }
+    }
+
+    fn replace_endpoint(&mut self) {
+        if let Some((stop, _)) = self.probes.take() {
+            stop.trigger();
+        }
+        self.server.app.store(None);
+        let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else { return };
+        let protocol = if endpoint.protocol == "grpc" { AppProtocol::Grpc } else { AppProtocol::Http };
+        let health = endpoint.health_check.as_ref().filter(|check| check.enabled).map(|check| HealthSettings {
+            path: check.path.clone(),
+            interval: Duration::from_secs(check.interval_seconds.max(1).into()),
+            timeout: Duration::from_millis(check.timeout_ms.max(1).into()),
+            threshold: check.failure_threshold.max(1),
+        });
+        self.server.app_settings.store(Arc::new(about(endpoint, protocol, health.clone())));
+        let header = if endpoint.token_header.is_empty() { TOKEN_HEADER } else { &endpoint.token_header };
+        let token = HeaderName::try_from(header)
+            .ok()
+            .filter(|_| !endpoint.token.is_empty())
+            .map(|name| (name, SecretString::from(endpoint.token.clone())));
+        let timeout = (endpoint.timeout_seconds > 0).then(|| Duration::from_secs(endpoint.timeout_seconds.into()));
+        match AppChannel::endpoint(&endpoint.url, protocol, token, timeout, health.is_some()) {
+            Ok(channel) => {
+                let channel = Arc::new(channel);
+                if let Some(health) = health {
+                    let (stop, mut tasks) = (self.server.shutdown.child(), Tasks::new());
+                    tasks.spawn("app-health", watch(channel.clone(), health, stop.clone()));
+                    self.probes = Some((stop, tasks));
+                }
+                self.server.app.store(Some(channel));
+            }
+            Err(error) => tracing::warn!(%error, "the application's endpoint cannot be used"),
+        }
+    }
+}
+
+fn about(endpoint: &AppEndpoint, protocol: AppProtocol, health: Option<HealthSettings>) -> AppSettings {
+    let url = url::Url::parse(&endpoint.url).ok();
+    AppSettings {
+        port: url.as_ref().and_then(url::Url::port_or_known_default),
+        protocol,
+        address: url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default(),
+        max_concurrency: None,
+        health,
+        token: None,
+    }
+}

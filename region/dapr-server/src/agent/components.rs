@@ -1,0 +1,192 @@
+//! Keeps the loaded components equal to what the agent lists.
+//!
+//! One idea: a component is opened again exactly when its declaration's bytes have changed; what could not be opened is
+//! tried again after a while. A component that fails never takes another one down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use palladium_component::Hosting;
+use palladium_proto::operator::{ComponentUpdateRequest, ListComponentsRequest};
+use palladium_proto::region::{AppServerState, LoadResult};
+use palladium_tasks::Shutdown;
+use sha2::{Digest, Sha256};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+
+use super::{Agent, StoreConnector, backoff};
+use crate::components::{Opened, Opener};
+use crate::resources::{Component, References};
+use crate::server::{Components, Registered, Server, StateEntry};
+
+/// When a component that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+/// Events that come together are one look.
+const SETTLE: Duration = Duration::from_millis(20);
+const LIST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is loaded under one name.
+struct Loaded {
+    digest: [u8; 32],
+    uid: String,
+    generation: u64,
+    outcome: Result<(Option<Arc<StateEntry>>, Registered), String>,
+}
+
+/// Follows until `shutdown`; `first` is told when the first list is in effect.
+pub(super) async fn follow(
+    server: Arc<Server>,
+    agent: Arc<Agent>,
+    state: watch::Receiver<Option<Arc<AppServerState>>>,
+    first: oneshot::Sender<()>,
+    shutdown: Shutdown,
+) {
+    let opener = Opener {
+        app_id: server.app_id.clone(),
+        namespace: server.namespace.clone(),
+        hosting: Hosting::Platform { folder: agent.data_folder.clone() },
+        managed: Some(Arc::new(StoreConnector {
+            svid: agent.svid.clone(),
+            bundles: agent.bundles.clone(),
+            state: state.clone(),
+        })),
+        pluggable: Vec::new(),
+    };
+    let mut keeper = Keeper { server, agent, opener, state, loaded: BTreeMap::new(), first: Some(first) };
+    let mut backoff = backoff();
+    while !shutdown.is_triggered() {
+        match shutdown.unless(keeper.session(&mut backoff)).await {
+            None => return,
+            Some(Ok(())) => tracing::debug!("the agent ended the component stream"),
+            Some(Err(status)) => tracing::warn!(%status, "no components from the agent; going on with the last ones"),
+        }
+        if shutdown.unless(sleep(backoff.next_delay())).await.is_none() {
+            return;
+        }
+    }
+}
+
+struct Keeper {
+    server: Arc<Server>,
+    agent: Arc<Agent>,
+    opener: Opener,
+    state: watch::Receiver<Option<Arc<AppServerState>>>,
+    /// By name: components of one project have different names.
+    loaded: BTreeMap<String, Loaded>,
+    first: Option<oneshot::Sender<()>>,
+}
+
+impl Keeper {
+    /// One stream: subscribe first, then list, so that no change falls between.
+    async fn session(&mut self, backoff: &mut palladium_tasks::Backoff) -> Result<(), Status> {
+        let request = ComponentUpdateRequest { namespace: self.agent.project_id.clone() };
+        let mut events = self.agent.operator().component_update(request).await?.into_inner();
+        loop {
+            let complete = self.look().await?;
+            backoff.reset();
+            let next = async {
+                let Some(event) = events.message().await? else { return Ok(false) };
+                drop(event);
+                while let Ok(more) = timeout(SETTLE, events.message()).await {
+                    if more?.is_none() {
+                        return Ok(false);
+                    }
+                }
+                Ok::<_, Status>(true)
+            };
+            if complete {
+                if !next.await? {
+                    return Ok(());
+                }
+            } else if let Ok(next) = timeout(RETRY, next).await
+                && !next?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lists, opens what is new or changed, drops what is gone. `false` when something could not be opened.
+    async fn look(&mut self) -> Result<bool, Status> {
+        let request = ListComponentsRequest { namespace: self.agent.project_id.clone() };
+        let mut operator = self.agent.operator();
+        let listed = timeout(LIST_DEADLINE, operator.list_components(request))
+            .await
+            .map_err(|_| Status::deadline_exceeded("the agent did not list the components in time"))??
+            .into_inner();
+        let mut old = std::mem::take(&mut self.loaded);
+        let mut loads = Vec::new();
+        for declaration in listed.components {
+            let Some(component) = self.read(&declaration, &mut loads) else { continue };
+            let digest: [u8; 32] = Sha256::digest(&declaration).into();
+            let kept = old.remove(&component.name).filter(|old| old.digest == digest && old.outcome.is_ok());
+            let loaded = match kept {
+                Some(kept) => kept,
+                None => self.open(&component, digest).await,
+            };
+            self.loaded.insert(component.name, loaded);
+        }
+        for name in old.keys() {
+            tracing::info!(component = name, "component removed");
+        }
+        self.publish();
+        loads.extend(self.loaded.iter().map(|(name, loaded)| LoadResult {
+            kind: "Component".to_owned(),
+            name: name.clone(),
+            uid: loaded.uid.clone(),
+            generation: loaded.generation,
+            ok: loaded.outcome.is_ok(),
+            message: loaded.outcome.as_ref().err().cloned().unwrap_or_default(),
+        }));
+        let complete = loads.iter().all(|load| load.ok);
+        let version = self.state.borrow().as_ref().map_or(0, |state| state.version);
+        self.agent.report(version, loads, true).await;
+        if let Some(first) = self.first.take() {
+            let _ = first.send(());
+        }
+        Ok(complete)
+    }
+
+    fn read(&self, declaration: &Bytes, loads: &mut Vec<LoadResult>) -> Option<Component> {
+        let read = serde_json::from_slice(declaration)
+            // Where it stands, not what: the text may hold a secret.
+            .map_err(|error| format!("not JSON (line {}, column {})", error.line(), error.column()))
+            .and_then(|document| {
+                Component::read(document, &self.server.app_id, &self.server.namespace, References::Resolved)
+            });
+        match read {
+            Ok(component) => component,
+            Err(message) => {
+                tracing::warn!(message, "a component from the agent cannot be read");
+                loads.push(LoadResult { kind: "Component".to_owned(), message, ..LoadResult::default() });
+                None
+            }
+        }
+    }
+
+    async fn open(&self, component: &Component, digest: [u8; 32]) -> Loaded {
+        let outcome = match self.opener.open(component, &self.server.metrics).await {
+            Ok(Opened::State(entry, about)) => {
+                tracing::info!("Component loaded: {}", component.log_name());
+                Ok((Some(entry), about))
+            }
+            Ok(Opened::Unavailable(_)) => Err(format!("components of type {} cannot be used yet", component.kind)),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(message) = &outcome {
+            tracing::warn!("Component {} cannot be loaded: {message}", component.log_name());
+        }
+        Loaded { digest, uid: component.uid.clone(), generation: component.generation, outcome }
+    }
+
+    fn publish(&self) {
+        let good = self.loaded.values().filter_map(|loaded| loaded.outcome.as_ref().ok());
+        let (stores, registered): (Vec<_>, Vec<_>) =
+            good.map(|(entry, about)| (entry.clone(), about.clone())).unzip();
+        let stores = stores.into_iter().flatten().collect();
+        self.server.components.store(Arc::new(Components::new(stores, registered, Vec::new())));
+    }
+}

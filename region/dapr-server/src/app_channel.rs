@@ -1,0 +1,202 @@
+//! The way to the application: HTTP calls to its port, as many at a time as it allows, only while it is healthy.
+//!
+//! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
+//! the application's own token. Must never call another address than the application's.
+
+mod health;
+mod headers;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+pub use headers::{strip_request, strip_response};
+pub use health::{watch, wait_for_port};
+
+use crate::auth::TOKEN_HEADER;
+use crate::config::{AppProtocol, AppSettings};
+use crate::http::Body;
+
+/// Calls one application.
+pub struct AppChannel {
+    authority: Authority,
+    /// Path of the endpoint, without a slash at its end.
+    base_path: String,
+    client: Client<HttpConnector, Body>,
+    version: Version,
+    token: Option<(HeaderName, SecretString)>,
+    permits: Option<Semaphore>,
+    timeout: Option<Duration>,
+    healthy: AtomicBool,
+}
+
+/// Why a call did not reach the application.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Its health probes fail.
+    #[error("rpc error: code = Internal desc = app is not in a healthy state")]
+    Unhealthy,
+    /// The request cannot be put as HTTP.
+    #[error("the request cannot be forwarded: {0}")]
+    Request(#[from] http::Error),
+    /// It could not be reached, or ended the connection.
+    #[error("error invoking app channel: {0}")]
+    Transport(String),
+    /// It did not answer in time.
+    #[error("error invoking app channel: no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Why there can be no channel.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Not spoken yet.
+    #[error("app protocol {0} is not available yet; use http or h2c")]
+    Protocol(&'static str),
+    /// Not an address.
+    #[error("the application's address {0:?} is not valid")]
+    Address(String),
+}
+
+impl AppChannel {
+    /// To an application on this machine, by the flags.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub fn local(settings: &AppSettings, port: u16) -> Result<Self, ChannelError> {
+        let token = settings.token.clone().map(|token| (HeaderName::from_static(TOKEN_HEADER), token));
+        let host = if settings.address.contains(':') {
+            format!("[{}]", settings.address)
+        } else {
+            settings.address.clone()
+        };
+        let mut channel = Self::new(&format!("{host}:{port}"), "", settings.protocol, token)?;
+        channel.permits = settings.max_concurrency.map(Semaphore::new);
+        channel.healthy = AtomicBool::new(settings.health.is_none());
+        Ok(channel)
+    }
+
+    /// To an application anywhere, by its endpoint. `timeout`: for the answer's head.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub fn endpoint(
+        url: &str,
+        protocol: AppProtocol,
+        token: Option<(HeaderName, SecretString)>,
+        timeout: Option<Duration>,
+        probed: bool,
+    ) -> Result<Self, ChannelError> {
+        let invalid = || ChannelError::Address(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| invalid())?;
+        if uri.scheme() == Some(&Scheme::HTTPS) {
+            return Err(ChannelError::Protocol("https"));
+        }
+        let authority = uri.authority().ok_or_else(invalid)?.as_str();
+        let mut channel = Self::new(authority, uri.path().trim_end_matches('/'), protocol, token)?;
+        channel.timeout = timeout;
+        channel.healthy = AtomicBool::new(!probed);
+        Ok(channel)
+    }
+
+    fn new(
+        authority: &str,
+        base_path: &str,
+        protocol: AppProtocol,
+        token: Option<(HeaderName, SecretString)>,
+    ) -> Result<Self, ChannelError> {
+        let http2 = match protocol {
+            AppProtocol::Http => false,
+            AppProtocol::H2c => true,
+            other => return Err(ChannelError::Protocol(other.name())),
+        };
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(10)));
+        Ok(Self {
+            authority: authority.parse().map_err(|_| ChannelError::Address(authority.to_owned()))?,
+            base_path: base_path.to_owned(),
+            client: Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(Duration::from_secs(60))
+                .http2_only(http2)
+                .build(connector),
+            version: if http2 { Version::HTTP_2 } else { Version::HTTP_11 },
+            token,
+            permits: None,
+            timeout: None,
+            healthy: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether calls are passed on.
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Acquire)
+    }
+
+    /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, CallError> {
+        if !self.is_healthy() {
+            return Err(CallError::Unhealthy);
+        }
+        let _permit = match &self.permits {
+            // Never closed, so a permit always comes.
+            Some(permits) => permits.acquire().await.ok(),
+            None => None,
+        };
+        self.send(method, path, headers, body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, CallError> {
+        strip_request(&mut headers);
+        if let Some((name, token)) = &self.token {
+            let mut value = HeaderValue::from_str(token.expose_secret()).map_err(http::Error::from)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        let path: PathAndQuery = format!("{}{path}", self.base_path).parse().map_err(http::Error::from)?;
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path).build()?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = headers;
+        let answer = self.client.request(request);
+        let answer = match self.timeout {
+            Some(timeout) => tokio::time::timeout(timeout, answer).await.map_err(|_| CallError::Timeout(timeout))?,
+            None => answer.await,
+        };
+        answer.map_err(|error| CallError::Transport(innermost(&error)))
+    }
+}
+
+/// The reason behind a chain of errors: the outer ones only say "client error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

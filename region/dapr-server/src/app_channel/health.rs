@@ -1,0 +1,57 @@
+//! Whether the application can be called: its port first, its health probes then.
+//!
+//! One idea: unhealthy until the first good probe, unhealthy again after `threshold` bad ones in a row. Must never overlap
+//! two probes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use palladium_tasks::Shutdown;
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::AppChannel;
+use crate::config::HealthSettings;
+use crate::http::Body;
+
+/// Returns when something listens on the application's port, however long that takes.
+pub async fn wait_for_port(host: &str, port: u16) {
+    let mut silence = 0u32;
+    loop {
+        if let Ok(Ok(_)) = timeout(Duration::from_secs(1), TcpStream::connect((host, port))).await {
+            tracing::info!("Application discovered on port {port}");
+            return;
+        }
+        if silence.is_multiple_of(100) {
+            tracing::info!("Waiting for application to listen on port {port}");
+        }
+        silence = silence.wrapping_add(1);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Probes until `shutdown`.
+pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown: Shutdown) {
+    let mut ticks = interval(settings.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failures = 0u32;
+    while shutdown.unless(ticks.tick()).await.is_some() {
+        let good = probe(&channel, &settings).await;
+        failures = if good { 0 } else { failures.saturating_add(1) };
+        let was = channel.is_healthy();
+        let healthy = good || (was && failures < settings.threshold);
+        channel.healthy.store(healthy, Ordering::Release);
+        match (was, healthy) {
+            (false, true) => tracing::info!("App is healthy"),
+            (true, false) => tracing::warn!("App is not healthy: {failures} health probes failed in a row"),
+            _ => {}
+        }
+    }
+}
+
+async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
+    let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
+    matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())
+}

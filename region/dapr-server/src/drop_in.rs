@@ -1,0 +1,286 @@
+//! The drop-in form: this program called as `daprd`.
+//!
+//! One idea: the order of the start is Dapr's: identity, components, ports, and then the application; a component that
+//! cannot be opened ends the start unless it says otherwise. Exit 0 after a signal, 1 when the start fails, 2 on a bad
+//! command line.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use palladium_component::Hosting;
+use palladium_components_state::pluggable::discover;
+use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
+use palladium_spiffe::{SpiffeId, TrustDomain};
+use palladium_tasks::{Shutdown, Tasks};
+use palladium_tls::Acceptor;
+
+use crate::api_rules::ApiRules;
+use crate::app_channel::{AppChannel, wait_for_port, watch};
+use crate::auth::Auth;
+use crate::components::{Opened, Opener};
+use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
+use crate::cors::Cors;
+use crate::listen::Ports;
+use crate::metrics::Metrics;
+use crate::ready::Target;
+use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
+use crate::server::{Components, Server};
+use crate::{logs, workers};
+
+/// Errors of a start are only ever read by people, in one line.
+type Fatal = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs as `daprd`. `args`: without the program's name. Call it before any thread exists.
+pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let settings = match parse(args, env) {
+        Ok(Command::Run(settings)) => *settings,
+        Ok(Command::Version) => return say(&format!("{DAPR_VERSION}\n")),
+        Ok(Command::BuildInfo) => return say(&build_info()),
+        Ok(Command::Help) => return say(&format!("Usage of daprd:\n{}", usage())),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}\nUsage of daprd:\n{}", usage());
+            return ExitCode::from(2);
+        }
+    };
+    palladium_tls::install_crypto_provider();
+    logs::start(&settings.log_level, settings.log_json, &settings.app_id);
+    match workers::runtime().map_err(Fatal::from).and_then(|runtime| runtime.block_on(run(settings, &env))) {
+        Ok(threads) => {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker ended by panic");
+                }
+            }
+            tracing::info!("Daprd shutdown gracefully");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("Fatal error from runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn build_info() -> String {
+    let mut text = format!("Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n", env!("CARGO_PKG_VERSION"));
+    for driver in palladium_components_state::ALL {
+        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+    }
+    text
+}
+
+async fn run(
+    settings: Settings,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<std::thread::JoinHandle<()>>, Fatal> {
+    let start = Instant::now();
+    tracing::info!("Starting Dapr Runtime -- version {DAPR_VERSION} -- Palladium {}", env!("CARGO_PKG_VERSION"));
+    let configuration = load_configurations(&settings.config_files)?;
+    let signals = Shutdown::on_signals()?;
+    let mut tasks = Tasks::new();
+
+    let internal = match &settings.mtls {
+        None => None,
+        Some(mtls) => {
+            let identity = signals.unless(identity(mtls, &settings)).await.ok_or("stopped before the start was over")??;
+            let anybody: palladium_tls::Authorizer = Arc::new(|_: &SpiffeId| true);
+            let config = palladium_tls::mtls_server_config(
+                identity.svid(),
+                identity.bundles(),
+                anybody,
+                palladium_tls::ALPN_H2,
+            );
+            let acceptor = Acceptor::mtls(config, identity.bundles().clone(), Duration::from_secs(10));
+            let stop = signals.child();
+            tasks.spawn("identity", async move {
+                if let Err(error) = identity.keep_fresh(stop).await {
+                    tracing::error!(%error, "the identity is lost");
+                }
+            });
+            tracing::info!("mTLS enabled");
+            Some(acceptor)
+        }
+    };
+
+    let server = Arc::new(new_server(&settings, &configuration));
+    let opened = signals.unless(open_components(&server, &settings, &configuration, env)).await;
+    server.components.store(Arc::new(opened.ok_or("stopped before the start was over")??));
+    server.ready.set(Target::Outbound);
+
+    let workers = workers::count();
+    let ports =
+        Ports::open(&settings.listen, &settings.app_id, workers, settings.read_buffer, settings.graceful_shutdown)?;
+    let (first, threads) = workers::spread(ports.works(&server, internal))?;
+    if let Some(first) = first {
+        tasks.spawn("worker-0", first);
+    }
+    server.ready.set(Target::Api);
+    server.ready.set(Target::Internal);
+
+    let connected = signals.unless(connect_app(&server, &settings, &mut tasks)).await;
+    if connected.is_some() {
+        server.ready.set(Target::Runtime);
+        tracing::info!("dapr initialized. Status: Running. Init Elapsed {}ms", start.elapsed().as_millis());
+    }
+    tokio::select! {
+        () = signals.wait() => {}
+        () = server.shutdown.wait() => {}
+    }
+    block_shutdown(&server, &settings).await;
+    tracing::info!("Dapr is shutting down; calls under way have {:?}", settings.graceful_shutdown);
+    server.shutdown.trigger();
+    signals.trigger();
+    if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
+        tracing::warn!(%overdue, "not everything ended in time");
+    }
+    for entry in server.components.load().state_stores() {
+        if let Err(error) = entry.component.store().close().await {
+            tracing::warn!(component = entry.component.name(), %error, "a component did not close");
+        }
+    }
+    Ok(threads)
+}
+
+fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
+    Server {
+        app_id: settings.app_id.clone(),
+        namespace: settings.namespace.clone(),
+        hosted: false,
+        components: ArcSwap::default(),
+        app: ArcSwapOption::empty(),
+        app_settings: ArcSwap::from_pointee(settings.app.clone()),
+        auth: settings.api_token.clone().map_or(Auth::Open, Auth::Token),
+        cors: Cors::from_flag(&settings.allowed_origins),
+        api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
+        max_body: AtomicUsize::new(settings.max_body),
+        api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
+        features: configuration.features.clone(),
+        extended: Default::default(),
+        ready: Default::default(),
+        metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
+        shutdown: Shutdown::new(),
+    }
+}
+
+async fn identity(mtls: &MtlsSettings, settings: &Settings) -> Result<Identity, Fatal> {
+    let namespace = if settings.namespace.is_empty() { "default" } else { &settings.namespace };
+    // Applications are in the trust domain "public" unless access control says otherwise.
+    let id = SpiffeId::workload(&TrustDomain::parse("public")?, namespace, &settings.app_id)?;
+    let domain = TrustDomain::parse(&mtls.control_plane_trust_domain)?;
+    let sentry_id = SpiffeId::workload(&domain, &mtls.control_plane_namespace, "dapr-sentry")?;
+    let identity = IdentitySettings {
+        id,
+        sentry_address: mtls.sentry_address.clone(),
+        sentry_id,
+        roots: Roots::Shared(mtls.trust_anchors.clone()),
+        deadline: Duration::from_secs(60),
+    };
+    Ok(Identity::obtain(identity, Attestation::Dapr { token_file: mtls.token_file.clone() }).await?)
+}
+
+async fn open_components(
+    server: &Server,
+    settings: &Settings,
+    configuration: &Configuration,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Components, Fatal> {
+    let (mut declared, mut subscriptions) = (Vec::new(), Vec::new());
+    for folder in &settings.resources_paths {
+        let (components, found) = load_folder(folder, &server.app_id, &server.namespace, env)
+            .map_err(|error| format!("failed to load components: {error}"))?;
+        declared.extend(components);
+        subscriptions.extend(found);
+    }
+    declared.retain(|component| {
+        let denied = configuration.denies_component(&component.kind, component.version_or_default());
+        if denied {
+            tracing::warn!("Component {} is denied by configuration", component.log_name());
+        }
+        !denied
+    });
+    without_duplicates(&declared).map_err(|error| format!("failed to load components: {error}"))?;
+    let pluggable = discover(&settings.component_sockets).await.unwrap_or_else(|error| {
+        tracing::warn!("Pluggable components are left out: {error}");
+        Vec::new()
+    });
+    let opener = Opener {
+        app_id: server.app_id.clone(),
+        namespace: server.namespace.clone(),
+        hosting: Hosting::SelfHosted,
+        managed: None,
+        pluggable,
+    };
+    let (mut stores, mut registered) = (Vec::new(), Vec::new());
+    for component in &declared {
+        match opener.open(component, &server.metrics).await {
+            Ok(Opened::State(entry, about)) => {
+                stores.push(entry);
+                registered.push(about);
+                tracing::info!("Component loaded: {}", component.log_name());
+            }
+            Ok(Opened::Unavailable(about)) => {
+                registered.push(about);
+                tracing::warn!("Component {} is registered but cannot be used yet", component.log_name());
+            }
+            Err(error) => failed(component, &error.to_string())?,
+        }
+    }
+    Ok(Components::new(stores, registered, subscriptions))
+}
+
+fn failed(component: &Component, error: &str) -> Result<(), Fatal> {
+    let name = component.log_name();
+    let message = format!("[INIT_COMPONENT_FAILURE]: initialization error occurred for {name}: {error}");
+    if component.ignore_errors {
+        tracing::error!("{message}; ignored, as the component says");
+        return Ok(());
+    }
+    Err(format!("process component {} error: {message}", component.name).into())
+}
+
+/// Waits for the application and makes the channel to it.
+async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Tasks) {
+    let Some(port) = settings.app.port else { return };
+    wait_for_port(&settings.app.address, port).await;
+    let channel = match AppChannel::local(&settings.app, port) {
+        Ok(channel) => Arc::new(channel),
+        Err(error) => {
+            tracing::error!("The application cannot be called: {error}");
+            return;
+        }
+    };
+    if let Some(health) = settings.app.health.clone() {
+        tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
+    }
+    server.app.store(Some(channel));
+}
+
+/// Goes on serving for a while after the signal, but not for an application that is gone.
+async fn block_shutdown(server: &Server, settings: &Settings) {
+    let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else { return };
+    tracing::info!("Blocking graceful shutdown for {duration:?} or until app reports unhealthy...");
+    let unhealthy = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if server.app.load().as_ref().is_some_and(|app| !app.is_healthy()) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
+        () = unhealthy => tracing::info!("App reported unhealthy, entering shutdown..."),
+    }
+}

@@ -1,0 +1,148 @@
+//! Dapr's gRPC API.
+//!
+//! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it only
+//! translate. Calls of services that are not Dapr's are meant for applications; passing those on is not available yet and
+//! they are told so.
+
+mod dapr;
+mod internal;
+mod state;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use palladium_proto::runtime::dapr_server::DaprServer;
+use tonic::{Code, Status};
+use tower_service::Service as _;
+
+pub use internal::handle_internal;
+
+use crate::api_rules::Protocol;
+use crate::auth::Refusal;
+use crate::http::Body;
+use crate::server::Server;
+
+const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// The services of the API, ready to be called.
+#[derive(Clone)]
+pub struct Services(DaprServer<dapr::Api>);
+
+impl Services {
+    /// For one Dapr Server.
+    pub fn new(server: &Arc<Server>) -> Self {
+        let dapr = DaprServer::new(dapr::Api(server.clone()))
+            .max_decoding_message_size(server.max_body())
+            .max_encoding_message_size(usize::MAX);
+        Self(dapr)
+    }
+}
+
+/// Whether a request is gRPC: what tells it from HTTP on a shared port.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Answers one call.
+pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Request<Incoming>) -> Response<Body> {
+    let start = Instant::now();
+    if !is_grpc(request.headers()) {
+        let mut answer = Response::new(Body::Empty);
+        *answer.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return answer;
+    }
+    if let Err(refusal) = server.auth.check(request.headers_mut()) {
+        return refused(match refusal {
+            Refusal::Missing => Status::unauthenticated("missing api token in request metadata"),
+            Refusal::Wrong => Status::unauthenticated("authentication error: api token mismatch"),
+        });
+    }
+    let Some(method) = request.uri().path().strip_prefix(DAPR).and_then(known) else {
+        return refused(foreign(&request));
+    };
+    let (group, version) = group(method);
+    if !server.api.allows(Protocol::Grpc, group, version) {
+        return refused(Status::unimplemented("requested endpoint is not available"));
+    }
+    let mut services = services.clone();
+    let answer = match services.0.call(request).await {
+        Ok(answer) => answer.map(Body::Grpc),
+        Err(never) => match never {},
+    };
+    // A failure without a body says so in its head; others end well, or with a trailer nobody counts.
+    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    server.metrics.grpc(method, code_name(code), start.elapsed());
+    if server.api_logging {
+        tracing::info!("gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}", code as i32, start.elapsed());
+    }
+    answer
+}
+
+/// A call of a service that is not ours.
+fn foreign(request: &Request<Incoming>) -> Status {
+    let path = request.uri().path();
+    if path.starts_with(DAPR) {
+        return Status::unimplemented(format!("unknown method {path}"));
+    }
+    if ["dapr-callee-app-id", "dapr-app-id"].iter().any(|name| request.headers().contains_key(*name)) {
+        return Status::unimplemented("calls of applications by gRPC are not available yet");
+    }
+    Status::unimplemented(
+        "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found",
+    )
+}
+
+fn refused(status: Status) -> Response<Body> {
+    status.into_http::<tonic::body::Body>().map(Body::Grpc)
+}
+
+/// The methods of the API, so that no caller can invent a label, each with its group for rules.
+const METHODS: &[(&str, &str)] = &[
+    ("GetState", "state"), ("GetBulkState", "state"), ("SaveState", "state"), ("QueryStateAlpha1", "state"),
+    ("DeleteState", "state"), ("DeleteBulkState", "state"), ("ExecuteStateTransaction", "state"),
+    ("GetMetadata", "metadata"), ("SetMetadata", "metadata"), ("Shutdown", "shutdown"), ("InvokeService", "invoke"),
+    ("PublishEvent", "publish"), ("BulkPublishEvent", "publish"), ("BulkPublishEventAlpha1", "publish"),
+    ("SubscribeTopicEventsAlpha1", "subscribe"), ("InvokeBinding", "bindings"), ("GetSecret", "secrets"),
+    ("GetBulkSecret", "secrets"), ("RegisterActorTimer", "actors"), ("UnregisterActorTimer", "actors"),
+    ("RegisterActorReminder", "actors"), ("UnregisterActorReminder", "actors"),
+    ("UnregisterActorRemindersByType", "actors"), ("ListActorReminders", "actors"), ("GetActorReminder", "actors"),
+    ("GetActorState", "actors"), ("ExecuteActorStateTransaction", "actors"), ("InvokeActor", "actors"),
+    ("SubscribeActorEventsAlpha1", "actors"), ("GetConfiguration", "configuration"),
+    ("GetConfigurationAlpha1", "configuration"), ("SubscribeConfiguration", "configuration"),
+    ("SubscribeConfigurationAlpha1", "configuration"), ("UnsubscribeConfiguration", "configuration"),
+    ("UnsubscribeConfigurationAlpha1", "configuration"), ("TryLockAlpha1", "lock"), ("UnlockAlpha1", "unlock"),
+    ("EncryptAlpha1", "crypto"), ("DecryptAlpha1", "crypto"), ("SubtleGetKeyAlpha1", "subtlecrypto"),
+    ("SubtleEncryptAlpha1", "subtlecrypto"), ("SubtleDecryptAlpha1", "subtlecrypto"),
+    ("SubtleWrapKeyAlpha1", "subtlecrypto"), ("SubtleUnwrapKeyAlpha1", "subtlecrypto"),
+    ("SubtleSignAlpha1", "subtlecrypto"), ("SubtleVerifyAlpha1", "subtlecrypto"),
+    ("StartWorkflowAlpha1", "workflows"), ("GetWorkflowAlpha1", "workflows"), ("PurgeWorkflowAlpha1", "workflows"),
+    ("TerminateWorkflowAlpha1", "workflows"), ("PauseWorkflowAlpha1", "workflows"),
+    ("ResumeWorkflowAlpha1", "workflows"), ("RaiseEventWorkflowAlpha1", "workflows"),
+    ("StartWorkflowBeta1", "workflows"), ("GetWorkflowBeta1", "workflows"), ("PurgeWorkflowBeta1", "workflows"),
+    ("TerminateWorkflowBeta1", "workflows"), ("PauseWorkflowBeta1", "workflows"), ("ResumeWorkflowBeta1", "workflows"),
+    ("RaiseEventWorkflowBeta1", "workflows"), ("ScheduleJob", "jobs"), ("ScheduleJobAlpha1", "jobs"),
+    ("GetJob", "jobs"), ("GetJobAlpha1", "jobs"), ("DeleteJob", "jobs"), ("DeleteJobAlpha1", "jobs"),
+    ("DeleteJobsByPrefix", "jobs"), ("DeleteJobsByPrefixAlpha1", "jobs"), ("ListJobs", "jobs"),
+    ("ListJobsAlpha1", "jobs"), ("ConverseAlpha1", "conversation"), ("ConverseAlpha2", "conversation"),
+];
+
+fn known(method: &str) -> Option<&'static str> {
+    METHODS.iter().find(|(name, _)| *name == method).map(|(name, _)| *name)
+}
+
+fn group(method: &str) -> (&'static str, &'static str) {
+    let group = METHODS.iter().find(|(name, _)| *name == method).map_or("", |(_, group)| *group);
+    let version = match method {
+        _ if method.ends_with("Alpha1") => "v1.0-alpha1",
+        _ if method.ends_with("Alpha2") => "v1.0-alpha2",
+        _ if method.ends_with("Beta1") => "v1.0-beta1",
+        _ => "v1.0",
+    };
+    (group, version)
+}
+
+fn code_name(code: Code) -> &'static str {
+    palladium_component::error::grpc_code_name(code as u32)
+}

@@ -1,0 +1,72 @@
+//! `dapr.proto.runtime.v1.Dapr`: the methods that this program has. All others answer UNIMPLEMENTED by themselves.
+
+use std::sync::Arc;
+
+use palladium_proto::runtime::dapr_server::Dapr;
+use palladium_proto::runtime::{
+    DeleteBulkStateRequest, DeleteStateRequest, ExecuteStateTransactionRequest, GetBulkStateRequest,
+    GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse, GetStateRequest, GetStateResponse, QueryStateRequest,
+    QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest,
+};
+use tonic::{Request, Response, Status};
+
+use super::state;
+use crate::errors::grpc_status;
+use crate::metadata;
+use crate::server::Server;
+
+/// The API of one Dapr Server.
+pub struct Api(pub Arc<Server>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Dapr for Api {
+    async fn get_state(&self, request: Request<GetStateRequest>) -> Answer<GetStateResponse> {
+        state::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_bulk_state(&self, request: Request<GetBulkStateRequest>) -> Answer<GetBulkStateResponse> {
+        state::bulk_get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn save_state(&self, request: Request<SaveStateRequest>) -> Answer<()> {
+        state::save(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn query_state_alpha1(&self, request: Request<QueryStateRequest>) -> Answer<QueryStateResponse> {
+        state::query(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete_state(&self, request: Request<DeleteStateRequest>) -> Answer<()> {
+        state::delete(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete_bulk_state(&self, request: Request<DeleteBulkStateRequest>) -> Answer<()> {
+        state::bulk_delete(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn execute_state_transaction(&self, request: Request<ExecuteStateTransactionRequest>) -> Answer<()> {
+        state::transaction(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_metadata(&self, _: Request<GetMetadataRequest>) -> Answer<GetMetadataResponse> {
+        Ok(Response::new(metadata::describe(&self.0)))
+    }
+
+    async fn set_metadata(&self, request: Request<SetMetadataRequest>) -> Answer<()> {
+        let SetMetadataRequest { key, value } = request.into_inner();
+        metadata::set(&self.0, key, value).map_err(|fault| grpc_status(&fault.report))?;
+        Ok(Response::new(()))
+    }
+
+    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<()> {
+        if self.0.hosted {
+            let message = "shutdown is not available: the platform decides when this process ends";
+            return Err(Status::permission_denied(message));
+        }
+        tracing::info!("Shutdown asked for through the API");
+        self.0.shutdown.trigger();
+        Ok(Response::new(()))
+    }
+}

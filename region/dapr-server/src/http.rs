@@ -1,0 +1,181 @@
+//! Dapr's HTTP API: from a request to an answer, without a framework.
+//!
+//! One idea: a request is matched once, by one readable table ([`route`]), into a [`Route`]; token, browser rules, API
+//! rules, counting and logging stand around it in one function ([`handle`]). Building blocks are one file each. Must never
+//! parse a body unless the API has to look inside.
+
+mod body;
+mod health;
+mod invoke;
+mod metadata;
+mod query;
+mod route;
+mod state;
+mod state_wire;
+mod upgrade;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+pub use body::{Body, BoxError};
+pub use upgrade::H2cListener;
+use route::Route;
+
+use crate::api_rules::Protocol;
+use crate::auth::Refusal;
+use crate::cors::Cors;
+use crate::errors::Fault;
+use crate::server::Server;
+
+/// Which routes a listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// All of them.
+    Api,
+    /// Health and metadata, without a token: the public port.
+    Public,
+}
+
+/// What a handler gives: an answer, or a fault that becomes one.
+type Answer = Result<Response<Body>, Fault>;
+
+/// A request without its body: what handlers look at.
+struct Head {
+    method: Method,
+    headers: HeaderMap,
+    /// The query, as it came, without the question mark.
+    query: Option<String>,
+    /// The path as it came.
+    path: String,
+}
+
+/// Answers one request.
+pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Incoming>) -> Response<Body> {
+    let start = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    let method = parts.method.clone();
+    let mut cors = None;
+    if surface == Surface::Api
+        && let Some(rules) = &server.cors
+    {
+        if Cors::is_preflight(&parts.method, &parts.headers) {
+            let mut answer = Response::new(Body::Empty);
+            *answer.headers_mut() = rules.preflight(&parts.headers);
+            return answer;
+        }
+        cors = Some((rules, parts.headers.clone()));
+    }
+
+    let path = route::clean(parts.uri.path());
+    let route = route::route(&method, &path);
+    let mut answer = if let Err(refusal) = authorize(server, surface, &route, &mut parts.headers) {
+        unauthorized(refusal)
+    } else {
+        let group = route.group();
+        let allowed = match surface {
+            Surface::Api => server.api.allows(Protocol::Http, group.name, group.version),
+            Surface::Public => matches!(group.name, "healthz" | "metadata"),
+        };
+        let (name, is_health) = (group.name, group.name == "healthz");
+        let head = Head {
+            query: parts.uri.query().map(str::to_owned),
+            path: if server.api_logging || !route.is_fast() { parts.uri.path().to_owned() } else { String::new() },
+            headers: parts.headers,
+            method: parts.method,
+        };
+        let path_for_log = (server.api_logging && !is_health).then(|| head.path.clone());
+        let route = if allowed { route } else { Route::Fallback };
+        let answer = dispatch(server, surface, route, head, body).await.unwrap_or_else(|fault| {
+            tracing::debug!("{name}: {}", fault.report.message);
+            server.metrics.fault(&fault);
+            failed(&fault)
+        });
+        if let Some(path) = path_for_log {
+            let code = answer.status().as_u16();
+            tracing::info!("HTTP API Called method=\"{method} {path}\" code={code} duration={:?}", start.elapsed());
+        }
+        answer
+    };
+    if let Some((rules, asked)) = cors {
+        rules.decorate(&asked, answer.headers_mut());
+    }
+    server.metrics.http(&method, answer.status(), start.elapsed());
+    answer
+}
+
+async fn dispatch(
+    server: &Arc<Server>,
+    surface: Surface,
+    route: Route<'_>,
+    head: Head,
+    body: Incoming,
+) -> Answer {
+    match route {
+        Route::StateGet { store, key } => state::get(server, &head, store, key).await,
+        Route::StateSave { store } => state::save(server, &head, store, body).await,
+        Route::StateDelete { store, key } => state::delete(server, &head, store, key).await,
+        Route::StateBulkGet { store } => state::bulk_get(server, &head, store, body).await,
+        Route::StateTransaction { store } => state::transaction(server, &head, store, body).await,
+        Route::StateQuery { store } => state::query(server, &head, store, body).await,
+        Route::MetadataGet => Ok(metadata::get(server)),
+        Route::MetadataPut { key } => metadata::put(server, key, body).await,
+        Route::Health => health::ready(server, &head),
+        Route::HealthOutbound => health::outbound(server),
+        Route::Shutdown => health::shutdown(server),
+        Route::Malformed(reason) => Ok(text(StatusCode::BAD_REQUEST, reason)),
+        Route::Unavailable { .. } => Err(unavailable()),
+        Route::Invoke | Route::Fallback if surface == Surface::Api => invoke::call(server, head, body).await,
+        Route::Invoke | Route::Fallback => Ok(text(StatusCode::NOT_FOUND, "404 page not found")),
+    }
+}
+
+fn authorize(
+    server: &Server,
+    surface: Surface,
+    route: &Route<'_>,
+    headers: &mut HeaderMap,
+) -> Result<(), Refusal> {
+    // Probes have no token. Behind the gateway nobody probes, so there is no exception.
+    let exempt = matches!(route, Route::Health | Route::HealthOutbound) && !server.hosted;
+    match server.auth.check(headers) {
+        Err(_) if exempt || surface == Surface::Public => Ok(()),
+        other => other,
+    }
+}
+
+fn unauthorized(refusal: Refusal) -> Response<Body> {
+    tracing::debug!(?refusal, "request without an accepted token");
+    text(StatusCode::UNAUTHORIZED, "invalid api token")
+}
+
+fn unavailable() -> Fault {
+    Fault::plain(501, tonic::Code::Unimplemented, "ERR_API_UNIMPLEMENTED", "common", "this API is currently not implemented")
+}
+
+fn text(status: StatusCode, words: &str) -> Response<Body> {
+    let mut answer = Response::new(Body::from(format!("{words}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn empty() -> Response<Body> {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+fn failed(fault: &Fault) -> Response<Body> {
+    json(fault.status(), fault.body())
+}

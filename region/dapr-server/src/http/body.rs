@@ -1,0 +1,102 @@
+//! Bodies: what we answer with, and how a request's body is read with a limit.
+//!
+//! Must never hold more of a request than the limit, nor copy a body that came in one piece.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use crate::errors::Fault;
+
+/// Any error of a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer, or of a request to the application.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// All of it.
+    Full(Option<Bytes>),
+    /// As it comes from the application.
+    Incoming(Incoming),
+    /// As it comes from a caller, up to the limit.
+    Limited(Limited<Incoming>),
+    /// From a gRPC service.
+    Grpc(tonic::body::Body),
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        Self::Full(Some(bytes.into()))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Limited(body) => Pin::new(body).poll_frame(cx),
+            Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Limited(body) => body.is_end_stream(),
+            Self::Grpc(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Incoming(body) => body.size_hint(),
+            Self::Limited(body) => body.size_hint(),
+            Self::Grpc(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Reads a request's body whole.
+///
+/// # Errors
+/// When it is longer than `limit` bytes or ends early.
+pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+    let too_large = || Fault::unreadable("stream too large");
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut first = Bytes::new();
+    let mut more: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Fault::unreadable)?.into_data() else { continue };
+        if first.len().max(more.as_ref().map_or(0, BytesMut::len)) + data.len() > limit {
+            return Err(too_large());
+        }
+        match &mut more {
+            Some(more) => more.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::with_capacity(2 * (first.len() + data.len()));
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&data);
+                more = Some(joined);
+            }
+        }
+    }
+    Ok(more.map_or(first, BytesMut::freeze))
+}

@@ -1,0 +1,206 @@
+//! The routes of the API as one table.
+//!
+//! One idea: a path is cleaned as a whole, cut at its slashes, and matched as a slice; parts that hold names are decoded
+//! after matching, so an encoded slash never makes a new part. What matches nothing is a call to an application. Must
+//! never touch the path that an application is to see.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// A matched request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Read one key.
+    StateGet { store: Cow<'a, str>, key: Cow<'a, str> },
+    /// Write.
+    StateSave { store: Cow<'a, str> },
+    /// Delete one key.
+    StateDelete { store: Cow<'a, str>, key: Cow<'a, str> },
+    /// Read many keys.
+    StateBulkGet { store: Cow<'a, str> },
+    /// All or none.
+    StateTransaction { store: Cow<'a, str> },
+    /// Query (alpha).
+    StateQuery { store: Cow<'a, str> },
+    /// Tell about this process.
+    MetadataGet,
+    /// Attach a name and a value to this process.
+    MetadataPut { key: Cow<'a, str> },
+    /// Ready?
+    Health,
+    /// Ready for outgoing calls?
+    HealthOutbound,
+    /// Stop.
+    Shutdown,
+    /// Call an application by path.
+    Invoke,
+    /// Known to Dapr, not served by this program yet.
+    Unavailable { group: &'static str, version: &'static str },
+    /// A part that cannot be decoded.
+    Malformed(&'static str),
+    /// Anything else: perhaps a call to an application by header.
+    Fallback,
+}
+
+/// The group of the API that a route belongs to.
+pub struct Group {
+    /// As rules name it.
+    pub name: &'static str,
+    /// As the path spells it.
+    pub version: &'static str,
+}
+
+impl Route<'_> {
+    /// The group for rules and logs.
+    pub fn group(&self) -> Group {
+        let (name, version) = match self {
+            Self::StateGet { .. }
+            | Self::StateSave { .. }
+            | Self::StateDelete { .. }
+            | Self::StateBulkGet { .. }
+            | Self::StateTransaction { .. } => ("state", "v1.0"),
+            Self::StateQuery { .. } => ("state", "v1.0-alpha1"),
+            Self::MetadataGet | Self::MetadataPut { .. } => ("metadata", "v1.0"),
+            Self::Health | Self::HealthOutbound => ("healthz", "v1.0"),
+            Self::Shutdown => ("shutdown", "v1.0"),
+            Self::Invoke | Self::Fallback | Self::Malformed(_) => ("invoke", "v1.0"),
+            Self::Unavailable { group, version } => (*group, *version),
+        };
+        Group { name, version }
+    }
+
+    /// Whether the handler never looks at the original path.
+    pub fn is_fast(&self) -> bool {
+        !matches!(self, Self::Invoke | Self::Fallback)
+    }
+}
+
+/// Matches a cleaned path.
+pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let mut parts = [""; 8];
+    let mut count = 0;
+    for part in path.trim_start_matches('/').splitn(parts.len(), '/') {
+        parts[count] = part;
+        count += 1;
+    }
+    let matched = match (method.as_str(), &parts[..count]) {
+        ("GET", ["v1.0", "state", store, key]) => pair(store, key, |store, key| Route::StateGet { store, key }),
+        ("POST" | "PUT", ["v1.0", "state", store]) => name(store, |store| Route::StateSave { store }),
+        ("DELETE", ["v1.0", "state", store, key]) => pair(store, key, |store, key| Route::StateDelete { store, key }),
+        ("POST" | "PUT", ["v1.0", "state", store, "bulk"]) => name(store, |store| Route::StateBulkGet { store }),
+        ("POST" | "PUT", ["v1.0", "state", store, "transaction"]) => {
+            name(store, |store| Route::StateTransaction { store })
+        }
+        ("POST" | "PUT", ["v1.0-alpha1", "state", store, "query"]) => name(store, |store| Route::StateQuery { store }),
+        ("GET", ["v1.0", "metadata"]) => Some(Route::MetadataGet),
+        ("PUT", ["v1.0", "metadata", key]) => name(key, |key| Route::MetadataPut { key }),
+        ("GET", ["v1.0", "healthz"]) => Some(Route::Health),
+        ("GET", ["v1.0", "healthz", "outbound"]) => Some(Route::HealthOutbound),
+        ("POST", ["v1.0", "shutdown"]) => Some(Route::Shutdown),
+        (_, ["v1.0", "invoke", ..]) => Some(Route::Invoke),
+        (_, [version, group, _, ..]) => Some(unavailable(version, group)),
+        _ => Some(Route::Fallback),
+    };
+    matched.unwrap_or(Route::Malformed("failed to unescape request parameter"))
+}
+
+/// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
+fn unavailable(version: &str, group: &str) -> Route<'static> {
+    const GROUPS: [&str; 13] = [
+        "secrets", "publish", "bindings", "configuration", "lock", "unlock", "actors", "crypto", "subtlecrypto",
+        "workflows", "jobs", "conversation", "job",
+    ];
+    const VERSIONS: [&str; 4] = ["v1.0", "v1.0-alpha1", "v1.0-alpha2", "v1.0-beta1"];
+    let version = VERSIONS.into_iter().find(|known| *known == version);
+    let group = GROUPS.into_iter().find(|known| *known == group);
+    match (version, group) {
+        (Some(version), Some(group)) => Route::Unavailable { group, version },
+        _ => Route::Fallback,
+    }
+}
+
+fn name<'a>(part: &'a str, make: impl FnOnce(Cow<'a, str>) -> Route<'a>) -> Option<Route<'a>> {
+    decode(part).map(make)
+}
+
+fn pair<'a>(
+    first: &'a str,
+    second: &'a str,
+    make: impl FnOnce(Cow<'a, str>, Cow<'a, str>) -> Route<'a>,
+) -> Option<Route<'a>> {
+    Some(make(decode(first)?, decode(second)?))
+}
+
+/// Decodes as Dapr does: percent escapes, and a plus is a space.
+fn decode(part: &str) -> Option<Cow<'_, str>> {
+    if !part.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Some(Cow::Borrowed(part));
+    }
+    let bytes = part.as_bytes();
+    let well_formed = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
+        bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !well_formed {
+        return None;
+    }
+    let spaced = part.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
+}
+
+/// Removes doubled slashes, `.` and `..`, and a slash at the end.
+pub fn clean(path: &str) -> Cow<'_, str> {
+    let dirty = path.len() > 1 && (path.ends_with('/') || path.contains("//") || path.contains("/."));
+    if !dirty {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            part => kept.push(part),
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Route<'_> {
+        route(&Method::GET, path)
+    }
+
+    #[test]
+    fn names_are_decoded_after_matching() {
+        assert_eq!(
+            get("/v1.0/state/my+store/a%2Fb%2B"),
+            Route::StateGet { store: "my store".into(), key: "a/b+".into() }
+        );
+        assert!(matches!(get("/v1.0/state/s/%zz"), Route::Malformed(_)));
+        assert_eq!(get("/v1.0/state/s/a/b"), Route::Fallback);
+    }
+
+    #[test]
+    fn every_other_path_is_a_call_to_an_application() {
+        assert_eq!(get("/v1.0/invoke/a/method/b/c/d/e/f/g"), Route::Invoke);
+        assert_eq!(get("/orders"), Route::Fallback);
+        assert_eq!(get("/"), Route::Fallback);
+        assert_eq!(route(&Method::OPTIONS, "/v1.0/metadata"), Route::Fallback);
+        assert!(matches!(get("/v1.0/secrets/s/k"), Route::Unavailable { group: "secrets", .. }));
+    }
+
+    #[test]
+    fn paths_are_cleaned_like_files() {
+        for (given, expected) in
+            [("/v1.0//healthz/", "/v1.0/healthz"), ("/a/./b/../c", "/a/c"), ("/", "/"), ("/../..", "/"), ("/a.b", "/a.b")]
+        {
+            assert_eq!(clean(given), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Dapr's runtime for one App ID.
+//!
+//! One idea: the same runtime in two forms. As `daprd` ([`main_drop_in`]) it takes flags, files and plaintext ports; in
+//! platform mode ([`main_platform`], [`run`]) it has no plaintext port, gets everything over mutual TLS from the agent, and
+//! serves one gateway. What both share is one [`server::Server`]; building blocks are one file each under `http/` and
+//! `grpc/`, their semantics lie in the engines, their drivers in `components/`.
+//!
+//! Start reading at [`http::handle`] for a request, at [`drop_in`] or [`platform`] for the start. Must never import another
+//! role of the region: whatever it knows of them it learns by protocol.
+
+mod agent;
+mod api_rules;
+mod app_channel;
+mod auth;
+mod components;
+mod config;
+mod cors;
+pub mod drop_in;
+mod errors;
+mod grpc;
+pub mod http;
+mod listen;
+mod logs;
+mod metadata;
+mod metrics;
+pub mod platform;
+mod ready;
+mod resources;
+pub mod server;
+mod workers;
+
+pub use drop_in::main_drop_in;
+pub use platform::{main_platform, run};

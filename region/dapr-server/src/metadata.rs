@@ -1,0 +1,112 @@
+//! What a Dapr Server tells about itself; the same for HTTP and gRPC.
+//!
+//! Must never tell a secret: neither component metadata nor tokens come near this file.
+
+use std::time::Duration;
+
+use palladium_proto::runtime::{
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, PubsubSubscription,
+    PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
+    actor_runtime::ActorRuntimeStatus,
+};
+use tonic::Code;
+
+use crate::config::{AppProtocol, DAPR_VERSION};
+use crate::errors::Fault;
+use crate::server::Server;
+
+/// Attaches a name and a value to this process.
+///
+/// # Errors
+/// When callers have attached too many already.
+pub fn set(server: &Server, name: String, value: String) -> Result<(), Fault> {
+    if server.extended.set(name, value) {
+        return Ok(());
+    }
+    Err(Fault::plain(400, Code::ResourceExhausted, "ERR_BAD_REQUEST", "common", "too many metadata entries"))
+}
+
+/// The state of this process.
+pub fn describe(server: &Server) -> GetMetadataResponse {
+    let components = server.components.load();
+    let registered = components.registered.iter().map(|one| RegisteredComponents {
+        name: one.name.clone(),
+        r#type: one.kind.clone(),
+        version: one.version.clone(),
+        capabilities: one.capabilities.iter().map(|&name| name.to_owned()).collect(),
+    });
+    let subscriptions = components.subscriptions.iter().map(|one| PubsubSubscription {
+        pubsub_name: one.pubsub.clone(),
+        topic: one.topic.clone(),
+        metadata: one.metadata.clone().into_iter().collect(),
+        rules: Some(PubsubSubscriptionRules {
+            rules: one
+                .rules
+                .iter()
+                .map(|(condition, path)| PubsubSubscriptionRule { r#match: condition.clone(), path: path.clone() })
+                .collect(),
+        }),
+        dead_letter_topic: one.dead_letter_topic.clone(),
+        r#type: PubsubSubscriptionType::Declarative.into(),
+    });
+    let mut extended = server.extended.all();
+    extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
+    GetMetadataResponse {
+        id: server.app_id.clone(),
+        registered_components: registered.collect(),
+        extended_metadata: extended.into_iter().collect(),
+        subscriptions: subscriptions.collect(),
+        app_connection_properties: Some(app(server)),
+        runtime_version: DAPR_VERSION.to_owned(),
+        enabled_features: server.features.clone(),
+        actor_runtime: Some(ActorRuntime {
+            runtime_status: ActorRuntimeStatus::Disabled.into(),
+            placement: "placement: disconnected".to_owned(),
+            ..ActorRuntime::default()
+        }),
+        ..GetMetadataResponse::default()
+    }
+}
+
+fn app(server: &Server) -> AppConnectionProperties {
+    let settings = server.app_settings.load();
+    let http = !matches!(settings.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
+    let health = settings.health.as_ref().map(|health| AppConnectionHealthProperties {
+        health_check_path: if http { health.path.clone() } else { String::new() },
+        health_probe_interval: go_duration(health.interval),
+        health_probe_timeout: go_duration(health.timeout),
+        health_threshold: i32::try_from(health.threshold).unwrap_or(i32::MAX),
+    });
+    AppConnectionProperties {
+        port: settings.port.unwrap_or_default().into(),
+        protocol: settings.protocol.name().to_owned(),
+        channel_address: settings.address.clone(),
+        max_concurrency: settings.max_concurrency.map_or(0, |limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+        health,
+    }
+}
+
+/// A duration as Go writes it.
+fn go_duration(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => format!("{millis}ms"),
+        (0, 0, seconds) if millis > 0 => format!("{seconds}.{}s", format!("{millis:03}").trim_end_matches('0')),
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_gos() {
+        for (millis, expected) in [(500, "500ms"), (5000, "5s"), (1500, "1.5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s")]
+        {
+            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
+        }
+    }
+}

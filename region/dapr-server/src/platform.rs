@@ -1,0 +1,311 @@
+//! Platform mode: one tenant's Dapr Server on a shared machine.
+//!
+//! One idea: before anything else it gives up rights (no core dump, no file outside its folder), then proves who it is,
+//! then learns from the agent what it is to do. It has two listeners, both mutual TLS: one that only the gateway may use,
+//! one for Dapr Servers of the same project. Exit codes are those of `palladium_launch::exit`.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use palladium_http::{BindError, Limits, Server as HttpServer, TlsListener, bind, bind_shared};
+use palladium_identity::{Attestation, Identity, IdentityError, Settings as IdentitySettings};
+use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
+use palladium_os::{Confinement, Outcome, SYSTEM_READ};
+use palladium_spiffe::SpiffeId;
+use palladium_tasks::{ReadyFile, Shutdown, Tasks};
+use palladium_tls::{ALPN_H2, ALPN_HTTP, Acceptor, exactly, mtls_server_config};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::agent::{self, Agent};
+use crate::api_rules::ApiRules;
+use crate::auth::Auth;
+use crate::config::{AppProtocol, AppSettings};
+use crate::grpc::{self, Services};
+use crate::http::{self, Body, Surface};
+use crate::metrics::Metrics;
+use crate::ready::Target;
+use crate::server::Server;
+use crate::workers::{self, Work};
+
+/// Until the agent says otherwise.
+const MAX_BODY: usize = 4 << 20;
+const DRAIN: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const ENVELOPE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a Dapr Server ended otherwise than by order.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    Config(#[from] palladium_config::Error),
+    /// An ID in the configuration is none.
+    #[error("configuration: {0}")]
+    Id(String),
+    /// Logging could not start.
+    #[error(transparent)]
+    Log(#[from] palladium_telemetry::Error),
+    /// The launch envelope did not come.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The launch envelope came too late.
+    #[error("no launch envelope within {0:?}")]
+    NoEnvelope(Duration),
+    /// No identity, or no longer one.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A port is taken or refused.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The process could not confine itself.
+    #[error(transparent)]
+    Confine(#[from] palladium_os::Error),
+    /// The operating system refused something else.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The exit code that the parent understands.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Id(_) | Self::Log(_) => exit::USAGE,
+            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
+            Self::Identity(_) => exit::USAGE,
+            Self::Bind(_) => exit::UNAVAILABLE,
+            Self::Envelope(_) | Self::NoEnvelope(_) | Self::Confine(_) | Self::System(_) => exit::SOFTWARE,
+        }
+    }
+}
+
+/// `palladium-dapr-server run --config <file>`. Call it before any thread exists: confinement binds threads.
+pub fn main_platform(config_file: &Path) -> ExitCode {
+    let outcome = start(config_file);
+    ExitCode::from(match outcome {
+        Ok(()) => exit::STOPPED,
+        Err(error) => {
+            tracing::error!(%error, "the Dapr Server ends");
+            error.exit_code()
+        }
+    })
+}
+
+fn start(config_file: &Path) -> Result<(), Error> {
+    let config: DaprServerConfig = palladium_config::load(config_file)?;
+    palladium_telemetry::init(&config.log)?;
+    confine(&config)?;
+    palladium_tls::install_crypto_provider();
+    let threads = workers::runtime()?.block_on(async {
+        let shutdown = Shutdown::on_signals()?;
+        let envelope = timeout(ENVELOPE_DEADLINE, Envelope::read(tokio::io::stdin()))
+            .await
+            .map_err(|_| Error::NoEnvelope(ENVELOPE_DEADLINE))??;
+        serve(config, envelope, shutdown).await
+    })?;
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a worker ended by panic");
+        }
+    }
+    Ok(())
+}
+
+/// No core dump, no debugger, no file outside its own folder and what TLS and name resolution need.
+fn confine(config: &DaprServerConfig) -> Result<(), Error> {
+    palladium_os::harden()?;
+    let mut read: Vec<_> = SYSTEM_READ.iter().map(Into::into).collect();
+    // The folder, not the file: the roots are replaced by renaming.
+    read.extend(config.identity.roots_file.parent().map(Into::into));
+    let outcome = palladium_os::confine(&Confinement { read, write: vec![config.data_folder.clone()] })?;
+    match outcome {
+        Outcome::Enforced => tracing::info!("confined to its own folder"),
+        Outcome::Partial => tracing::warn!("only partly confined: the kernel is too old for some rights"),
+        Outcome::NotSupported => tracing::warn!("not confined: the kernel has no Landlock"),
+    }
+    Ok(())
+}
+
+/// Serves until `shutdown`. The caller has confined the process and installed the crypto provider.
+///
+/// # Errors
+/// See [`Error`]; [`Error::exit_code`] is what the process should end with.
+pub async fn run(config: DaprServerConfig, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
+    let threads = serve(config, envelope, shutdown).await?;
+    let join = move || threads.into_iter().all(|thread| thread.join().is_ok());
+    if !tokio::task::spawn_blocking(join).await.unwrap_or(false) {
+        tracing::error!("a worker ended by panic");
+    }
+    Ok(())
+}
+
+async fn serve(
+    config: DaprServerConfig,
+    envelope: Envelope,
+    shutdown: Shutdown,
+) -> Result<Vec<std::thread::JoinHandle<()>>, Error> {
+    let settings = IdentitySettings::platform(
+        &config.identity.spiffe_id,
+        config.identity.sentry_address,
+        &config.identity.sentry_id,
+        config.identity.roots_file.clone(),
+    )?;
+    let own = settings.id.clone();
+    let obtaining = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
+    let Some(identity) = shutdown.unless(obtaining).await else { return Ok(Vec::new()) };
+    let identity = identity?;
+    let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
+
+    let mut tasks = Tasks::new();
+    let (lost_tx, lost_rx) = tokio::sync::oneshot::channel();
+    let stop = shutdown.child();
+    tasks.spawn("identity", async move {
+        if let Err(error) = identity.keep_fresh(stop).await {
+            let _ = lost_tx.send(error);
+        }
+    });
+
+    let server = Arc::new(new_server(&config, shutdown.clone()));
+    let agent = Agent::new(&config, &svid, &bundles)?;
+    if shutdown.unless(agent::follow(server.clone(), agent, &mut tasks)).await.is_none() {
+        return Ok(Vec::new());
+    }
+    server.ready.set(Target::Outbound);
+
+    let gateway = exactly(&parse(&config.gateway_id)?);
+    let acceptor = |config| Acceptor::mtls(config, bundles.clone(), HANDSHAKE);
+    let tls = acceptor(mtls_server_config(&svid, &bundles, gateway, ALPN_HTTP));
+    let workers = workers::count();
+    let listeners = bind_shared("the gateway listener", config.gateway_listen, "gateway_listen", workers)?;
+    let works = listeners.into_iter().map(|listener| gateway_work(server.clone(), listener, tls.clone())).collect();
+
+    // Same project: same trust domain, same namespace.
+    let project = project_prefix(&own);
+    let neighbours: palladium_tls::Authorizer =
+        Arc::new(move |peer: &SpiffeId| peer.as_str().starts_with(project.as_str()) && peer.is_workload());
+    let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
+    let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
+    let internal = HttpServer::new(TlsListener::new(internal, tls), limits());
+    let stop = shutdown.clone();
+    tasks.spawn("internal", async move {
+        let make = |_| {
+            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(grpc::handle_internal(&request)))
+        };
+        internal.serve(make, &stop).await;
+    });
+    if let Some(address) = config.metrics_listen {
+        let listener = HttpServer::new(bind("metrics", address, "metrics_listen")?, limits());
+        let (server, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("metrics", async move {
+            let make = move |_| {
+                let server = server.clone();
+                service_fn(move |_: Request<Incoming>| {
+                    let text = server.metrics.text();
+                    async move { Ok::<_, Infallible>(hyper::Response::new(Body::from(text))) }
+                })
+            };
+            listener.serve(make, &stop).await;
+        });
+    }
+
+    let (first, threads) = workers::spread(works)?;
+    if let Some(first) = first {
+        tasks.spawn("worker-0", first);
+    }
+    for target in [Target::Api, Target::Internal, Target::Runtime] {
+        server.ready.set(target);
+    }
+    let ready = ReadyFile::create(&config.data_folder)?;
+    tracing::info!(id = %own, gateway = %config.gateway_listen, "serving");
+
+    let lost = tokio::select! {
+        () = shutdown.wait() => None,
+        lost = lost_rx => lost.ok(),
+    };
+    drop(ready);
+    shutdown.trigger();
+    if let Err(overdue) = tasks.drain(DRAIN + Duration::from_secs(1)).await {
+        tracing::warn!(%overdue, "not everything ended in time");
+    }
+    match lost {
+        Some(error) => Err(error.into()),
+        None => Ok(threads),
+    }
+}
+
+fn limits() -> Limits {
+    Limits { drain: DRAIN, ..Limits::default() }
+}
+
+/// One worker's share of the gateway listener: HTTP and gRPC on one port, told apart by content type.
+fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Acceptor) -> Work {
+    Box::pin(async move {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => HttpServer::new(TlsListener::new(listener, tls), limits()),
+            Err(error) => return tracing::error!(%error, "the gateway listener cannot be used"),
+        };
+        let shutdown = server.shutdown.clone();
+        let make = move |_| {
+            let (server, services) = (server.clone(), Services::new(&server));
+            service_fn(move |request: Request<Incoming>| {
+                let (server, services) = (server.clone(), services.clone());
+                async move {
+                    Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
+                        grpc::handle(&server, &services, request).await
+                    } else {
+                        http::handle(&server, Surface::Api, request).await
+                    })
+                }
+            })
+        };
+        listener.serve(make, &shutdown).await;
+    })
+}
+
+fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Server {
+    let nowhere = AppSettings {
+        port: None,
+        protocol: AppProtocol::Http,
+        address: String::new(),
+        max_concurrency: None,
+        health: None,
+        token: None,
+    };
+    Server {
+        app_id: config.app_id.clone(),
+        namespace: config.project_id.clone(),
+        hosted: true,
+        components: ArcSwap::default(),
+        app: ArcSwapOption::empty(),
+        app_settings: ArcSwap::from_pointee(nowhere),
+        // Nobody, until the agent has told the digests.
+        auth: Auth::Digests(ArcSwap::default()),
+        cors: None,
+        api: ApiRules::default(),
+        max_body: AtomicUsize::new(MAX_BODY),
+        api_logging: false,
+        features: Vec::new(),
+        extended: Default::default(),
+        ready: Default::default(),
+        metrics: Metrics::new(&config.app_id, &config.project_id, true),
+        shutdown,
+    }
+}
+
+pub(crate) fn parse(id: &str) -> Result<SpiffeId, Error> {
+    SpiffeId::parse(id).map_err(|error| Error::Id(format!("SPIFFE ID {id:?}: {error}")))
+}
+
+/// `spiffe://<trust domain>/ns/<project>/`.
+fn project_prefix(own: &SpiffeId) -> String {
+    let project = own.namespace_and_name().map_or("", |(namespace, _)| namespace);
+    format!("spiffe://{}/ns/{project}/", own.trust_domain())
+}

@@ -1,0 +1,235 @@
+//! A Component as it is declared.
+//!
+//! Must never show a metadata value: any of them may be a password.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use palladium_component::{Properties, metadata::parse_duration};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ObjectMeta, in_namespace, in_scope, list, text};
+
+/// A declared component, its secrets resolved or named as missing when it is opened.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `state.redis`.
+    pub kind: String,
+    /// Its version as written; empty means `v1`.
+    pub version: String,
+    /// Whether the process goes on when it cannot be opened.
+    pub ignore_errors: bool,
+    /// Time to open it.
+    pub init_timeout: Duration,
+    /// Its metadata.
+    pub properties: Properties,
+    /// Names of metadata fields whose value is a reference that cannot be resolved here, with the reason.
+    pub unresolved: Vec<(String, String)>,
+    /// Immutable id; empty outside of platform mode.
+    pub uid: String,
+    /// Version of the declaration; 0 outside of platform mode.
+    pub generation: u64,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: Spec,
+    #[serde(default, deserialize_with = "list")]
+    scopes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(rename = "type", deserialize_with = "text")]
+    kind: String,
+    #[serde(default, deserialize_with = "text")]
+    version: String,
+    #[serde(default)]
+    ignore_errors: bool,
+    #[serde(default, deserialize_with = "text")]
+    init_timeout: String,
+    #[serde(default, deserialize_with = "list")]
+    metadata: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pair {
+    #[serde(deserialize_with = "text")]
+    name: String,
+    #[serde(default)]
+    value: Value,
+    #[serde(default)]
+    secret_key_ref: Option<SecretRef>,
+    #[serde(default, deserialize_with = "text")]
+    env_ref: String,
+}
+
+#[derive(Deserialize)]
+struct SecretRef {
+    #[serde(default, deserialize_with = "text")]
+    name: String,
+}
+
+/// Where references to secrets may point.
+#[derive(Clone, Copy)]
+pub enum References<'a> {
+    /// The user's own process: its environment may be named.
+    Environment(&'a dyn Fn(&str) -> Option<String>),
+    /// Platform mode: everything arrives resolved.
+    Resolved,
+}
+
+impl Component {
+    /// Reads one document of kind Component; `None` when it is not meant for this App ID.
+    ///
+    /// # Errors
+    /// The message names the field; it never repeats a metadata value.
+    pub fn read(
+        document: Value,
+        app_id: &str,
+        namespace: &str,
+        references: References<'_>,
+    ) -> Result<Option<Self>, String> {
+        let manifest: Manifest = serde_json::from_value(document).map_err(|error| format!("Component: {error}"))?;
+        let Manifest { metadata, spec, scopes } = manifest;
+        if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
+            return Ok(None);
+        }
+        let mut properties = Properties::new();
+        let mut unresolved = Vec::new();
+        for pair in spec.metadata {
+            match resolve(&pair, references) {
+                Ok(value) => properties.insert(pair.name, expand(value, app_id, namespace)),
+                Err(reason) => unresolved.push((pair.name, reason)),
+            }
+        }
+        Ok(Some(Self {
+            name: metadata.name,
+            kind: spec.kind,
+            version: spec.version,
+            ignore_errors: spec.ignore_errors,
+            init_timeout: parse_duration(&spec.init_timeout, Duration::from_secs(1))
+                .ok()
+                .filter(|timeout| !timeout.is_zero())
+                .unwrap_or(Duration::from_secs(5)),
+            properties,
+            unresolved,
+            uid: metadata.uid,
+            generation: metadata.generation,
+        }))
+    }
+
+    /// Name, type and version, as log lines have them.
+    pub fn log_name(&self) -> String {
+        format!("{} ({}/{})", self.name, self.kind, self.version_or_default())
+    }
+
+    /// The version, `v1` when none is given.
+    pub fn version_or_default(&self) -> &str {
+        if self.version.is_empty() { "v1" } else { &self.version }
+    }
+}
+
+fn resolve(pair: &Pair, references: References<'_>) -> Result<String, String> {
+    if let Some(reference) = pair.secret_key_ref.as_ref().filter(|reference| !reference.name.is_empty()) {
+        return Err(format!("secret {:?} is named, and there is no secret store here to resolve it", reference.name));
+    }
+    if !pair.env_ref.is_empty() {
+        let name = pair.env_ref.as_str();
+        let References::Environment(env) = references else {
+            return Err("envRef is not allowed here".to_owned());
+        };
+        // Never the process's own credentials.
+        if name.starts_with("DAPR_") || name == "APP_API_TOKEN" || name.contains(' ') {
+            return Err(format!("environment variable {name:?} may not be read by components"));
+        }
+        return Ok(env(name).unwrap_or_default());
+    }
+    Ok(match &pair.value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    })
+}
+
+/// The placeholders of Dapr's component metadata. `{uuid}` is drawn anew for each component.
+fn expand(value: String, app_id: &str, namespace: &str) -> String {
+    if !value.contains('{') {
+        return value;
+    }
+    let value = value.replace("{appID}", app_id).replace("{namespace}", &format!("{namespace}.{app_id}"));
+    if value.contains("{uuid}") { value.replace("{uuid}", &uuid()) } else { value }
+}
+
+fn uuid() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
+}
+
+/// Two components of one name.
+#[derive(Debug, thiserror::Error)]
+#[error("duplicate definition of Component name {second} with existing {first}")]
+pub struct Duplicate {
+    first: String,
+    second: String,
+}
+
+/// Checks that no name is used twice.
+///
+/// # Errors
+/// The first two that share a name.
+pub fn without_duplicates(components: &[Component]) -> Result<(), Duplicate> {
+    let mut seen: HashMap<&str, &Component> = HashMap::new();
+    for component in components {
+        if let Some(first) = seen.insert(&component.name, component) {
+            return Err(Duplicate { first: first.log_name(), second: component.log_name() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(document: Value) -> Option<Component> {
+        let env = |name: &str| (name == "PASSWORD").then(|| "p".to_owned());
+        Component::read(document, "app", "ns", References::Environment(&env)).expect("well formed")
+    }
+
+    #[test]
+    fn numbers_are_text_and_placeholders_are_filled() {
+        let component = read(json!({
+            "metadata": { "name": 123 },
+            "spec": { "type": "state.redis", "metadata": [
+                { "name": "db", "value": 7 }, { "name": "group", "value": "{appID}-{namespace}" },
+                { "name": "pw", "envRef": "PASSWORD" }, { "name": "no", "envRef": "DAPR_API_TOKEN" },
+            ] },
+        }))
+        .expect("in scope");
+        assert_eq!((component.name.as_str(), component.version_or_default()), ("123", "v1"));
+        assert_eq!(component.properties.get("db"), Some("7"));
+        assert_eq!(component.properties.get("group"), Some("app-ns.app"));
+        assert_eq!(component.properties.get("pw"), Some("p"));
+        assert_eq!(component.unresolved.len(), 1);
+    }
+
+    #[test]
+    fn namespace_and_scopes_decide() {
+        let declared = |namespace: &str, scopes: Value| {
+            json!({ "metadata": { "name": "x", "namespace": namespace }, "spec": { "type": "state.in-memory" },
+                    "scopes": scopes })
+        };
+        assert!(read(declared("ns", json!(["app"]))).is_some());
+        assert!(read(declared("", json!(null))).is_some());
+        assert!(read(declared("other", json!([]))).is_none());
+        assert!(read(declared("", json!(["someone"]))).is_none());
+    }
+}

@@ -1,0 +1,154 @@
+//! The parts of a Configuration that this program acts on. Others are accepted and left alone, as Dapr's own files hold
+//! settings of every building block.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::list;
+
+/// Settings of one Dapr Server.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// Features that are switched on.
+    pub features: Vec<String>,
+    /// Whether failed calls are counted by their tag.
+    pub record_error_codes: bool,
+    /// Whether metrics are served; `None` = the flag decides.
+    pub metrics: Option<bool>,
+    /// Whether each API call is logged; the flag wins.
+    pub api_logging: bool,
+    /// Rules that allow APIs.
+    pub allowed: Vec<ApiRule>,
+    /// Rules that deny APIs.
+    pub denied: Vec<ApiRule>,
+    /// Component types that may not be loaded, as `type` or `type/version`.
+    pub denied_components: Vec<String>,
+}
+
+/// A rule of `spec.api`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ApiRule {
+    /// Group, such as `state`.
+    pub name: String,
+    /// Version, such as `v1`; empty = all.
+    pub version: String,
+    /// `http` or `grpc`; empty = both.
+    pub protocol: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manifest {
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    features: Option<Vec<Feature>>,
+    metric: Option<Metric>,
+    metrics: Option<Metric>,
+    logging: Logging,
+    api: Option<Api>,
+    components: Option<Denied>,
+}
+
+#[derive(Deserialize)]
+struct Feature {
+    name: String,
+    #[serde(default)]
+    enabled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metric {
+    enabled: Option<bool>,
+    record_error_codes: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Logging {
+    api_logging: Option<ApiLogging>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ApiLogging {
+    enabled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Api {
+    #[serde(deserialize_with = "list")]
+    allowed: Vec<ApiRule>,
+    #[serde(deserialize_with = "list")]
+    denied: Vec<ApiRule>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Denied {
+    #[serde(deserialize_with = "list")]
+    deny: Vec<String>,
+}
+
+impl Configuration {
+    /// Lays one document over this configuration: what it says replaces what was said before.
+    ///
+    /// # Errors
+    /// The message names the field.
+    pub fn overlay(&mut self, document: Value) -> Result<(), String> {
+        let Manifest { spec } = serde_json::from_value(document).map_err(|error| format!("Configuration: {error}"))?;
+        if let Some(features) = spec.features {
+            self.features = features.into_iter().filter(|one| one.enabled).map(|one| one.name).collect();
+        }
+        for metric in [spec.metric, spec.metrics].into_iter().flatten() {
+            self.metrics = metric.enabled.or(self.metrics);
+            self.record_error_codes = metric.record_error_codes.unwrap_or(self.record_error_codes);
+        }
+        if let Some(logging) = spec.logging.api_logging {
+            self.api_logging = logging.enabled;
+        }
+        if let Some(api) = spec.api {
+            self.allowed = api.allowed;
+            self.denied = api.denied;
+        }
+        if let Some(components) = spec.components {
+            self.denied_components = components.deny;
+        }
+        Ok(())
+    }
+
+    /// Whether components of a type may not be loaded.
+    pub fn denies_component(&self, kind: &str, version: &str) -> bool {
+        self.denied_components.iter().any(|denied| {
+            denied.eq_ignore_ascii_case(kind)
+                || denied
+                    .split_once('/')
+                    .is_some_and(|(k, v)| k.eq_ignore_ascii_case(kind) && v.eq_ignore_ascii_case(version))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn later_files_replace_what_they_name() {
+        let mut configuration = Configuration::default();
+        for spec in [
+            json!({ "features": [{ "name": "Feature1", "enabled": true }], "metrics": { "recordErrorCodes": true } }),
+            json!({ "features": [{ "name": "Feature2", "enabled": true }], "tracing": { "samplingRate": "1" } }),
+        ] {
+            configuration.overlay(json!({ "spec": spec })).expect("well formed");
+        }
+        assert_eq!(configuration.features, ["Feature2"]);
+        assert!(configuration.record_error_codes);
+    }
+}

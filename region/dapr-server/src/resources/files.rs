@@ -1,0 +1,132 @@
+//! Reads resource files: YAML or JSON, several documents each.
+//!
+//! One idea: one bad document is said and skipped, the others count; only an unreadable folder ends the start.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::component::References;
+use super::{Component, Configuration, Subscription};
+
+/// Why resources cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A configuration file cannot be used.
+    #[error("configuration file {}: {reason}", path.display())]
+    Configuration {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The components and subscriptions for this App ID in one folder.
+///
+/// # Errors
+/// When the folder or a file in it cannot be read.
+pub fn load_folder(
+    folder: &Path,
+    app_id: &str,
+    namespace: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Vec<Component>, Vec<Subscription>), LoadError> {
+    let (mut components, mut subscriptions) = (Vec::new(), Vec::new());
+    let failed = |source| LoadError::Read { path: folder.to_owned(), source };
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| matches!(file.extension().and_then(|ending| ending.to_str()), Some("yaml" | "yml" | "json")));
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).map_err(|source| LoadError::Read { path: file.clone(), source })?;
+        for document in documents(&text, &file) {
+            let taken = match document["kind"].as_str() {
+                Some("Component") => {
+                    Component::read(document, app_id, namespace, References::Environment(env))
+                        .map(|one| components.extend(one))
+                }
+                Some("Subscription") => {
+                    Subscription::read(document, app_id, namespace).map(|one| subscriptions.extend(one))
+                }
+                _ => Ok(()),
+            };
+            if let Err(reason) = taken {
+                tracing::warn!("A document of {} is skipped: {reason}", file.display());
+            }
+        }
+    }
+    Ok((components, subscriptions))
+}
+
+/// The configuration of these files, later ones laid over earlier ones.
+///
+/// # Errors
+/// When a file cannot be read or understood.
+pub fn load_configurations(files: &[PathBuf]) -> Result<Configuration, LoadError> {
+    let mut configuration = Configuration::default();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|source| LoadError::Read { path: file.clone(), source })?;
+        for document in documents(&text, file) {
+            if document["kind"] == "Configuration" {
+                configuration
+                    .overlay(document)
+                    .map_err(|reason| LoadError::Configuration { path: file.clone(), reason })?;
+            }
+        }
+    }
+    Ok(configuration)
+}
+
+/// The documents of a file. What does not parse is said, without the text around it: it may hold a secret.
+fn documents(text: &str, file: &Path) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut one = String::new();
+    for line in text.lines().chain(["---"]) {
+        if line.trim_end() != "---" {
+            one.push_str(line);
+            one.push('\n');
+            continue;
+        }
+        let document = std::mem::take(&mut one);
+        if document.trim().is_empty() {
+            continue;
+        }
+        match parse(&document) {
+            Some(Value::Null) => {}
+            Some(value) => found.push(value),
+            None => tracing::warn!("A document of {} is skipped: it is neither YAML nor JSON", file.display()),
+        }
+    }
+    found
+}
+
+fn parse(document: &str) -> Option<Value> {
+    if document.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(document)
+    {
+        return Some(value);
+    }
+    serde_saphyr::from_str(document).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_and_json_documents_and_bad_ones() {
+        let text = "kind: Component\nmetadata:\n  name: 123\n---\n{\"kind\":\"Component\"}\n---\n\tbad: [\n---\n# nothing\n";
+        let found = documents(text, Path::new("x.yaml"));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0]["metadata"]["name"], 123);
+    }
+}

@@ -1,0 +1,142 @@
+//! What all listeners and building blocks of one Dapr Server share.
+//!
+//! One idea: requests only read; what can change (components, tokens, the application's endpoint) is replaced as a whole
+//! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do work itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use palladium_engine_state::{ApiError, StateComponent, Stores};
+use palladium_tasks::Shutdown;
+
+use crate::api_rules::ApiRules;
+use crate::app_channel::AppChannel;
+use crate::auth::Auth;
+use crate::config::AppSettings;
+use crate::cors::Cors;
+use crate::metrics::{Metrics, StateMetrics};
+use crate::ready::Readiness;
+use crate::resources::Subscription;
+
+/// One Dapr Server.
+pub struct Server {
+    /// The App ID that it serves.
+    pub app_id: String,
+    /// Dapr's namespace; in platform mode the project id.
+    pub namespace: String,
+    /// Whether it runs for tenants: some calls are refused there.
+    pub hosted: bool,
+    /// The loaded components.
+    pub components: ArcSwap<Components>,
+    /// The application, once it can be called.
+    pub app: ArcSwapOption<AppChannel>,
+    /// How to reach the application, as metadata tells it.
+    pub app_settings: ArcSwap<AppSettings>,
+    /// Who may call.
+    pub auth: Auth,
+    /// Answers for browsers, if configured.
+    pub cors: Option<Cors>,
+    /// Which APIs are switched off.
+    pub api: ApiRules,
+    /// Greatest request body in bytes.
+    pub max_body: AtomicUsize,
+    /// Whether each call is logged.
+    pub api_logging: bool,
+    /// Features switched on by configuration, for metadata.
+    pub features: Vec<String>,
+    /// What callers have set through the metadata API.
+    pub extended: Extended,
+    /// What is ready.
+    pub ready: Readiness,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Ends the process in order.
+    pub shutdown: Shutdown,
+}
+
+impl Server {
+    /// Greatest request body in bytes.
+    pub fn max_body(&self) -> usize {
+        self.max_body.load(Ordering::Relaxed)
+    }
+}
+
+/// The components of one moment.
+#[derive(Default)]
+pub struct Components {
+    state: HashMap<String, Arc<StateEntry>>,
+    /// Everything that is registered, for metadata.
+    pub registered: Vec<Registered>,
+    /// Declared subscriptions, for metadata.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A loaded state store with its metrics.
+pub struct StateEntry {
+    /// The engine's component.
+    pub component: Arc<StateComponent>,
+    /// Handles for counting.
+    pub metrics: StateMetrics,
+}
+
+/// A registered component, as metadata tells it.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// Its type, such as `state.redis`.
+    pub kind: String,
+    /// Its version, such as `v1`.
+    pub version: String,
+    /// What it can do.
+    pub capabilities: Vec<&'static str>,
+}
+
+impl Components {
+    /// These state stores, everything registered, and the declared subscriptions.
+    pub fn new(state: Vec<Arc<StateEntry>>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
+        let state = state.into_iter().map(|entry| (entry.component.name().to_owned(), entry)).collect();
+        Self { state, registered, subscriptions }
+    }
+
+    /// The state store of that name; `app_id` only goes into the error.
+    pub fn state(&self, name: &str, app_id: &str) -> Result<&Arc<StateEntry>, ApiError> {
+        self.state.get(name).ok_or_else(|| {
+            let all = Stores::new(self.state.values().map(|entry| entry.component.clone()));
+            match all.find(name, app_id) {
+                Err(error) => error,
+                Ok(_) => ApiError::NotFound { store: name.to_owned(), app_id: app_id.to_owned() },
+            }
+        })
+    }
+
+    /// All state stores.
+    pub fn state_stores(&self) -> impl Iterator<Item = &Arc<StateEntry>> {
+        self.state.values()
+    }
+}
+
+/// Names and values that callers attach to the sidecar's metadata. Bounded: it is a caller's memory, not ours.
+#[derive(Default)]
+pub struct Extended(RwLock<BTreeMap<String, String>>);
+
+impl Extended {
+    const MAX_ENTRIES: usize = 256;
+
+    /// Sets one; `false` when there is no room.
+    pub fn set(&self, name: String, value: String) -> bool {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= Self::MAX_ENTRIES && !map.contains_key(&name) {
+            return false;
+        }
+        map.insert(name, value);
+        true
+    }
+
+    /// All of them.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
