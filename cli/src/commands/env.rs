@@ -14,7 +14,6 @@ use crate::resource::ProjectArg;
 #[derive(Debug, Args)]
 pub struct Env {
     /// The App ID
-    #[arg(long, short = 'a')]
     id: String,
     #[command(flatten)]
     project: ProjectArg,
@@ -25,7 +24,7 @@ pub struct Env {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Format {
-    /// `export NAME='value'` lines: eval "$(palladium env --id orders)"
+    /// `export NAME='value'` lines: eval "$(palladium env orders)"
     #[default]
     Shell,
     /// `NAME=value` lines, as --env-file readers want them
