@@ -1,0 +1,163 @@
+//! Extraction: from content with secrets to content with references and sealed values.
+
+use std::collections::BTreeMap;
+
+use palladium_component::catalog::Catalog;
+use palladium_control_store::{SealedSecret, SecretState};
+use palladium_kinds::definition::KindDefinition;
+use palladium_kinds::secret_ref::SecretKeyRef;
+use palladium_kinds::{FieldError, FieldErrors};
+use palladium_sealing::{HpkePublicKey, SealedField, keyed_hash};
+use serde_json::{Map, Value};
+
+use crate::fields::{self, Found};
+
+/// Where the object is; bound into every sealed value.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// `reg-…`
+    pub region: &'a str,
+    /// `prj-…`
+    pub project: &'a str,
+    /// Uid of the object.
+    pub uid: &'a str,
+    /// The generation that the object will have; the version of what is sealed now.
+    pub generation: u64,
+}
+
+/// What is stored of the object so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// Its content, with references.
+    pub content: &'a Map<String, Value>,
+    /// Its secrets, by path.
+    pub secrets: &'a BTreeMap<String, SecretState>,
+}
+
+/// An object without secrets.
+#[derive(Debug, Default)]
+pub struct Extraction {
+    /// The content, references in place of secrets.
+    pub content: Map<String, Value>,
+    /// Newly sealed values.
+    pub sealed: Vec<SealedSecret>,
+    /// Paths that hold no secret any more.
+    pub forgotten: Vec<String>,
+    /// Keyed hashes of all secrets of the object afterwards, for the audit log.
+    pub fingerprints: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why extraction was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The object is at fault.
+    #[error(transparent)]
+    Invalid(#[from] FieldErrors),
+    /// There is a secret, and no key to seal it with yet.
+    #[error("the region has not joined yet, so {field} cannot be sealed to it")]
+    NoKey {
+        /// The first field concerned.
+        field: String,
+    },
+    /// The key cannot be used.
+    #[error("sealing {field}: {source}")]
+    Sealing {
+        /// The field.
+        field: String,
+        /// The cause.
+        source: palladium_sealing::Error,
+    },
+}
+
+/// Extracts the secrets of `content`. `may_read` = the caller may read the object's secrets anyway.
+///
+/// # Errors
+/// See [`Problem`]; nothing has been kept then.
+pub fn extract(
+    kind: &KindDefinition,
+    catalog: &Catalog,
+    place: Place<'_>,
+    key: Option<&HpkePublicKey>,
+    fingerprint_key: &[u8; 32],
+    stored: Option<Stored<'_>>,
+    may_read: bool,
+    mut content: Map<String, Value>,
+) -> Result<Extraction, Problem> {
+    let none = BTreeMap::new();
+    let known = stored.map_or(&none, |stored| stored.secrets);
+    let mut out = Extraction::default();
+    let (mut errors, mut kept) = (FieldErrors::default(), Vec::new());
+    for (field, found) in fields::slots(kind, catalog, &content) {
+        let own = SecretKeyRef::managed(place.uid, &field);
+        match found {
+            Found::Clear(secret) => {
+                let fingerprint = keyed_hash(
+                    fingerprint_key,
+                    &format!("secret/{}/{field}", place.uid),
+                    secret.as_bytes(),
+                );
+                out.fingerprints.insert(field.clone(), fingerprint.to_vec());
+                if known.get(&field).is_none_or(|state| state.fingerprint != fingerprint) {
+                    let key = key.ok_or_else(|| Problem::NoKey { field: field.clone() })?;
+                    let at = SealedField {
+                        region: place.region,
+                        project: place.project,
+                        uid: place.uid,
+                        field: &field,
+                        version: place.generation,
+                    };
+                    let value = key.seal(&at, secret.as_bytes()).map_err(|source| Problem::Sealing {
+                        field: field.clone(),
+                        source,
+                    })?;
+                    out.sealed.push(SealedSecret { value, fingerprint });
+                }
+            }
+            Found::Mask | Found::Reference(_) => {
+                let refers_elsewhere = matches!(&found, Found::Reference(reference) if *reference != own);
+                match known.get(&field) {
+                    _ if refers_elsewhere => errors.push(
+                        format!("{field}.secretKeyRef"),
+                        "refers to a secret of the platform that is not this field's own",
+                        "give the value itself: it is extracted and sealed",
+                    ),
+                    None => errors.push(
+                        &field,
+                        "is masked, and there is no secret to keep",
+                        "give the value itself",
+                    ),
+                    Some(state) => {
+                        out.fingerprints.insert(field.clone(), state.fingerprint.clone());
+                        kept.push(field.clone());
+                    }
+                }
+            }
+        }
+        fields::put_reference(kind, &mut content, &field, &own);
+    }
+    if let Some(stored) = stored
+        && !may_read
+        && !kept.is_empty()
+    {
+        let paths: Vec<String> = known.keys().chain(out.fingerprints.keys()).cloned().collect();
+        if fields::pointing(kind, &paths, stored.content) != fields::pointing(kind, &paths, &content) {
+            errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
+        }
+    }
+    errors.into_result()?;
+    out.forgotten = known
+        .keys()
+        .filter(|field| !out.fingerprints.contains_key(*field))
+        .cloned()
+        .collect();
+    out.content = content;
+    Ok(out)
+}
+
+fn must_be_entered_again(field: &str) -> FieldError {
+    FieldError {
+        field: field.to_owned(),
+        reason: "must be entered again, because the object now points elsewhere".into(),
+        remedy: "give the secret itself, or leave the addresses as they are".into(),
+    }
+}

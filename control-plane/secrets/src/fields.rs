@@ -1,0 +1,181 @@
+//! Where secrets can stand in the content of a kind, as slots that can be read and replaced.
+//!
+//! Must never know what happens to the values.
+
+use palladium_component::catalog::{Catalog, Entry};
+use palladium_kinds::definition::{KindDefinition, Sensitive};
+use palladium_kinds::secret_ref::{SecretKeyRef, is_mask};
+use serde_json::{Map, Value, json};
+
+/// What stands in a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A secret in clear.
+    Clear(String),
+    /// The mask.
+    Mask,
+    /// A reference into the managed store.
+    Reference(SecretKeyRef),
+}
+
+/// All slots with something in them, by path.
+pub(crate) fn slots(kind: &KindDefinition, catalog: &Catalog, content: &Map<String, Value>) -> Vec<(String, Found)> {
+    match kind.sensitive {
+        Sensitive::Nothing => Vec::new(),
+        Sensitive::Fields(paths) => paths
+            .iter()
+            .filter_map(|path| Some(((*path).to_owned(), found(at(content, path)?, |_| true)?)))
+            .collect(),
+        Sensitive::ComponentMetadata => {
+            let spec = content.get("spec");
+            let text = |key: &str| {
+                spec.and_then(|spec| spec.get(key))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let (type_name, version) = (text("type"), text("version"));
+            items(content)
+                .filter_map(|item| {
+                    let name = item.get("name")?.as_str()?;
+                    let sensitive = |value: &str| {
+                        catalog.is_sensitive(
+                            type_name,
+                            version,
+                            Entry {
+                                name,
+                                value: Some(value),
+                            },
+                        )
+                    };
+                    let found = match item.get("value") {
+                        Some(value) => found(value, sensitive),
+                        None => found(item, |_| false),
+                    };
+                    Some((format!("spec.metadata.{name}"), found?))
+                })
+                .collect()
+        }
+    }
+}
+
+/// Puts a reference where a secret was.
+pub(crate) fn put_reference(
+    kind: &KindDefinition,
+    content: &mut Map<String, Value>,
+    path: &str,
+    reference: &SecretKeyRef,
+) {
+    let reference = json!({ "name": reference.name, "key": reference.key });
+    match kind.sensitive {
+        Sensitive::Nothing => {}
+        Sensitive::Fields(_) => {
+            if let Some(value) = at_mut(content, path) {
+                *value = json!({ "secretKeyRef": reference });
+            }
+        }
+        Sensitive::ComponentMetadata => {
+            if let Some(item) = item_mut(content, path) {
+                item.remove("value");
+                item.insert("secretKeyRef".into(), reference);
+            }
+        }
+    }
+}
+
+/// Puts text where a reference is: the mask, or a value for a permitted reader.
+pub(crate) fn put_text(kind: &KindDefinition, content: &mut Map<String, Value>, path: &str, text: &str) {
+    match kind.sensitive {
+        Sensitive::Nothing => {}
+        Sensitive::Fields(_) => {
+            if let Some(value) = at_mut(content, path) {
+                *value = text.into();
+            }
+        }
+        Sensitive::ComponentMetadata => {
+            if let Some(item) = item_mut(content, path) {
+                item.remove("secretKeyRef");
+                item.insert("value".into(), text.into());
+            }
+        }
+    }
+}
+
+/// The part of the content that decides where secrets are sent, without the secrets themselves.
+pub(crate) fn pointing(kind: &KindDefinition, secret_paths: &[String], content: &Map<String, Value>) -> Value {
+    match kind.sensitive {
+        Sensitive::ComponentMetadata => {
+            let plain: Vec<(String, &Value)> = items(content)
+                .filter_map(|item| Some((item.get("name")?.as_str()?.to_ascii_lowercase(), item)))
+                .filter(|(name, _)| {
+                    !secret_paths
+                        .iter()
+                        .any(|path| path.eq_ignore_ascii_case(&format!("spec.metadata.{name}")))
+                })
+                .map(|(name, item)| {
+                    (
+                        name,
+                        item.get("value")
+                            .or_else(|| item.get("secretKeyRef"))
+                            .unwrap_or(&Value::Null),
+                    )
+                })
+                .collect();
+            let mut plain = plain;
+            plain.sort_by(|a, b| a.0.cmp(&b.0));
+            let spec = content.get("spec");
+            json!({ "metadata": plain, "version": spec.and_then(|s| s.get("version")), "auth": content.get("auth") })
+        }
+        _ => kind
+            .pointing
+            .iter()
+            .map(|path| at(content, path).cloned().unwrap_or_default())
+            .collect(),
+    }
+}
+
+fn found(value: &Value, sensitive: impl Fn(&str) -> bool) -> Option<Found> {
+    if let Some(text) = value.as_str() {
+        return match text {
+            "" => None,
+            mask if is_mask(mask) => Some(Found::Mask),
+            secret if sensitive(secret) => Some(Found::Clear(secret.to_owned())),
+            _ => None,
+        };
+    }
+    let reference: SecretKeyRef = serde_json::from_value(value.get("secretKeyRef")?.clone()).ok()?;
+    reference.is_managed().then_some(Found::Reference(reference))
+}
+
+fn at<'a>(content: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let start = content.get(first)?;
+    rest.split('.')
+        .filter(|part| !part.is_empty())
+        .try_fold(start, |value, part| value.get(part))
+}
+
+fn at_mut<'a>(content: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Value> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let start = content.get_mut(first)?;
+    rest.split('.')
+        .filter(|part| !part.is_empty())
+        .try_fold(start, |value, part| value.get_mut(part))
+}
+
+fn items(content: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    content
+        .get("spec")
+        .and_then(|spec| spec.get("metadata"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn item_mut<'a>(content: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Map<String, Value>> {
+    let name = path.strip_prefix("spec.metadata.")?;
+    let items = content.get_mut("spec")?.get_mut("metadata")?.as_array_mut()?;
+    items
+        .iter_mut()
+        .filter_map(Value::as_object_mut)
+        .find(|item| item.get("name").and_then(Value::as_str) == Some(name))
+}

@@ -1,0 +1,344 @@
+//! Attacks on extraction.
+
+use std::collections::BTreeMap;
+
+use palladium_component::catalog::{Catalog, CatalogField, ComponentType};
+use palladium_control_store::SecretState;
+use palladium_kinds::secret_ref::{MASK, SecretKeyRef};
+use palladium_kinds::{app_identity, component};
+use palladium_sealing::{ExposeSecret as _, HpkeKeyPair, SealedField};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+const UID: &str = "0199a000-0000-7000-8000-000000000001";
+const PASSWORD: &str = "spec.metadata.redisPassword";
+const KEY: [u8; 32] = [7; 32];
+
+fn field(name: &str, sensitive: bool) -> CatalogField {
+    CatalogField {
+        name: name.into(),
+        aliases: vec![],
+        kind: "string".into(),
+        required: name == "redisHost",
+        sensitive,
+        default: None,
+        allowed: vec![],
+        description: String::new(),
+    }
+}
+
+fn catalog() -> Catalog {
+    let driver = |name: &str, hosted: &str| ComponentType {
+        type_name: name.into(),
+        aliases: vec![],
+        versions: vec!["v1".into()],
+        status: "stable".into(),
+        hosted: hosted.into(),
+        fields: vec![
+            field("redisHost", false),
+            field("redisPassword", true),
+            field("enableTLS", false),
+        ],
+        example: String::new(),
+    };
+    Catalog {
+        components: vec![
+            driver("state.redis", "allowed"),
+            driver("bindings.localstorage", "refused"),
+        ],
+        common: BTreeMap::new(),
+    }
+}
+
+fn redis(metadata: Value) -> Map<String, Value> {
+    (component::KIND.normalize)(json!({"spec": {"type": "state.redis", "metadata": metadata}})).unwrap()
+}
+
+fn place(generation: u64) -> Place<'static> {
+    Place {
+        region: "reg-a",
+        project: "prj-a",
+        uid: UID,
+        generation,
+    }
+}
+
+fn submit(content: Map<String, Value>, pair: &HpkeKeyPair) -> Extraction {
+    extract(
+        &component::KIND,
+        &catalog(),
+        place(1),
+        Some(pair.public()),
+        &KEY,
+        None,
+        false,
+        content,
+    )
+    .unwrap()
+}
+
+fn states(extraction: &Extraction) -> BTreeMap<String, SecretState> {
+    let state = |(field, fingerprint): (&String, &Vec<u8>)| {
+        (
+            field.clone(),
+            SecretState {
+                version: 1,
+                fingerprint: fingerprint.clone(),
+            },
+        )
+    };
+    extraction.fingerprints.iter().map(state).collect()
+}
+
+fn again(
+    before: &Extraction,
+    may_read: bool,
+    content: Map<String, Value>,
+    pair: &HpkeKeyPair,
+) -> Result<Extraction, Problem> {
+    let secrets = states(before);
+    let stored = Some(Stored {
+        content: &before.content,
+        secrets: &secrets,
+    });
+    extract(
+        &component::KIND,
+        &catalog(),
+        place(2),
+        Some(pair.public()),
+        &KEY,
+        stored,
+        may_read,
+        content,
+    )
+}
+
+#[test]
+fn a_secret_is_sealed_to_its_place_and_replaced() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let content = redis(json!([{"name": "redisHost", "value": "h:1"}, {"name": "redisPassword", "value": "hunter2"}]));
+    let out = submit(content, &pair);
+    assert!(!serde_json::to_string(&out.content).unwrap().contains("hunter2"));
+    assert_eq!(
+        out.content["spec"]["metadata"][1]["secretKeyRef"]["key"],
+        format!("{UID}/{PASSWORD}")
+    );
+    let at = SealedField {
+        region: "reg-a",
+        project: "prj-a",
+        uid: UID,
+        field: PASSWORD,
+        version: 1,
+    };
+    assert_eq!(
+        pair.open(&at, &out.sealed[0].value).unwrap().expose_secret(),
+        b"hunter2"
+    );
+}
+
+#[test]
+fn names_are_compared_without_case_and_credentials_in_addresses_are_found() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let content = redis(json!([
+        {"name": "redisHost", "value": "redis://user:hunter2@h:1"}, {"name": "REDISPASSWORD", "value": "hunter3"},
+        {"name": "mySecretToken", "value": "hunter4"}]));
+    let out = submit(content, &pair);
+    assert_eq!(out.sealed.len(), 3);
+    assert!(!serde_json::to_string(&out.content).unwrap().contains("hunter"));
+}
+
+#[test]
+fn sec_103_a_mask_keeps_the_secret_and_is_never_stored() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let items = |password: Value| {
+        let mut item = json!({"name": "redisPassword"});
+        item.as_object_mut()
+            .unwrap()
+            .extend(password.as_object().unwrap().clone());
+        redis(json!([{"name": "redisHost", "value": "h:1"}, item]))
+    };
+    let first = submit(items(json!({"value": "hunter2"})), &pair);
+    let reference = SecretKeyRef::managed(UID, PASSWORD);
+    for unchanged in [
+        json!({"value": MASK}),
+        json!({"value": "***"}),
+        json!({"secretKeyRef": reference}),
+    ] {
+        let out = again(&first, false, items(unchanged), &pair).unwrap();
+        assert!(out.sealed.is_empty() && out.forgotten.is_empty());
+        assert_eq!(out.content, first.content);
+    }
+    // The same value again is no change either; another one is sealed anew, with a higher version.
+    assert!(
+        again(&first, false, items(json!({"value": "hunter2"})), &pair)
+            .unwrap()
+            .sealed
+            .is_empty()
+    );
+    assert_eq!(
+        again(&first, false, items(json!({"value": "new"})), &pair)
+            .unwrap()
+            .sealed[0]
+            .value
+            .version,
+        2
+    );
+    // Without anything to keep a mask is refused, for secret and for plain fields.
+    for metadata in [
+        json!([{"name": "redisPassword", "value": MASK}]),
+        json!([{"name": "redisHost", "value": "****"}]),
+    ] {
+        let key = Some(pair.public());
+        assert!(
+            extract(
+                &component::KIND,
+                &catalog(),
+                place(1),
+                key,
+                &KEY,
+                None,
+                true,
+                redis(metadata)
+            )
+            .is_err()
+        );
+    }
+}
+
+#[test]
+fn sec_103_whoever_redirects_must_enter_the_secret_again() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let items = |host: &str, password: &str| {
+        redis(json!([{"name": "redisHost", "value": host}, {"name": "redisPassword", "value": password}]))
+    };
+    let first = submit(items("good:1", "hunter2"), &pair);
+    let error = again(&first, false, items("evil:1", MASK), &pair).unwrap_err();
+    assert!(
+        error.to_string().contains(PASSWORD) && !error.to_string().contains("hunter2"),
+        "{error}"
+    );
+    let tls_off = redis(
+        json!([{"name": "redisHost", "value": "good:1"}, {"name": "enableTLS", "value": "false"},
+        {"name": "redisPassword", "value": MASK}]),
+    );
+    assert!(again(&first, false, tls_off, &pair).is_err());
+    assert!(again(&first, true, items("other:1", MASK), &pair).is_ok());
+    assert!(again(&first, false, items("other:1", "hunter2"), &pair).is_ok());
+}
+
+#[test]
+fn sec_111_references_to_other_objects_secrets_are_refused() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    for key in [
+        "0199a000-0000-7000-8000-00000000dead/spec.metadata.redisPassword",
+        "x",
+        &format!("{UID}/spec.metadata.other"),
+    ] {
+        let metadata = json!([{"name": "redisPassword", "secretKeyRef": {"name": "palladium", "key": key}}]);
+        let error = extract(
+            &component::KIND,
+            &catalog(),
+            place(1),
+            Some(pair.public()),
+            &KEY,
+            None,
+            true,
+            redis(metadata),
+        );
+        assert!(matches!(error, Err(Problem::Invalid(_))), "{key}");
+    }
+}
+
+#[test]
+fn an_app_ids_token_is_extracted_masked_and_forgotten() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let kind = &app_identity::KIND;
+    let content = |token: Value| {
+        (kind.normalize)(json!({"spec": {"appEndpoint": {"url": "http://a:1", "token": token}}})).unwrap()
+    };
+    let first = extract(
+        kind,
+        &catalog(),
+        place(1),
+        Some(pair.public()),
+        &KEY,
+        None,
+        false,
+        content("hunter2".into()),
+    )
+    .unwrap();
+    let mut shown = first.content.clone();
+    mask(kind, &mut shown);
+    assert_eq!(shown["spec"]["appEndpoint"]["token"], MASK);
+    let secrets = states(&first);
+    let stored = Some(Stored {
+        content: &first.content,
+        secrets: &secrets,
+    });
+    let masked = (kind.normalize)(Value::Object(shown)).unwrap();
+    let kept = extract(
+        kind,
+        &catalog(),
+        place(2),
+        Some(pair.public()),
+        &KEY,
+        stored,
+        false,
+        masked,
+    )
+    .unwrap();
+    assert_eq!(kept.content, first.content);
+    let gone = extract(
+        kind,
+        &catalog(),
+        place(2),
+        Some(pair.public()),
+        &KEY,
+        stored,
+        false,
+        content("".into()),
+    )
+    .unwrap();
+    assert_eq!(gone.forgotten, [app_identity::ENDPOINT_TOKEN]);
+}
+
+#[test]
+fn without_a_region_key_a_secret_is_refused_and_plain_content_accepted() {
+    let secret = redis(json!([{"name": "redisPassword", "value": "x"}]));
+    let plain = redis(json!([{"name": "redisHost", "value": "x"}]));
+    let run = |content| extract(&component::KIND, &catalog(), place(1), None, &KEY, None, true, content);
+    assert!(matches!(run(secret), Err(Problem::NoKey { .. })));
+    assert!(run(plain).is_ok());
+}
+
+#[test]
+fn the_catalog_refuses_unknown_and_unhosted_types() {
+    let content = |kind: &str| {
+        serde_json::from_value(json!({"spec": {"type": kind, "version": "v1",
+        "metadata": [{"name": "redisHost", "value": "h"}]}}))
+        .unwrap()
+    };
+    assert!(check_component(&catalog(), &content("state.redis")).is_ok());
+    let refused = check_component(&catalog(), &content("bindings.localstorage"))
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("not hosted"), "{refused}");
+    let unknown = check_component(&catalog(), &content("state.nothing"))
+        .unwrap_err()
+        .to_string();
+    assert!(unknown.contains("spec.type"), "{unknown}");
+}
+
+proptest! {
+    #[test]
+    fn sec_101_no_value_of_a_sensitive_field_survives(secret in "[a-zA-Z0-9]{12,40}", name in "(redisPassword|REDISpassword|apiToken|my-secret)") {
+        let pair = HpkeKeyPair::generate().unwrap();
+        let out = submit(redis(json!([{"name": "redisHost", "value": "h"}, {"name": name, "value": secret}])), &pair);
+        prop_assert!(!serde_json::to_string(&out.content).unwrap().contains(&secret));
+        let debug = format!("{out:?}");
+        prop_assert!(!debug.contains(&secret));
+        prop_assert_eq!(out.sealed.len(), 1);
+    }
+}

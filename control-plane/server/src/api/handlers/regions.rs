@@ -1,0 +1,19 @@
+//! What regions have beside their definition.
+
+use std::sync::Arc;
+
+use crate::api::route::Answering;
+use crate::api::stages::{App, Authenticated};
+
+/// A join token, as long as the region has not joined.
+pub(in crate::api) fn join_token(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        call.validate_join_token()?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
+}

@@ -1,0 +1,78 @@
+//! The verbs that every kind has.
+
+use std::sync::Arc;
+
+use palladium_kinds::project;
+
+use crate::api::route::{Answer, Answering};
+use crate::api::stages::{App, Authenticated};
+
+/// `GET` of a collection.
+pub(in crate::api) fn list(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        // Projects are what scopes are made of: a caller sees those that it has a role on.
+        let permitted = if call.action_is(&project::LIST) {
+            call.permit_visible(&app)?
+        } else {
+            call.permit(&app).await?
+        };
+        Ok(Answer::ok(permitted.list(&app).await?))
+    })
+}
+
+/// `GET` of one object.
+pub(in crate::api) fn get(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move { Ok(Answer::ok(call.permit(&app).await?.get(&app).await?)) })
+}
+
+/// `POST` of one object.
+pub(in crate::api) fn create(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        call.validate_create()?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
+}
+
+/// `PUT` of one object.
+pub(in crate::api) fn replace(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        call.validate_replace()?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
+}
+
+/// `PATCH` of one object.
+pub(in crate::api) fn merge(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        call.validate_merge()?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
+}
+
+/// `DELETE` of one object.
+pub(in crate::api) fn delete(app: Arc<App>, call: Authenticated) -> Answering {
+    Box::pin(async move {
+        call.validate_delete()?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
+}

@@ -1,0 +1,158 @@
+//! What all requests share. The store is visible to the stages only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladium_audit::{Note, Outcome, Record, Strangers};
+use palladium_authn::Authenticator;
+use palladium_authz::Authorizer;
+use palladium_component::catalog::Catalog;
+use palladium_control_store::{Error as StoreError, Organization, Store};
+use palladium_kinds::audit_event::AuditEvent;
+use palladium_kinds::{RegionId, Timestamp};
+use palladium_regions::{Error as RegionsError, ReadBack, ReadBackError, Regions};
+use palladium_sealing::SecretString;
+
+use crate::config::LimitsConfig;
+
+/// What the API needs of the region stream.
+#[tonic::async_trait]
+pub trait RegionPort: Send + Sync + 'static {
+    /// A single-use token for a region that has not joined.
+    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError>;
+    /// A secret that only the region has. The caller has been authorized.
+    async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError>;
+}
+
+#[tonic::async_trait]
+impl RegionPort for Regions {
+    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError> {
+        Regions::create_join_token(self, region).await
+    }
+
+    async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError> {
+        Regions::read_back(self, region, what, actor).await
+    }
+}
+
+/// What [`App::new`] is made of.
+pub struct AppParts {
+    /// The store.
+    pub store: Store,
+    /// The organization of this installation.
+    pub organization: Organization,
+    /// The policy.
+    pub authorizer: Authorizer,
+    /// The component catalog.
+    pub catalog: &'static Catalog,
+    /// The region stream.
+    pub regions: Arc<dyn RegionPort>,
+    /// Key of the fingerprints of secrets.
+    pub fingerprint_key: [u8; 32],
+    /// What clients dial.
+    pub public_url: String,
+    /// How long a join token lives.
+    pub join_token_life: Duration,
+    /// Bounds and deadlines.
+    pub limits: LimitsConfig,
+}
+
+/// What all requests share.
+pub struct App {
+    pub(super) store: Store,
+    pub(super) organization: Organization,
+    pub(super) authenticator: Authenticator,
+    pub(super) authorizer: Authorizer,
+    pub(super) catalog: &'static Catalog,
+    pub(super) regions: Arc<dyn RegionPort>,
+    pub(super) fingerprint_key: [u8; 32],
+    pub(super) join_token_life: Duration,
+    strangers: Strangers,
+    public_url: String,
+    limits: LimitsConfig,
+}
+
+impl App {
+    /// Puts it together.
+    pub fn new(parts: AppParts) -> Self {
+        Self {
+            authenticator: Authenticator::new(parts.store.clone()),
+            store: parts.store,
+            organization: parts.organization,
+            authorizer: parts.authorizer,
+            catalog: parts.catalog,
+            regions: parts.regions,
+            fingerprint_key: parts.fingerprint_key,
+            join_token_life: parts.join_token_life,
+            strangers: Strangers::default(),
+            public_url: parts.public_url,
+            limits: parts.limits,
+        }
+    }
+
+    /// What clients dial.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Bounds and deadlines.
+    pub fn limits(&self) -> &LimitsConfig {
+        &self.limits
+    }
+
+    /// Whether the database answers.
+    pub async fn is_healthy(&self) -> bool {
+        self.store
+            .organization()
+            .await
+            .is_ok_and(|organization| organization.is_some())
+    }
+
+    /// Records what comes with no change of the store. Answers whether it is recorded.
+    pub(in crate::api) async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.store.audit_record(&self.organization.id, event).await
+    }
+
+    /// Takes note of a request that nobody recognizable sent.
+    pub(in crate::api) async fn note_stranger(&self, record: &Record, reason: &str) {
+        let note = self.strangers.note(Timestamp::now().unix_millis());
+        let event = record.event(Outcome::Refused, 401, reason);
+        let (own, counted) = match note {
+            Note::Counted => (false, None),
+            Note::Record => (true, None),
+            Note::RecordAndSummarize(counted) => (true, Some(counted)),
+        };
+        if let Some(counted) = counted {
+            self.record_counted(counted).await;
+        }
+        if own && let Err(error) = self.record(&event).await {
+            tracing::error!(%error, "a refused stranger could not be recorded");
+        }
+    }
+
+    /// Records the end of a flood of strangers; called by a timer.
+    pub async fn summarize_strangers(&self) {
+        if let Some(counted) = self.strangers.due(Timestamp::now().unix_millis()) {
+            self.record_counted(counted).await;
+        }
+    }
+
+    async fn record_counted(&self, count: u64) {
+        let record = Record {
+            actor: palladium_kinds::audit_event::AuditActor {
+                kind: "unauthenticated".into(),
+                ..Default::default()
+            },
+            action: "unauthenticated",
+            resource: Default::default(),
+            source: Default::default(),
+        };
+        let event = AuditEvent {
+            count,
+            ..record.event(Outcome::Refused, 401, "further requests without a valid credential")
+        };
+        if let Err(error) = self.record(&event).await {
+            tracing::error!(%error, count, "refused strangers could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Last step: written together with its record, or not at all.
+
+use http::StatusCode;
+use palladium_audit::Outcome;
+use palladium_control_store::Resource;
+use palladium_kinds::api_key::{ApiKeyCreated, JoinTokenCreated};
+use palladium_kinds::status::Message;
+use palladium_kinds::{KindDefinition, Timestamp, app_identity, component};
+use palladium_sealing::ExposeSecret as _;
+use serde_json::Value;
+
+use super::extracted::Reply;
+use super::{App, Extracted};
+use crate::api::failure::Failure;
+use crate::api::route::Answer;
+
+impl Extracted {
+    /// Writes.
+    pub(in crate::api) async fn commit(self, app: &App) -> Result<Answer, Failure> {
+        let Self {
+            call,
+            mutations,
+            resource,
+            changes,
+            hashes,
+            reply,
+        } = self;
+        let mut record = call.record.clone();
+        record.resource = resource;
+        let status = match &reply {
+            Reply::Object(_) => StatusCode::ACCEPTED,
+            Reply::KeyCreated(..) | Reply::JoinToken(..) => StatusCode::CREATED,
+            Reply::KeyDeleted(_) => StatusCode::OK,
+        };
+        let event = record.change(status.as_u16(), changes, hashes.0, hashes.1);
+        let deleting = call.action.name.ends_with(".delete");
+        let mut committed = app.store.commit(&app.organization.id, mutations, event).await?;
+        let body = match reply {
+            Reply::Object(before) => {
+                let now = committed.resources.pop().or_else(|| before.map(|before| *before));
+                let mut object = now.ok_or_else(|| Failure::not_found("object"))?;
+                if deleting {
+                    farewell(&mut object);
+                }
+                shown(call.kind()?, &object)
+            }
+            Reply::KeyCreated(key, token) => json(&ApiKeyCreated {
+                key,
+                token: token.expose_secret().to_owned(),
+            }),
+            Reply::KeyDeleted(key) => json(&key),
+            Reply::JoinToken(id, name) => {
+                // The record stands first: a token that nobody can account for must not exist.
+                let token = app.regions.create_join_token(&id).await;
+                let token = match token {
+                    Ok(token) => token,
+                    Err(error) => {
+                        tracing::error!(%error, region = name, "no join token");
+                        let failed = record.event(Outcome::Failed, 503, "the join token could not be made");
+                        app.record(&failed).await?;
+                        return Err(Failure::unavailable(
+                            "the join token could not be made; see the control plane's log",
+                        ));
+                    }
+                };
+                let life = i64::try_from(app.join_token_life.as_millis()).unwrap_or(i64::MAX);
+                let expires_at = Timestamp::from_unix_millis(Timestamp::now().unix_millis().saturating_add(life));
+                json(&JoinTokenCreated {
+                    region: name,
+                    join_token: token.expose_secret().to_owned(),
+                    expires_at,
+                })
+            }
+        };
+        Ok(Answer::with(status, body))
+    }
+}
+
+/// What people should know when they delete something.
+fn farewell(object: &mut Resource) {
+    let kept = match object.kind.as_str() {
+        kind if kind == app_identity::KIND.kind => {
+            "its managed data is destroyed; what it wrote through your own components stays where it is"
+        }
+        kind if kind == component::KIND.kind => "managed data is destroyed with it; your own store keeps what is in it",
+        _ => return,
+    };
+    object.status.status = palladium_kinds::status::word::DELETING.into();
+    object.status.messages.push(Message { message: kept.into() });
+}
+
+/// An object as readers without special rights see it.
+pub(super) fn shown(kind: &KindDefinition, resource: &Resource) -> Value {
+    let mut object = resource.to_object();
+    palladium_secrets::mask(kind, &mut object.content);
+    json(&object)
+}
+
+/// JSON of something that always serializes.
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}

@@ -1,0 +1,176 @@
+//! What a submitted object is completed with before it is compared and kept: things that depend on what is stored.
+//!
+//! Must never look at secrets.
+
+use palladium_control_store::Resource;
+use palladium_kinds::component::ComponentContent;
+use palladium_kinds::meta::Draft;
+use palladium_kinds::{FieldErrors, KindDefinition, app_identity, component, decode, project, region};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use crate::api::failure::Failure;
+
+/// A merge patch (RFC 7386) applied to what is stored, as a draft.
+pub(super) fn merged(
+    kind: &KindDefinition,
+    existing: &Resource,
+    mut patch: Map<String, Value>,
+) -> Result<Draft, Failure> {
+    patch.remove("status");
+    let mut base = Value::Object(existing.content.clone());
+    base["metadata"] = json!({ "labels": existing.labels, "annotations": existing.annotations });
+    merge(&mut base, Value::Object(patch));
+    Ok(decode::draft(kind, base)?)
+}
+
+fn merge(base: &mut Value, patch: Value) {
+    match patch {
+        Value::Object(patch) => {
+            if !base.is_object() {
+                *base = json!({});
+            }
+            if let Some(base) = base.as_object_mut() {
+                for (key, value) in patch {
+                    if value.is_null() {
+                        base.remove(&key);
+                    } else {
+                        merge(base.entry(key).or_insert(Value::Null), value);
+                    }
+                }
+            }
+        }
+        other => *base = other,
+    }
+}
+
+/// Compares the preconditions in a body with the path and with what is stored.
+pub(super) fn check_preconditions(
+    draft: &Draft,
+    existing: Option<&Resource>,
+    project: Option<&Resource>,
+) -> Result<(), Failure> {
+    let own = existing
+        .and_then(Resource::owning_project)
+        .or_else(|| project.and_then(Resource::owning_project));
+    if draft
+        .project_id
+        .as_deref()
+        .is_some_and(|id| Some(id) != own.as_ref().map(|own| own.as_str()))
+    {
+        // An id of another project in a body is answered as if that project did not exist.
+        return Err(Failure::hidden(project::KIND.kind));
+    }
+    let Some(existing) = existing else { return Ok(()) };
+    if draft.name.as_deref().is_some_and(|name| name != existing.name) {
+        return Err(FieldErrors::one(
+            "metadata.name",
+            "cannot change",
+            "delete the object and create it under the new name",
+        )
+        .into());
+    }
+    if draft.uid.as_deref().is_some_and(|uid| uid != existing.uid) {
+        return Err(Failure::conflict(
+            "metadata.uid is that of another object; it was deleted and created again meanwhile",
+        ));
+    }
+    // Status moves the version too, but does not stand in the way of a change.
+    let seen = |version: u64| (existing.desired_version..=existing.resource_version).contains(&version);
+    if draft.resource_version.is_some_and(|version| !seen(version)) {
+        return Err(Failure::conflict(
+            "the object was changed meanwhile; read it again and repeat the change",
+        ));
+    }
+    Ok(())
+}
+
+/// Fills in what the kind leaves to the server; for a project, answers its region.
+pub(super) async fn complete(
+    app: &App,
+    kind: &KindDefinition,
+    content: &mut Map<String, Value>,
+    existing: Option<&Resource>,
+    project: Option<&Resource>,
+) -> Result<Option<Resource>, Failure> {
+    if kind.kind == app_identity::KIND.kind {
+        complete_app_identity(content, existing, project)?;
+    } else if kind.kind == component::KIND.kind {
+        let typed: ComponentContent = decode::strict("", Value::Object(content.clone()))?;
+        palladium_secrets::check_component(app.catalog, &typed)?;
+    } else if kind.kind == project::KIND.kind {
+        return complete_project(app, content, existing).await.map(Some);
+    }
+    Ok(None)
+}
+
+fn complete_app_identity(
+    content: &mut Map<String, Value>,
+    existing: Option<&Resource>,
+    project: Option<&Resource>,
+) -> Result<(), Failure> {
+    let own = project.and_then(Resource::owning_project);
+    let Some(spec) = content.get_mut("spec").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    let named = spec.get("projectId").and_then(Value::as_str);
+    if named.is_some_and(|id| Some(id) != own.as_ref().map(|own| own.as_str())) {
+        return Err(Failure::hidden(project::KIND.kind));
+    }
+    if let Some(own) = own {
+        spec.insert("projectId".into(), own.as_str().into());
+    }
+    // Files that do not speak of revisions must not undo a rotation or a revocation.
+    for key in ["apiTokenRevision", "apiTokenMinimumRevision"] {
+        let stored = existing
+            .and_then(|existing| existing.content.get("spec"))
+            .and_then(|spec| spec.get(key));
+        if spec.get(key).and_then(Value::as_u64).unwrap_or_default() == 0
+            && let Some(stored) = stored
+        {
+            spec.insert(key.into(), stored.clone());
+        }
+    }
+    Ok(())
+}
+
+async fn complete_project(
+    app: &App,
+    content: &mut Map<String, Value>,
+    existing: Option<&Resource>,
+) -> Result<Resource, Failure> {
+    let organization = &app.organization.id;
+    let text = |content: &Map<String, Value>, key: &str| {
+        content
+            .get("spec")
+            .and_then(|spec| spec.get(key))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut wanted = text(content, "region");
+    if wanted.is_empty() {
+        wanted = existing
+            .map(|existing| text(&existing.content, "region"))
+            .unwrap_or_default();
+    }
+    let found = if wanted.is_empty() {
+        let mut all = app
+            .store
+            .resource_list(organization, region::KIND.kind, None, "", 1000)
+            .await?;
+        all.sort_by_key(|region| region.created_at);
+        all.into_iter().next()
+    } else {
+        app.store
+            .resource_find_by_id_or_name(organization, region::KIND.kind, &wanted)
+            .await?
+    };
+    let Some(region) = found else {
+        return Err(FieldErrors::one("spec.region", "there is no such region", "see: palladium region list").into());
+    };
+    if let Some(spec) = content.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("region".into(), region.name.clone().into());
+    }
+    Ok(region)
+}

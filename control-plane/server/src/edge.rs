@@ -1,0 +1,88 @@
+//! The certificate of the public listener: from the zone's edge authority, or from files that are re-read.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use palladium_identity::{EdgeIdentity, EdgeSettings, Identity};
+use palladium_spiffe::SpiffeId;
+use palladium_tasks::{Shutdown, Tasks};
+use palladium_tls::{PublicCert, PublicCertSource};
+
+use crate::config::{CertificateFiles, Config};
+use crate::error::Error;
+
+const DEADLINE: Duration = Duration::from_secs(50);
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The first certificate; a task in `tasks` keeps it fresh.
+pub(crate) async fn certificate(
+    config: &Config,
+    identity: &Identity,
+    tasks: &mut Tasks,
+    shutdown: &Shutdown,
+) -> Result<PublicCertSource, Error> {
+    let Some(files) = config.certificate.clone() else {
+        let address = config.identity.edge_address.ok_or_else(|| {
+            Error::Config(
+                "identity.edge_address: needed unless certificate.chain_file and key_file are given".to_owned(),
+            )
+        })?;
+        let sentry_id = SpiffeId::parse(&config.identity.sentry_id)
+            .map_err(|error| Error::Config(format!("identity.sentry_id: {error}")))?;
+        let settings = EdgeSettings {
+            address: address.to_string(),
+            sentry_id,
+            names: config.names.clone(),
+            deadline: DEADLINE,
+        };
+        let edge = EdgeIdentity::obtain(settings, identity.svid().clone(), identity.bundles().clone()).await?;
+        let source = edge.source().clone();
+        tasks.spawn("edge-certificate", edge.keep_fresh(shutdown.clone()));
+        return Ok(source);
+    };
+    let source = PublicCertSource::new();
+    let seen = modified(&files);
+    source.set(read(&files).await?);
+    tasks.spawn(
+        "edge-certificate-files",
+        follow(files, seen, source.clone(), shutdown.clone()),
+    );
+    Ok(source)
+}
+
+async fn read(files: &CertificateFiles) -> Result<PublicCert, Error> {
+    PublicCert::from_files(&files.chain_file, &files.key_file)
+        .await
+        .map_err(|error| Error::File {
+            path: format!("{} with {}", files.chain_file.display(), files.key_file.display()),
+            reason: error.to_string(),
+        })
+}
+
+/// Re-reads the files when one of them changes; a pair that does not fit (yet) leaves the old certificate in place.
+async fn follow(
+    files: CertificateFiles,
+    mut seen: [Option<SystemTime>; 2],
+    source: PublicCertSource,
+    shutdown: Shutdown,
+) {
+    while shutdown.unless(tokio::time::sleep(LOOK)).await.is_some() {
+        let now = modified(&files);
+        if now == seen {
+            continue;
+        }
+        match read(&files).await {
+            Ok(certificate) => {
+                source.set(certificate);
+                seen = now;
+                tracing::info!("edge certificate re-read");
+            }
+            Err(error) => tracing::warn!(%error, "edge certificate not re-read"),
+        }
+    }
+}
+
+fn modified(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
+    let at = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    [at(&files.chain_file), at(&files.key_file)]
+}

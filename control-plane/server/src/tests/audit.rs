@@ -1,0 +1,208 @@
+//! The audit log over the API.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{CRA, Harness};
+use crate::api::route::Route;
+use crate::api::routes::routes;
+
+/// Makes what the route needs and answers the request that will succeed.
+async fn prepared(h: &Harness, route: &Route, number: usize) -> (String, Value) {
+    let kind = route.kind().map_or("", |kind| kind.kind);
+    let (project, name) = (format!("p{number}"), format!("n{number}"));
+    let creates =
+        route.method() == Method::POST && route.action().is_some_and(|action| action.name.ends_with(".create"));
+    let spec = if kind == "Component" {
+        json!({"type": "state.diagrid"})
+    } else {
+        json!({})
+    };
+    let object = |name: &str| json!({"metadata": {"name": name}, "spec": spec});
+    let path = |text: &str| text.replace("{project}", &project).replace("{name}", &name);
+    match kind {
+        "Project" if creates => return (path(route.path()), object(&project)),
+        "Project" => {
+            h.project(&project).await;
+        }
+        "AppIdentity" | "Component" => {
+            h.project(&project).await;
+            let plural = if kind == "Component" { "components" } else { "appids" };
+            if !creates {
+                h.post(&format!("{CRA}/projects/{project}/{plural}"), object(&name))
+                    .await;
+            }
+        }
+        "Region" => return (route.path().replace("{name}", "second"), Value::Null),
+        "" if creates => return (path(route.path()), json!({"name": name, "role": "viewer"})),
+        "" => {
+            h.post(&format!("{CRA}/apikeys"), json!({"name": name, "role": "viewer"}))
+                .await;
+        }
+        other => panic!("how is a {other} made? A new kind needs a line here"),
+    }
+    let body = match route.method().as_str() {
+        "POST" if creates => object(&name),
+        "PUT" => json!({"metadata": {"labels": {"a": "b"}}, "spec": spec}),
+        "PATCH" => json!({"metadata": {"labels": {"c": "d"}}}),
+        _ => Value::Null,
+    };
+    (path(route.path()), body)
+}
+
+/// A region that has not joined, for its join token.
+async fn second_region(h: &Harness) {
+    use palladium_control_store::{Create, Mutation};
+    use palladium_kinds::{RegionId, ids, region};
+    let create = Create {
+        kind: "Region".into(),
+        project: None,
+        id: RegionId::generate().to_string(),
+        region: None,
+        name: "second".into(),
+        uid: ids::new_uid(),
+        content: (region::KIND.normalize)(json!({"spec": {}})).unwrap(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        finalizers: vec![],
+        sealed: vec![],
+    };
+    let record = palladium_audit::Record {
+        actor: Default::default(),
+        action: "test",
+        resource: Default::default(),
+        source: Default::default(),
+    };
+    let event = record.event(palladium_audit::Outcome::Success, 202, "");
+    h.store
+        .commit(&h.organization, vec![Mutation::Create(create)], event)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn sec_127_every_mutating_route_is_recorded_exactly_once() {
+    let h = Harness::new().await;
+    second_region(&h).await;
+    let mut covered = 0;
+    for (number, route) in routes().iter().filter(|route| route.is_mutating()).enumerate() {
+        let action = route.action().unwrap();
+        let (path, body) = prepared(&h, route, number).await;
+        let before = h.events("").await.len();
+        let (status, answer) = h.call(&h.admin, route.method().clone(), &path, body).await;
+        assert!(
+            (200..300).contains(&status),
+            "{} {path}: {status} {answer}",
+            route.method()
+        );
+        let events = h.events("").await;
+        assert_eq!(events.len(), before + 1, "{} {path}", route.method());
+        let event = &events[0];
+        assert_eq!(
+            (&event["action"], &event["outcome"], &event["status"]),
+            (&json!(action.name), &json!("success"), &json!(status))
+        );
+        assert_eq!(
+            (&event["actor"]["type"], &event["actor"]["name"]),
+            (&json!("apikey"), &json!("admin"))
+        );
+        assert_eq!(event["source"]["userAgent"], "test/1");
+        assert!(event["source"]["requestId"].as_str().is_some_and(|id| !id.is_empty()));
+        assert!(
+            !event["resource"]["name"].as_str().unwrap().is_empty()
+                && !event["resource"]["uid"].as_str().unwrap().is_empty(),
+            "{event}"
+        );
+        let changed = matches!(route.method().as_str(), "PUT" | "PATCH") || action.name.contains("tokensR");
+        if changed {
+            assert_ne!(event["beforeHash"], event["afterHash"], "{event}");
+            assert!(!event["changes"].as_array().unwrap().is_empty(), "{event}");
+        }
+        covered += 1;
+    }
+    assert!(covered >= 20, "{covered}");
+}
+
+#[tokio::test]
+async fn sec_128_refusals_and_failures_are_recorded() {
+    let h = Harness::new().await;
+    let own = h.project("own").await;
+    let viewer = h.key("viewer", &own).await;
+    let apps = format!("{CRA}/projects/own/appids");
+    assert_eq!(
+        h.call(&viewer, Method::POST, &apps, json!({"metadata": {"name": "a"}}))
+            .await
+            .0,
+        403
+    );
+    let event = &h.events("outcome=refused&action=appids.create").await[0];
+    assert_eq!(
+        (&event["status"], &event["resource"]["name"]),
+        (&json!(403), &json!("")),
+        "{event}"
+    );
+    assert!(event["reason"].as_str().unwrap().contains("appids.create"));
+    // Looking where one may not look is a refusal too, whatever the answer pretends.
+    assert_eq!(
+        h.call(&viewer, Method::GET, &format!("{CRA}/projects/default"), Value::Null)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(h.events("outcome=refused&action=projects.get").await.len(), 1);
+    assert_eq!(
+        h.call(&h.admin, Method::POST, &apps, json!({"metadata": {"name": "a.b"}}))
+            .await
+            .0,
+        400
+    );
+    assert_eq!(h.events("outcome=failed&action=appids.create").await.len(), 1);
+    // Strangers: a few events, however many they are.
+    for _ in 0..50 {
+        assert_eq!(h.call("x", Method::GET, &apps, Value::Null).await.0, 401);
+    }
+    let strangers = h.events("outcome=refused&action=appids.list").await;
+    assert_eq!(strangers.len(), 10);
+    assert_eq!(strangers[0]["actor"]["type"], "unauthenticated");
+}
+
+#[tokio::test]
+async fn sec_133_nothing_that_a_client_sends_breaks_a_line_of_the_log() {
+    let h = Harness::new().await;
+    let agent = [
+        b"curl/8 \x1b[31m".as_slice(),
+        "\u{202e}evil".as_bytes(),
+        &[0xff, 0xfe],
+        &[b'A'; 5000],
+    ]
+    .concat();
+    let agent: Vec<u8> = agent.into_iter().filter(|byte| *byte >= 0x20).collect();
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri(format!("{CRA}/projects/default/appids"))
+        .header("x-diagrid-api-key", &h.admin)
+        .header("user-agent", http::HeaderValue::from_bytes(&agent).unwrap())
+        .body(axum::body::Body::from(
+            json!({"metadata": {"name": "a", "annotations": {"note": "x".repeat(4096)}}}).to_string(),
+        ))
+        .unwrap();
+    assert_eq!(h.send(request).await.0, 202);
+    let path = format!("{CRA}/projects/default/appids/x%0d%0aforged%20line%1b%5b2J");
+    assert_eq!(h.call(&h.admin, Method::DELETE, &path, Value::Null).await.0, 404);
+    for event in h.events("").await {
+        let text = event.to_string();
+        assert!(text.len() < 8_000, "{}", text.len());
+        let mut harmful = text
+            .chars()
+            .filter(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(c));
+        assert_eq!(harmful.next(), None, "{text}");
+    }
+    let forged = &h.events("outcome=failed&action=appids.delete").await[0];
+    assert!(
+        forged["resource"]["name"]
+            .as_str()
+            .unwrap()
+            .contains("\\u{d}\\u{a}forged"),
+        "{forged}"
+    );
+}

@@ -1,0 +1,189 @@
+//! API keys: digests, roles, expiry.
+//!
+//! Must never see a key itself.
+
+use palladium_kinds::{Grant, OrganizationId, ProjectId, Role, RoleScope, Timestamp};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use crate::commit::Tx;
+use crate::{Error, Store};
+
+/// A key to be kept.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    /// `key-…`
+    pub id: String,
+    /// Unique in the organization.
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub token_sha256: [u8; 32],
+    /// Its one role and where it holds.
+    pub grant: Grant,
+    /// Who made it.
+    pub created_by: String,
+    /// `None` = never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A kept key.
+#[derive(Debug, Clone)]
+pub struct ApiKeyRow {
+    /// `key-…`
+    pub id: String,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// For people.
+    pub name: String,
+    /// SHA-256 of the whole key.
+    pub token_sha256: Vec<u8>,
+    /// Its one role and where it holds.
+    pub grant: Grant,
+    /// Creation.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// `None` = never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// The key with this digest. Expiry is the caller's to check.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn key_by_digest(&self, token_sha256: &[u8; 32]) -> Result<Option<ApiKeyRow>, Error> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE token_sha256 = ?1")
+            .bind(token_sha256.as_slice())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.sort(error))?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// A key by id or name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn key_find(&self, organization: &OrganizationId, id_or_name: &str) -> Result<Option<ApiKeyRow>, Error> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE org_id = ?1 AND (id = ?2 OR name = ?2)")
+            .bind(organization.as_str())
+            .bind(id_or_name)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|error| self.sort(error))?;
+        row.as_ref().map(from_row).transpose()
+    }
+
+    /// All keys of the organization, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn key_list(&self, organization: &OrganizationId) -> Result<Vec<ApiKeyRow>, Error> {
+        let rows = sqlx::query("SELECT * FROM api_keys WHERE org_id = ?1 ORDER BY name")
+            .bind(organization.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.sort(error))?;
+        rows.iter().map(from_row).collect()
+    }
+
+    pub(crate) async fn key_insert(
+        &self,
+        tx: &mut Tx,
+        organization: &OrganizationId,
+        key: &NewApiKey,
+    ) -> Result<(), Error> {
+        let taken: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE org_id = ?1 AND name = ?2")
+            .bind(organization.as_str())
+            .bind(&key.name)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(|error| self.sort(error))?;
+        if taken > 0 {
+            return Err(Error::Exists {
+                kind: "API key".into(),
+                name: key.name.clone(),
+                deleting: false,
+            });
+        }
+        let project = match &key.grant.scope {
+            RoleScope::Global => "",
+            RoleScope::Project(id) => id.as_str(),
+        };
+        sqlx::query(
+            "INSERT INTO api_keys (id, org_id, name, token_sha256, role, project_id, created_at, created_by, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .bind(&key.id)
+        .bind(organization.as_str())
+        .bind(&key.name)
+        .bind(key.token_sha256.as_slice())
+        .bind(key.grant.role.as_str())
+        .bind(project)
+        .bind(Timestamp::now().unix_millis())
+        .bind(&key.created_by)
+        .bind(key.expires_at.map(Timestamp::unix_millis))
+        .execute(&mut **tx)
+        .await
+        .map_err(|error| self.sort(error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn key_remove(&self, tx: &mut Tx, organization: &OrganizationId, id: &str) -> Result<(), Error> {
+        let others: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM api_keys WHERE org_id = ?1 AND id <> ?2 AND role = ?3 AND project_id = '' \
+             AND (expires_at IS NULL OR expires_at > ?4)",
+        )
+        .bind(organization.as_str())
+        .bind(id)
+        .bind(Role::Admin.as_str())
+        .bind(Timestamp::now().unix_millis())
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|error| self.sort(error))?;
+        if others == 0 {
+            return Err(Error::LastAdmin);
+        }
+        let gone = sqlx::query("DELETE FROM api_keys WHERE org_id = ?1 AND id = ?2")
+            .bind(organization.as_str())
+            .bind(id)
+            .execute(&mut **tx)
+            .await
+            .map_err(|error| self.sort(error))?;
+        if gone.rows_affected() == 0 {
+            Err(Error::NotFound)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn from_row(row: &SqliteRow) -> Result<ApiKeyRow, Error> {
+    let project: String = row.get("project_id");
+    let scope = match project.as_str() {
+        "" => RoleScope::Global,
+        text => RoleScope::Project(
+            text.parse::<ProjectId>()
+                .map_err(|_| Error::Corrupt { what: "project id" })?,
+        ),
+    };
+    Ok(ApiKeyRow {
+        id: row.get("id"),
+        organization: row.get::<String, _>("org_id").parse().map_err(|_| Error::Corrupt {
+            what: "organization id",
+        })?,
+        name: row.get("name"),
+        token_sha256: row.get("token_sha256"),
+        grant: Grant {
+            role: row
+                .get::<String, _>("role")
+                .parse()
+                .map_err(|_| Error::Corrupt { what: "role" })?,
+            scope,
+        },
+        created_at: Timestamp::from_unix_millis(row.get("created_at")),
+        created_by: row.get("created_by"),
+        expires_at: row.get::<Option<i64>, _>("expires_at").map(Timestamp::from_unix_millis),
+    })
+}
