@@ -21,6 +21,7 @@ use pb::queriable_state_store_client::QueriableStateStoreClient;
 use pb::state_store_client::StateStoreClient;
 use pb::transactional_state_store_client::TransactionalStateStoreClient;
 use pb::transactional_store_multi_max_size_client::TransactionalStoreMultiMaxSizeClient;
+use tokio::sync::OnceCell;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status};
@@ -51,7 +52,8 @@ pub(crate) struct RemoteStore {
     channel: Channel,
     header: Header,
     features: Features,
-    max_operations: Option<usize>,
+    /// Learned at the first transaction.
+    max_operations: OnceCell<Option<usize>>,
     queryable: bool,
 }
 
@@ -83,7 +85,7 @@ impl RemoteStore {
             channel,
             header,
             features: Features::NONE,
-            max_operations: None,
+            max_operations: OnceCell::new(),
             queryable: false,
         };
         let properties = properties
@@ -99,19 +101,6 @@ impl RemoteStore {
             .features;
         let known = features.iter().filter_map(|name| Feature::from_name(name));
         store.features = known.fold(Features::NONE, Features::with);
-        if store.features.has(Feature::Transactional) {
-            let max = call!(
-                store,
-                Kind::Read,
-                pb::MultiMaxSizeRequest {},
-                TransactionalStoreMultiMaxSizeClient.multi_max_size
-            )
-            .await;
-            store.max_operations = max
-                .ok()
-                .and_then(|answer| usize::try_from(answer.max_size).ok())
-                .filter(|max| *max > 0);
-        }
         Ok(store)
     }
 
@@ -162,8 +151,26 @@ impl StateStore for RemoteStore {
         self.features
     }
 
-    fn max_transaction_operations(&self) -> Option<usize> {
-        self.max_operations
+    fn max_transaction_operations(&self) -> Reply<'_, Option<usize>> {
+        if let Some(max) = self.max_operations.get() {
+            return Reply::ready(Ok(*max));
+        }
+        Reply::wait(async move {
+            let max = call!(
+                self,
+                Kind::Read,
+                pb::MultiMaxSizeRequest {},
+                TransactionalStoreMultiMaxSizeClient.multi_max_size
+            );
+            // Who does not know the question has no limit.
+            let max = self.max_operations.get_or_init(|| async {
+                max.await
+                    .ok()
+                    .and_then(|answer| usize::try_from(answer.max_size).ok())
+                    .filter(|max| *max > 0)
+            });
+            Ok(*max.await)
+        })
     }
 
     fn queryable(&self) -> bool {

@@ -4,6 +4,7 @@
 //! waiting. A transaction locks the shards it needs in their order, so it can neither be seen half done nor dead-lock.
 //! Memory is bounded by what lives: an expired key goes when it is next touched, or within a second by the sweep.
 
+mod like;
 mod shard;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -36,7 +37,9 @@ pub const DRIVER: StateDriver = StateDriver {
 const FEATURES: Features = Features::NONE
     .with(Feature::Etag)
     .with(Feature::Transactional)
-    .with(Feature::Ttl);
+    .with(Feature::Ttl)
+    .with(Feature::DeleteWithPrefix)
+    .with(Feature::KeysLike);
 const SHARDS: usize = 64;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Expired keys removed from one shard in one sweep, so that a sweep never holds a lock for long.
@@ -188,6 +191,24 @@ impl StateStore for InMemory {
 
     fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()> {
         Reply::ready(self.run(request))
+    }
+
+    fn delete_with_prefix<'a>(&'a self, prefix: &'a str) -> Reply<'a, u64> {
+        let removed = self.shards.iter().map(|shard| lock(shard).remove_prefix(prefix));
+        Reply::ready(Ok(removed.sum()))
+    }
+
+    fn keys_like<'a>(&'a self, pattern: &'a str, after: &'a str, limit: usize) -> Reply<'a, Vec<String>> {
+        let pattern = like::Pattern::new(pattern);
+        let now = Instant::now();
+        let mut keys: Vec<String> = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            keys.extend(shard.keys(now).filter(|key| *key > after && pattern.fits(key)).map(str::to_string));
+        }
+        keys.sort_unstable();
+        keys.truncate(limit);
+        Reply::ready(Ok(keys))
     }
 
     fn ping(&self) -> Reply<'_, ()> {

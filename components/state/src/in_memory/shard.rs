@@ -74,6 +74,21 @@ impl Shard {
         }
     }
 
+    /// Removes every key that begins with `prefix`; says how many.
+    pub(super) fn remove_prefix(&mut self, prefix: &str) -> u64 {
+        let keys: Vec<Arc<str>> = self.entries.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+        for key in &keys {
+            self.remove(key);
+        }
+        keys.len() as u64
+    }
+
+    /// The keys that have not expired.
+    pub(super) fn keys(&self, now: Instant) -> impl Iterator<Item = &str> {
+        let live = move |entry: &Entry| entry.expires.is_none_or(|expires| expires.at > now);
+        self.entries.iter().filter(move |(_, entry)| live(entry)).map(|(key, _)| &**key)
+    }
+
     /// Removes at most `limit` expired values.
     pub(super) fn expire(&mut self, now: Instant, limit: usize) {
         for _ in 0..limit {

@@ -23,8 +23,9 @@ pub trait StateStore: Send + Sync + 'static {
     fn features(&self) -> Features;
 
     /// Greatest number of operations in one transaction, if there is a limit.
-    fn max_transaction_operations(&self) -> Option<usize> {
-        None
+    /// Asked for at every transaction and not before: a store in another process may have to be asked.
+    fn max_transaction_operations(&self) -> Reply<'_, Option<usize>> {
+        Reply::ready(Ok(None))
     }
 
     /// Reads one key. An absent or expired key is `value: None`, not an error.
@@ -58,6 +59,20 @@ pub trait StateStore: Send + Sync + 'static {
         Reply::ready(Err(StateError::NotSupported(
             "state store does not support querying".into(),
         )))
+    }
+
+    /// Deletes all keys that begin with `prefix` and says how many there were. Called only when the store has
+    /// [`Feature::DeleteWithPrefix`].
+    fn delete_with_prefix<'a>(&'a self, _prefix: &'a str) -> Reply<'a, u64> {
+        Reply::ready(Err(StateError::NotSupported(
+            "state store does not delete by prefix".into(),
+        )))
+    }
+
+    /// The keys that fit an SQL pattern (`%` any text, `_` one character, `\` takes the next one as it is), in order, at
+    /// most `limit` of those after `after`. Called only when the store has [`Feature::KeysLike`].
+    fn keys_like<'a>(&'a self, _pattern: &'a str, _after: &'a str, _limit: usize) -> Reply<'a, Vec<String>> {
+        Reply::ready(Err(StateError::NotSupported("state store does not list keys".into())))
     }
 
     /// Whether the store answers right now.

@@ -217,11 +217,9 @@ impl StateComponent {
             *key = self.key(key)?;
         }
         let count = operations.len();
-        if let Some(max) = self
-            .store
-            .max_transaction_operations()
-            .filter(|max| *max > 0 && count > *max)
-        {
+        let max = self.store.max_transaction_operations().await;
+        let max = max.map_err(|source| self.failed(Operation::Transaction, source))?;
+        if let Some(max) = max.filter(|max| *max > 0 && count > *max) {
             return Err(ApiError::TooManyOperations {
                 store: self.name.clone(),
                 count,

@@ -33,8 +33,8 @@ impl StateStore for Recorder {
     fn features(&self) -> Features {
         self.features
     }
-    fn max_transaction_operations(&self) -> Option<usize> {
-        self.max
+    fn max_transaction_operations(&self) -> Reply<'_, Option<usize>> {
+        Reply::ready(Ok(self.max))
     }
     fn get<'a>(&'a self, request: &'a GetRequest) -> Reply<'a, GetResponse> {
         self.note(format!("get {}", request.key))
