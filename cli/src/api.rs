@@ -48,6 +48,24 @@ impl Api {
         self.send(Method::GET, path, None).await
     }
 
+    /// Reads a whole collection, page by page.
+    pub async fn get_all(&self, path: &str) -> Result<Value, Error> {
+        let mut all = self.get(path).await?;
+        while let Some(after) = all["metadata"]["continue"].as_str().map(str::to_owned) {
+            let mut next = self
+                .get(&format!("{path}?continue={}", crate::resource::segment(&after)))
+                .await?;
+            all["metadata"]["continue"] = next["metadata"]["continue"].take();
+            if let (Some(items), Value::Array(more)) = (all["items"].as_array_mut(), next["items"].take()) {
+                items.extend(more);
+            }
+        }
+        if let Some(list) = all.as_object_mut() {
+            list.remove("metadata");
+        }
+        Ok(all)
+    }
+
     /// Creates, or acts.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
         self.send(Method::POST, path, Some(body)).await

@@ -78,7 +78,7 @@ impl Noun {
         output: Output,
         current: Option<&str>,
     ) -> Result<(), Error> {
-        let list = context.api.get(&collection(self.kind, project)).await?;
+        let list = context.api.get_all(&collection(self.kind, project)).await?;
         output.list(&list, self.columns, current);
         Ok(())
     }

@@ -13,9 +13,9 @@ pub const PATH: &str = "/apis/cra.diagrid.io/v1beta1/whoami";
 
 const COLUMNS: &[Column] = &[
     ("NAME", "/name"),
-    ("ROLE", "/role"),
-    ("SCOPE", "/scope"),
-    ("ORGANIZATION", "/organizationId"),
+    ("ROLE", "/roles/0/role"),
+    ("SCOPE", "/roles/0/scope"),
+    ("ORGANIZATION", "/organization/name"),
     ("API", "/api"),
 ];
 

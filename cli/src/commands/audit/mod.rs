@@ -10,11 +10,12 @@ use crate::resource::{self, OutputArg};
 const PATH: &str = "/apis/cra.diagrid.io/v1beta1/audit";
 
 const COLUMNS: &[Column] = &[
-    ("TIME", "/time"),
+    ("TIME", "/occurredAt"),
     ("ACTOR", "/actor/name"),
     ("ACTION", "/action"),
+    ("KIND", "/resource/kind"),
     ("OBJECT", "/resource/name"),
-    ("RESULT", "/result"),
+    ("OUTCOME", "/outcome"),
 ];
 
 #[derive(Debug, Subcommand)]
@@ -31,9 +32,15 @@ pub struct List {
     /// Only this action, such as appids.create
     #[arg(long)]
     action: Option<String>,
-    /// Only records older than this one (the `cursor` of an earlier answer)
+    /// Only what concerns this project (name or id)
+    #[arg(short, long)]
+    project: Option<String>,
+    /// Only records since this time (RFC 3339)
     #[arg(long)]
-    cursor: Option<String>,
+    since: Option<String>,
+    /// Go on where an earlier answer ended (its `metadata.continue`)
+    #[arg(long = "continue", value_name = "TOKEN")]
+    after: Option<String>,
     #[command(flatten)]
     output: OutputArg,
 }
@@ -42,7 +49,12 @@ impl Audit {
     pub async fn run(self, context: &Context) -> Result<(), Error> {
         let Self::List(list) = self;
         let mut path = format!("{PATH}?limit={}", list.limit);
-        for (name, value) in [("action", &list.action), ("cursor", &list.cursor)] {
+        for (name, value) in [
+            ("action", &list.action),
+            ("project", &list.project),
+            ("since", &list.since),
+            ("continue", &list.after),
+        ] {
             if let Some(value) = value {
                 path.push_str(&format!("&{name}={}", resource::segment(value)));
             }

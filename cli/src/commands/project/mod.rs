@@ -16,7 +16,7 @@ pub const NOUN: Noun = Noun {
     kind: &palladium_kinds::project::KIND,
     columns: &[
         ("NAME", "/metadata/name"),
-        ("ID", "/metadata/id"),
+        ("ID", "/metadata/projectId"),
         ("STATUS", "/status/status"),
         ("REGION", "/spec/region"),
         ("HTTP ENDPOINT", "/status/endpoints/http/url"),

@@ -47,7 +47,7 @@ impl Region {
             Self::List(output) => NOUN.list(context, None, output.output, None).await,
             Self::Get(get) => NOUN.get(context, None, &get.name, get.output.output).await,
             Self::RegenJoinToken { name } => {
-                let path = format!("{}/join-token", resource::object(NOUN.kind, None, &name));
+                let path = format!("{}/jointoken", resource::object(NOUN.kind, None, &name));
                 let answer = context.api.post(&path, &json!({})).await?;
                 Output::Json.object(&answer, &[]);
                 Ok(())
