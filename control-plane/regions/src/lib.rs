@@ -19,6 +19,8 @@ mod sessions;
 mod signer;
 mod store;
 mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use config::Config;
 pub use error::{Error, ReadBackError};
