@@ -2,7 +2,7 @@
 //! is told anything.
 //!
 //! One idea: a child waits on its standard input first, so whatever must be true before it acts (limits, an entry in a
-//! ledger) is done between [`Launch::spawn`] and [`Launched::feed`]. Must never put a secret into arguments or environment.
+//! ledger) is done between [`Launch::spawn`] and [`Stdin::feed`]. Must never put a secret into arguments or environment.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -47,7 +47,7 @@ impl Launch<'_> {
     /// # Errors
     /// [`Error::Start`], [`Error::File`] for the log, [`Error::Process`] when limits cannot be set (the child then ends by
     /// itself, since its standard input is closed).
-    pub fn spawn(&self) -> Result<Launched, Error> {
+    pub fn spawn(&self) -> Result<(Process, Stdin), Error> {
         let failed = |source| Error::Start {
             program: self.program.to_owned(),
             source,
@@ -86,33 +86,26 @@ impl Launch<'_> {
             executable: std::fs::canonicalize(self.program).map_err(failed)?,
         })?;
         self.limits.apply(pid)?;
-        Ok(Launched { process, stdin })
+        Ok((process, Stdin(stdin)))
     }
 }
 
-/// A child that waits for its standard input. Dropped unfed, it sees the end of the input and ends by itself.
+/// The writing end of a child's standard input. Dropped unfed, the child sees the end of its input.
 #[derive(Debug)]
-pub struct Launched {
-    process: Process,
-    stdin: ChildStdin,
-}
+pub struct Stdin(ChildStdin);
 
-impl Launched {
-    /// The child, to be written down before it is fed.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Writes `input` once and closes standard input. Never blocks: the pipe holds it all.
+impl Stdin {
+    /// Writes `input` once and closes. Never blocks: the pipe holds it all. A child that is already gone is no error
+    /// here: its exit tells more.
     ///
     /// # Errors
-    /// [`Error::StdinTooLarge`]. A child that is already gone is no error here: its exit tells more.
-    pub fn feed(mut self, input: &[u8]) -> Result<Process, Error> {
+    /// [`Error::StdinTooLarge`].
+    pub fn feed(mut self, input: &[u8]) -> Result<(), Error> {
         if input.len() > MAX_STDIN {
             return Err(Error::StdinTooLarge(input.len()));
         }
-        let _ = self.stdin.write_all(input);
-        Ok(self.process)
+        let _ = self.0.write_all(input);
+        Ok(())
     }
 }
 

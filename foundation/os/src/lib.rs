@@ -13,17 +13,13 @@ mod inspect;
 mod launch;
 pub mod logs;
 #[cfg(target_os = "linux")]
-mod peer;
-#[cfg(target_os = "linux")]
 mod process;
 
 pub use confine::{Confinement, Outcome, SYSTEM_READ, confine, harden};
 #[cfg(target_os = "linux")]
 pub use inspect::{Fingerprint, boot_id, processes_whose_arguments};
 #[cfg(target_os = "linux")]
-pub use launch::{Launch, Launched, Limits};
-#[cfg(target_os = "linux")]
-pub use peer::{Peer, peer};
+pub use launch::{Launch, Limits, Stdin};
 #[cfg(target_os = "linux")]
 pub use process::{Exit, Process, Signal};
 

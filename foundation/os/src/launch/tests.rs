@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Exit, Signal, peer};
+use crate::{Exit, Signal};
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -20,7 +20,7 @@ impl Fixture {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn start(&self, script: &str, limits: Limits) -> Launched {
+    fn start(&self, script: &str, limits: Limits) -> (Process, Stdin) {
         let arguments = ["-c".into(), script.into()];
         let log = self.folder.path().join("log");
         let launch = Launch {
@@ -37,8 +37,8 @@ impl Fixture {
 #[tokio::test]
 async fn a_child_gets_its_input_and_little_else() {
     let fixture = Fixture::new();
-    let child = fixture.start("read line; echo \"got $line\"; env; pwd; exit 7", Limits::default());
-    let process = child.feed(b"hello\n").expect("fed");
+    let (process, stdin) = fixture.start("read line; echo \"got $line\"; env; pwd; exit 7", Limits::default());
+    stdin.feed(b"hello\n").expect("fed");
     assert_eq!(process.ended().await, Exit::Code(7));
     assert!(!process.is_running());
     let log = fixture.log();
@@ -54,8 +54,8 @@ async fn limits_hold_before_the_child_is_told_anything() {
         memory_bytes: Some(64 << 20),
         open_files: Some(99),
     };
-    let child = fixture.start("read line; ulimit -n; ulimit -c; ulimit -d", limits);
-    let process = child.feed(b"\n").expect("fed");
+    let (process, stdin) = fixture.start("read line; ulimit -n; ulimit -c; ulimit -d", limits);
+    stdin.feed(b"\n").expect("fed");
     assert_eq!(process.ended().await, Exit::Code(0));
     assert_eq!(fixture.log(), "99\n0\n65536\n");
 }
@@ -63,18 +63,16 @@ async fn limits_hold_before_the_child_is_told_anything() {
 #[tokio::test]
 async fn an_unfed_child_ends_by_itself() {
     let fixture = Fixture::new();
-    let child = fixture.start("read line || exit 64", Limits::default());
-    let fingerprint = child.process().fingerprint().clone();
-    let watcher = Process::adopt(&fingerprint).expect("works").expect("running");
-    drop(child);
-    assert_eq!(watcher.ended().await, Exit::Code(64));
+    let (process, stdin) = fixture.start("read line || exit 64", Limits::default());
+    drop(stdin);
+    assert_eq!(process.ended().await, Exit::Code(64));
 }
 
 #[tokio::test]
 async fn sec_017_only_the_very_same_process_is_adopted() {
     let fixture = Fixture::new();
-    let child = fixture.start("read line; sleep 60", Limits::default());
-    let fingerprint = child.process().fingerprint().clone();
+    let (process, _stdin) = fixture.start("read line; sleep 60", Limits::default());
+    let fingerprint = process.fingerprint().clone();
     let other_start = Fingerprint {
         start_time: fingerprint.start_time - 1,
         ..fingerprint.clone()
@@ -86,11 +84,10 @@ async fn sec_017_only_the_very_same_process_is_adopted() {
     assert!(Process::adopt(&fingerprint).expect("works").is_some());
     assert!(Process::adopt(&other_start).expect("works").is_none());
     assert!(Process::adopt(&other_program).expect("works").is_none());
-    child.process().signal(Signal::Kill).expect("killed");
-    assert_eq!(child.process().ended().await, Exit::Signal(9));
+    process.signal(Signal::Kill).expect("killed");
+    assert_eq!(process.ended().await, Exit::Signal(9));
     assert!(Process::adopt(&fingerprint).expect("works").is_none(), "gone");
-    child
-        .process()
+    process
         .signal(Signal::Kill)
         .expect("signalling what is gone is no error");
 }
@@ -98,11 +95,11 @@ async fn sec_017_only_the_very_same_process_is_adopted() {
 #[tokio::test]
 async fn who_ignores_the_request_to_stop_is_killed_after_the_grace() {
     let fixture = Fixture::new();
-    let child = fixture.start(
+    let (process, stdin) = fixture.start(
         "trap '' TERM; echo up; read line; while :; do sleep 0.1; done",
         Limits::default(),
     );
-    let process = child.feed(b"\n").expect("fed");
+    stdin.feed(b"\n").expect("fed");
     while !fixture.log().contains("up") {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -124,11 +121,4 @@ async fn a_missing_program_is_named() {
     };
     let error = launch.spawn().expect_err("missing").to_string();
     assert!(error.contains("/does/not/exist"), "{error}");
-}
-
-#[tokio::test]
-async fn the_peer_of_a_socket_is_the_process_that_connected() {
-    let (one, _two) = std::os::unix::net::UnixStream::pair().expect("pair");
-    let peer = peer(&one).expect("known");
-    assert_eq!(peer.pid, std::process::id());
 }
