@@ -9,7 +9,7 @@ use std::time::Duration;
 use palladium_kinds::{OrganizationId, Timestamp};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row as _, SqlStr, Sqlite, Transaction};
+use sqlx::{Connection as _, Row as _, SqlStr, Sqlite, Transaction};
 use tokio::sync::watch;
 
 use crate::Error;
@@ -65,6 +65,12 @@ impl Store {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(WAIT)
+            // On a full disk SQLite ends the transaction by itself, and the driver does not notice: such a connection would refuse
+            // every further one. It is replaced.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options.clone())
             .await
             .map_err(sort)?;
