@@ -4,6 +4,7 @@
 //! A generator must never read what it owns.
 
 mod catalog;
+mod control_plane;
 mod proto;
 
 use std::{
@@ -31,6 +32,14 @@ const GENERATORS: &[Generator] = &[
     Generator {
         owns: "contracts/proto/src/gen",
         make: proto::run,
+    },
+    Generator {
+        owns: "control-plane/server/openapi.json",
+        make: control_plane::run,
+    },
+    Generator {
+        owns: "docs/generated/role-matrix.md",
+        make: control_plane::run,
     },
 ];
 

@@ -152,8 +152,10 @@ async fn record_failure(app: &App, route: &Route, record: &Record, failure: &Fai
     } else {
         Outcome::Failed
     };
-    let event = record.event(outcome, failure.status.as_u16(), &failure.reason());
-    if let Err(error) = app.record(&event).await {
+    let recorded = app
+        .record_end(record, outcome, failure.status.as_u16(), &failure.reason())
+        .await;
+    if let Err(error) = recorded {
         // Nothing was done and nothing is told, so the request may end; but not silently.
         tracing::error!(%error, action = record.action, "a refusal could not be recorded");
     }

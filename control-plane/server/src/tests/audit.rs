@@ -142,6 +142,11 @@ async fn sec_128_refusals_and_failures_are_recorded() {
         "{event}"
     );
     assert!(event["reason"].as_str().unwrap().contains("appids.create"));
+    assert_eq!(
+        event["resource"]["projectId"],
+        json!(own),
+        "by its id, so that a filter finds it"
+    );
     // Looking where one may not look is a refusal too, whatever the answer pretends.
     assert_eq!(
         h.call(&viewer, Method::GET, &format!("{CRA}/projects/default"), Value::Null)

@@ -9,7 +9,7 @@ use palladium_authz::Authorizer;
 use palladium_component::catalog::Catalog;
 use palladium_control_store::{Error as StoreError, Organization, Store};
 use palladium_kinds::audit_event::AuditEvent;
-use palladium_kinds::{RegionId, Timestamp};
+use palladium_kinds::{RegionId, Timestamp, project};
 use palladium_regions::{Error as RegionsError, ReadBack, ReadBackError, Regions};
 use palladium_sealing::SecretString;
 
@@ -111,6 +111,28 @@ impl App {
     /// Records what comes with no change of the store. Answers whether it is recorded.
     pub(in crate::api) async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
         self.store.audit_record(&self.organization.id, event).await
+    }
+
+    /// Records a request that was refused or failed. What the path called the project is replaced by its id, so that a filter for
+    /// the project finds the event.
+    pub(in crate::api) async fn record_end(
+        &self,
+        record: &Record,
+        outcome: Outcome,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let mut event = record.event(outcome, status, reason);
+        let named = &record.resource.project_id;
+        if !named.is_empty()
+            && let Some(found) = self
+                .store
+                .resource_find_by_id_or_name(&self.organization.id, project::KIND.kind, named)
+                .await?
+        {
+            event.resource.project_id = found.id;
+        }
+        self.record(&event).await
     }
 
     /// Takes note of a request that nobody recognizable sent.
