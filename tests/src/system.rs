@@ -95,20 +95,25 @@ impl System {
 
     /// The same with more flags for `palladium up`.
     pub async fn start_with(flags: &[&str]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("palladium-").tempdir()?;
-        let flags = flags.iter().map(|f| (*f).to_owned()).collect();
-        let data = folder.path().join("data");
-        let mut system = Self {
-            folder,
-            data,
-            ports: Ports::take()?,
-            flags,
-            up: None,
-            finished: false,
-        };
+        let mut system = Self::prepare()?;
+        system.flags = flags.iter().map(|f| (*f).to_owned()).collect();
         system.launch().await?;
         system.ready().await?;
         Ok(system)
+    }
+
+    /// A folder and ports, with nothing in or on them yet.
+    pub fn prepare() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("palladium-").tempdir()?;
+        let data = folder.path().join("data");
+        Ok(Self {
+            folder,
+            data,
+            ports: Ports::take()?,
+            flags: Vec::new(),
+            up: None,
+            finished: false,
+        })
     }
 
     /// Starts `palladium up` over the data folder, without waiting for readiness.
@@ -118,6 +123,36 @@ impl System {
             .create(true)
             .append(true)
             .open(self.home().join("up.log"))?;
+        let mut command = self.command(&[])?;
+        command.stdout(log.try_clone()?).stderr(log);
+        self.up = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// `palladium up` over the data folder, to its end; what it says comes back with its exit status.
+    pub async fn run_up(&self, flags: &[&str]) -> Result<(ExitStatus, String)> {
+        let output = timeout(START, self.command(flags)?.output()).await??;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status, String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// `kill -9` of `palladium up` alone.
+    pub async fn kill_up(&mut self) -> Result<()> {
+        self.up.take().context("not running")?.kill().await?;
+        Ok(())
+    }
+
+    /// What `palladium up` has said so far.
+    pub fn said(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.home().join("up.log"))?)
+    }
+
+    /// A signal for every process of this installation.
+    pub fn signal_all(&self, which: Signal) -> Result<()> {
+        self.processes().into_iter().try_for_each(|pid| signal(pid, which))
+    }
+
+    fn command(&self, flags: &[&str]) -> Result<Command> {
         let ports = [
             ("--port-control-plane", self.ports.control_plane()),
             ("--port-stream", self.ports.stream()),
@@ -125,19 +160,14 @@ impl System {
             ("--internal-ports-from", self.ports.internal()),
         ];
         let mut command = Command::new(executable("palladium")?);
-        command.arg("up").arg("--data-dir").arg(&self.data).args(&self.flags);
+        command.arg("up").arg("--data-dir").arg(&self.data).args(&self.flags).args(flags);
         command.args(
             ports
                 .iter()
                 .flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]),
         );
-        command
-            .env("HOME", self.home())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        self.up = Some(command.spawn()?);
-        Ok(())
+        command.env("HOME", self.home()).stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Waits until every role serves.

@@ -9,3 +9,6 @@
 
 pub mod redis_server;
 pub mod state;
+
+/// The drivers, for suites over stores that live in another process.
+pub use palladium_components_state as drivers;

@@ -21,20 +21,20 @@ impl RedisServer {
     ///
     /// # Panics
     /// When there is no `redis-server`, or it does not come up: a missing server must not look like a passed test.
-    pub fn start() -> Self {
+    pub async fn start() -> Self {
         for _ in 0..5 {
             // The port is free now; if somebody takes it meanwhile, the server ends at once and the next one is tried.
             let port = TcpListener::bind("127.0.0.1:0")
                 .and_then(|listener| listener.local_addr())
                 .map(|address| address.port());
-            if let Some(server) = Self::try_start(port.expect("a free port")) {
+            if let Some(server) = Self::try_start(port.expect("a free port")).await {
                 return server;
             }
         }
         panic!("redis-server does not start (is it installed? `apt-get install redis-server`)");
     }
 
-    fn try_start(port: u16) -> Option<Self> {
+    async fn try_start(port: u16) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder for redis-server");
         let child = Command::new("redis-server")
             .args([
@@ -66,7 +66,7 @@ impl RedisServer {
             if server.child.try_wait().ok().flatten().is_some() {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         None
     }

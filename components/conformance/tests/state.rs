@@ -60,7 +60,7 @@ mod redis {
     use super::*;
 
     async fn backend() -> Backend {
-        let server = RedisServer::start();
+        let server = RedisServer::start().await;
         let metadata = server.metadata();
         Backend {
             last_write_ignores_etag: true,

@@ -204,7 +204,12 @@ impl StateStore for InMemory {
         let mut keys: Vec<String> = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            keys.extend(shard.keys(now).filter(|key| *key > after && pattern.fits(key)).map(str::to_string));
+            keys.extend(
+                shard
+                    .keys(now)
+                    .filter(|key| *key > after && pattern.fits(key))
+                    .map(str::to_string),
+            );
         }
         keys.sort_unstable();
         keys.truncate(limit);

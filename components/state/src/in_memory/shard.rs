@@ -76,7 +76,12 @@ impl Shard {
 
     /// Removes every key that begins with `prefix`; says how many.
     pub(super) fn remove_prefix(&mut self, prefix: &str) -> u64 {
-        let keys: Vec<Arc<str>> = self.entries.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+        let keys: Vec<Arc<str>> = self
+            .entries
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect();
         for key in &keys {
             self.remove(key);
         }
@@ -86,7 +91,10 @@ impl Shard {
     /// The keys that have not expired.
     pub(super) fn keys(&self, now: Instant) -> impl Iterator<Item = &str> {
         let live = move |entry: &Entry| entry.expires.is_none_or(|expires| expires.at > now);
-        self.entries.iter().filter(move |(_, entry)| live(entry)).map(|(key, _)| &**key)
+        self.entries
+            .iter()
+            .filter(move |(_, entry)| live(entry))
+            .map(|(key, _)| &**key)
     }
 
     /// Removes at most `limit` expired values.

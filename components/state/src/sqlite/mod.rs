@@ -57,7 +57,13 @@ async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
         schema::migrate(&writer, &metadata.table_name, &metadata.metadata_table_name).await?;
     }
     let statements = Statements::new(&metadata.table_name, &metadata.metadata_table_name);
-    let store = Arc::new(SqliteStore::new(writer, readers, statements, metadata.timeout));
+    let store = Arc::new(SqliteStore::new(
+        writer,
+        readers,
+        statements,
+        metadata.timeout,
+        location.file.is_some(),
+    ));
     if !metadata.cleanup_interval.is_zero() {
         store.clean_up_every(metadata.cleanup_interval);
     }

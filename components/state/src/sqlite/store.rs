@@ -32,16 +32,24 @@ pub(super) struct SqliteStore {
     readers: SqlitePool,
     statements: Statements,
     timeout: Duration,
+    on_disk: bool,
     tasks: Mutex<Tasks>,
 }
 
 impl SqliteStore {
-    pub(super) fn new(writer: SqlitePool, readers: SqlitePool, statements: Statements, timeout: Duration) -> Self {
+    pub(super) fn new(
+        writer: SqlitePool,
+        readers: SqlitePool,
+        statements: Statements,
+        timeout: Duration,
+        on_disk: bool,
+    ) -> Self {
         SqliteStore {
             writer,
             readers,
             statements,
             timeout,
+            on_disk,
             tasks: Mutex::new(Tasks::new()),
         }
     }
@@ -116,23 +124,19 @@ impl SqliteStore {
 
     /// Runs each step in one transaction; a step that fails leaves the others alone.
     async fn each(&self, steps: Vec<Step<'_>>) -> Result<(), StateError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut failures = Vec::new();
-        for step in steps {
-            match step.run(&self.statements, &mut transaction).await {
-                Ok(()) => {}
-                Err(error @ (StateError::EtagMismatch(_) | StateError::EtagInvalid(_) | StateError::Invalid(_))) => {
-                    failures.push(BulkFailure {
-                        key: step.key().to_string(),
-                        error,
-                    });
-                }
-                // The database itself failed: nothing of this transaction counts.
-                Err(error) => return Err(error),
-            }
+        bulk::into_result(self.transaction(steps, false).await?)
+    }
+
+    /// One transaction. With `atomic` the first step that fails undoes all; without, it is in the answer.
+    async fn transaction(&self, steps: Vec<Step<'_>>, atomic: bool) -> Result<Vec<BulkFailure>, StateError> {
+        let mut connection = self.writer.acquire().await.map_err(failed)?;
+        let done = in_transaction(&self.statements, &mut connection, steps, atomic).await;
+        // When the disk is full SQLite ends a transaction by itself, and the connection's count of them is wrong for
+        // ever: it is not used again. A database in memory has but this one connection, and no disk.
+        if self.on_disk && matches!(done, Err(StateError::Other(_) | StateError::Unavailable(_))) {
+            let _ = connection.close().await;
         }
-        transaction.commit().await.map_err(failed)?;
-        bulk::into_result(failures)
+        done
     }
 
     async fn one(&self, step: Step<'_>) -> Result<(), StateError> {
@@ -141,16 +145,39 @@ impl SqliteStore {
     }
 
     async fn run(&self, request: &TransactRequest) -> Result<(), StateError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        for operation in &request.operations {
-            let step = match operation {
-                Operation::Set(set) => Step::Set(set),
-                Operation::Delete(delete) => Step::Delete(delete),
-            };
-            step.run(&self.statements, &mut transaction).await?;
-        }
-        transaction.commit().await.map_err(failed)
+        let steps = request.operations.iter().map(|operation| match operation {
+            Operation::Set(set) => Step::Set(set),
+            Operation::Delete(delete) => Step::Delete(delete),
+        });
+        self.transaction(steps.collect(), true).await.map(|_| ())
     }
+}
+
+async fn in_transaction(
+    statements: &Statements,
+    connection: &mut SqliteConnection,
+    steps: Vec<Step<'_>>,
+    atomic: bool,
+) -> Result<Vec<BulkFailure>, StateError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut failures = Vec::new();
+    for step in steps {
+        match step.run(statements, &mut transaction).await {
+            Ok(()) => {}
+            Err(error @ (StateError::EtagMismatch(_) | StateError::EtagInvalid(_) | StateError::Invalid(_)))
+                if !atomic =>
+            {
+                failures.push(BulkFailure {
+                    key: step.key().to_string(),
+                    error,
+                });
+            }
+            // Dropping the transaction undoes it.
+            Err(error) => return Err(error),
+        }
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(failures)
 }
 
 #[derive(Clone, Copy)]

@@ -203,3 +203,45 @@ async fn expired_rows_are_removed() {
     }
     panic!("the expired row is still there");
 }
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_passes() {
+    use palladium_component::state::{Operation, TransactRequest};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.db").display().to_string();
+    // A file that may have only so many pages is a full disk to SQLite.
+    let limited = format!("{file}?_pragma=max_page_count(40)");
+    let store = open(context(&[("connectionString", &limited)])).await.unwrap();
+    let transaction = |size: usize| TransactRequest {
+        operations: vec![
+            Operation::Set(set("small", "v", ValueForm::Binary)),
+            Operation::Set(SetRequest {
+                key: "big".into(),
+                value: vec![0; size].into(),
+                ..SetRequest::default()
+            }),
+        ],
+        ..TransactRequest::default()
+    };
+    for _ in 0..3 {
+        let error = store.transact(&transaction(1 << 20)).await.unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        let get = GetRequest {
+            key: "small".into(),
+            ..GetRequest::default()
+        };
+        assert!(store.get(&get).await.unwrap().value.is_none(), "half a transaction");
+        // The store goes on with what fits.
+        store.transact(&transaction(100)).await.unwrap();
+        store
+            .bulk_delete(
+                &[palladium_component::state::DeleteRequest {
+                    key: "small".into(),
+                    ..Default::default()
+                }],
+                Default::default(),
+            )
+            .await
+            .unwrap();
+    }
+}

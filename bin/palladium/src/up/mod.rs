@@ -1,0 +1,111 @@
+//! `palladium up`: everything on this machine, with one command.
+//!
+//! One idea: it prepares a folder, starts the supervisor, waits, tells, and watches. It is in nobody's way: killed, all goes
+//! on; started again, it finds what runs. Start reading at [`main`]. Must never be needed by anything that runs.
+
+mod banner;
+mod error;
+mod layout;
+mod plan;
+mod ports;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+pub use error::Error;
+use palladium_launch::exit;
+use palladium_os::files::Lock;
+use palladium_tasks::Shutdown;
+
+use self::layout::{Installation, Layout};
+use self::plan::Plan;
+use self::ports::Ports;
+use self::watch::Watch;
+
+/// Flags of `palladium up`. Ports are remembered in the data folder.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Flags {
+    /// Port of the REST API [default: 7443]
+    #[arg(long, value_name = "PORT")]
+    pub port_control_plane: Option<u16>,
+    /// Port of the regions' stream [default: 7444]
+    #[arg(long, value_name = "PORT")]
+    pub port_stream: Option<u16>,
+    /// Port of the gateway [default: 8443]
+    #[arg(long, value_name = "PORT")]
+    pub port_gateway: Option<u16>,
+    /// First of the ports between the processes [default: 17500]
+    #[arg(long, value_name = "PORT")]
+    pub internal_ports_from: Option<u16>,
+    /// Life of workload certificates in seconds; short ones are for tests
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, hide = true)]
+    pub leaf_ttl: u32,
+    /// Wildcard domain of the gateway, fixed at the first start: http-<project id>.<DOMAIN>
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+}
+
+/// Runs `palladium up`. Ends with 0 after Ctrl-C.
+pub async fn main(flags: Flags, folder: PathBuf) -> ExitCode {
+    match run(flags, folder).await {
+        Ok(()) => ExitCode::from(exit::STOPPED),
+        Err(error) => {
+            banner::complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(flags: Flags, folder: PathBuf) -> Result<(), Error> {
+    let started = Instant::now();
+    let signals = |source| Error::File {
+        path: "signal handlers".into(),
+        source,
+    };
+    let shutdown = Shutdown::on_signals().map_err(signals)?;
+    let layout = Layout::create(folder)?;
+    let lock = layout.path("up.lock");
+    let Some(_lock) = Lock::try_acquire(&lock)? else {
+        let pid = Lock::holder(&lock).unwrap_or(0);
+        return Err(Error::AlreadyRunning {
+            folder: layout.folder().to_owned(),
+            pid,
+        });
+    };
+    let (installation, mut watch, found) = prepare(&layout, &flags)?;
+    let mut told = false;
+    let tell = || {
+        // As soon as there are roots, since whoever waits for the ports wants them.
+        told = told || layout.write_ca_file()?;
+        Ok(())
+    };
+    let outcome = shutdown.unless(watch.ready(tell)).await;
+    if let Some(Ok(())) = outcome {
+        banner::ready(&layout, &installation, (!found).then(|| started.elapsed()));
+        if let Some(error) = shutdown.unless(watch.keep()).await {
+            return Err(error);
+        }
+    }
+    banner::note("stopping");
+    let stopped = watch.stop().await;
+    outcome.unwrap_or(Ok(())).and(stopped)
+}
+
+/// The installation and its supervisor; whether that was found running.
+fn prepare(layout: &Layout, flags: &Flags) -> Result<(Installation, Watch, bool), Error> {
+    let known = palladium_config::load(&layout.path("region/config/supervisor.json")).ok();
+    if let Some((config, process)) = known.and_then(|config| watch::running(&config).map(|process| (config, process))) {
+        let ports = Ports::recorded(layout, flags)?;
+        let installation = Installation::open(layout, &ports, flags.domain.clone())?;
+        let file = layout.path("region/config/supervisor.json");
+        return Ok((installation, Watch::new(config, file, Some(process))?, true));
+    }
+    let ports = Ports::open(layout, flags)?;
+    ports.check_free()?;
+    let installation = Installation::open(layout, &ports, flags.domain.clone())?;
+    let (file, config) = Plan::new(layout, &ports, &installation, flags)?.write()?;
+    Ok((installation, Watch::new(config, file, None)?, false))
+}

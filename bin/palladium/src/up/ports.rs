@@ -1,0 +1,164 @@
+//! Which ports an installation uses: chosen at the first start, recorded, the same ever after.
+//!
+//! One idea: a taken port is said before anything is started, with the flag that changes it. Internal ports are picked
+//! from what is free at the first start. Must never listen anywhere but on 127.0.0.1.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use palladium_agent::PortRange;
+use serde::{Deserialize, Serialize};
+
+use super::layout::{Layout, read_json, write_json};
+use super::{Error, Flags};
+
+/// Ports of Dapr Servers: two each.
+const APP_PORTS: u16 = 2000;
+/// Beginning of the internal ports unless a flag says otherwise.
+const INTERNAL_FROM: u16 = 17_500;
+
+/// `ports.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    /// REST API.
+    pub control_plane: u16,
+    /// Region stream.
+    pub stream: u16,
+    /// Gateway.
+    pub gateway: u16,
+    /// First of the internal ports.
+    pub internal_from: u16,
+    /// Sentry of the control plane.
+    pub control_sentry: u16,
+    /// Its edge authority.
+    pub control_edge: u16,
+    /// Sentry of the region.
+    pub region_sentry: u16,
+    /// Its edge authority.
+    pub region_edge: u16,
+    /// Agent.
+    pub agent: u16,
+    /// Store.
+    pub store: u16,
+    /// Dapr Servers.
+    pub apps: PortRange,
+}
+
+impl Ports {
+    /// Recorded ports with what the flags change; written back.
+    pub fn open(layout: &Layout, flags: &Flags) -> Result<Self, Error> {
+        let path = layout.path("ports.json");
+        let recorded: Option<Self> = read_json(&path)?;
+        let mut ports = match recorded.clone() {
+            Some(recorded)
+                if flags
+                    .internal_ports_from
+                    .is_none_or(|from| from == recorded.internal_from) =>
+            {
+                recorded
+            }
+            recorded => {
+                let public = recorded.map_or((7443, 7444, 8443), |r| (r.control_plane, r.stream, r.gateway));
+                Self::choose(public, flags.internal_ports_from.unwrap_or(INTERNAL_FROM))?
+            }
+        };
+        ports.control_plane = flags.port_control_plane.unwrap_or(ports.control_plane);
+        ports.stream = flags.port_stream.unwrap_or(ports.stream);
+        ports.gateway = flags.port_gateway.unwrap_or(ports.gateway);
+        if recorded.as_ref() != Some(&ports) {
+            write_json(&path, &ports)?;
+        }
+        Ok(ports)
+    }
+
+    /// Recorded ports, for an installation that runs; flags that would change them are refused.
+    pub fn recorded(layout: &Layout, flags: &Flags) -> Result<Self, Error> {
+        let path = layout.path("ports.json");
+        let missing = || Error::Damaged {
+            path: path.clone(),
+            reason: "it is missing".to_owned(),
+        };
+        let ports: Self = read_json(&path)?.ok_or_else(missing)?;
+        let wanted = [
+            (flags.port_control_plane, ports.control_plane),
+            (flags.port_stream, ports.stream),
+            (flags.port_gateway, ports.gateway),
+            (flags.internal_ports_from, ports.internal_from),
+        ];
+        if wanted.iter().any(|(flag, port)| flag.is_some_and(|flag| flag != *port)) {
+            return Err(Error::Usage(
+                "it is running with other ports; stop it first, then change them".to_owned(),
+            ));
+        }
+        Ok(ports)
+    }
+
+    /// Refuses ports on which somebody already listens.
+    pub fn check_free(&self) -> Result<(), Error> {
+        let named = [
+            (self.control_plane, "--port-control-plane"),
+            (self.stream, "--port-stream"),
+            (self.gateway, "--port-gateway"),
+            (self.control_sentry, "--internal-ports-from"),
+            (self.control_edge, "--internal-ports-from"),
+            (self.region_sentry, "--internal-ports-from"),
+            (self.region_edge, "--internal-ports-from"),
+            (self.agent, "--internal-ports-from"),
+            (self.store, "--internal-ports-from"),
+        ];
+        for (index, (port, flag)) in named.iter().enumerate() {
+            if named[..index].iter().any(|(other, _)| other == port) {
+                return Err(Error::Usage(format!(
+                    "port {port} is asked for twice; choose another with {flag}"
+                )));
+            }
+            if let Err(source) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
+                return Err(Error::Port {
+                    port: *port,
+                    flag,
+                    source,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn choose((control_plane, stream, gateway): (u16, u16, u16), from: u16) -> Result<Self, Error> {
+        let mut candidates = from..=u16::MAX;
+        let mut next = || {
+            let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+            let usable = |port: &u16| ![control_plane, stream, gateway].contains(port) && free(port);
+            let exhausted = || {
+                Error::Usage(format!(
+                    "no free port from {from} up; choose another --internal-ports-from"
+                ))
+            };
+            candidates.by_ref().find(usable).ok_or_else(exhausted)
+        };
+        let (control_sentry, control_edge, region_sentry) = (next()?, next()?, next()?);
+        let (region_edge, agent, store) = (next()?, next()?, next()?);
+        let first = store.max(from.saturating_add(9)).saturating_add(1);
+        let apps = PortRange {
+            from: first,
+            to: first.saturating_add(APP_PORTS - 1),
+        };
+        Ok(Self {
+            control_plane,
+            stream,
+            gateway,
+            internal_from: from,
+            control_sentry,
+            control_edge,
+            region_sentry,
+            region_edge,
+            agent,
+            store,
+            apps,
+        })
+    }
+}
+
+/// 127.0.0.1 and a port.
+pub fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

@@ -1,0 +1,184 @@
+//! Which App ID may use which managed component: the agent's table, in memory and on disk.
+//!
+//! The one idea: the table answers one question, (project, App ID, component name) → component uid, and is replaced as a
+//! whole. What it does not list is not there. The last one is kept on disk, so that a store serves with the agent away; a
+//! file that is not what was written is ignored, and then nobody is served until the agent speaks.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladium_proto::region::ManagedTable;
+use palladium_sealing::{sha256, write_file_atomic};
+use prost::Message as _;
+use tokio::sync::watch;
+
+/// The component type that this store serves.
+const STATE: &str = "state.diagrid";
+const FILE: &str = "managed.pb";
+const HASH: usize = 32;
+
+/// Answers from the newest table.
+#[derive(Debug, Clone)]
+pub(crate) struct Access(Arc<watch::Sender<Arc<Grants>>>);
+
+/// (project, App ID, component name) → component uid.
+#[derive(Debug, Default)]
+struct Grants(HashMap<(String, String, String), Arc<str>>);
+
+impl Access {
+    /// Nobody may anything yet.
+    pub(crate) fn new() -> Self {
+        Access(Arc::new(watch::Sender::new(Arc::default())))
+    }
+
+    /// Puts a table in force.
+    pub(crate) fn replace(&self, table: &ManagedTable) {
+        let mut grants = HashMap::new();
+        let live = table
+            .components
+            .iter()
+            .filter(|one| !one.deleted && one.r#type.eq_ignore_ascii_case(STATE));
+        for component in live {
+            let uid: Arc<str> = component.component_uid.as_str().into();
+            for app in &component.app_ids {
+                let key = (component.project_id.clone(), app.clone(), component.name.clone());
+                grants.insert(key, uid.clone());
+            }
+        }
+        self.0.send_replace(Arc::new(Grants(grants)));
+    }
+
+    /// The uid under which this App ID's rows of this component lie; `None` = not permitted.
+    pub(crate) fn component(&self, project: &str, app: &str, component: &str) -> Option<Arc<str>> {
+        self.0
+            .borrow()
+            .0
+            .get(&(project.to_string(), app.to_string(), component.to_string()))
+            .cloned()
+    }
+
+    /// As [`Access::component`], but waits a little for a table that is on its way: a Dapr Server may learn of a new
+    /// component before this store does.
+    pub(crate) async fn soon(&self, project: &str, app: &str, component: &str, patience: Duration) -> Option<Arc<str>> {
+        let mut tables = self.0.subscribe();
+        let permitted = async {
+            loop {
+                if let Some(uid) = self.component(project, app, component) {
+                    return Some(uid);
+                }
+                tables.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(patience, permitted).await.ok().flatten()
+    }
+}
+
+/// Where the last table is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct LastTable(PathBuf);
+
+impl LastTable {
+    pub(crate) fn new(data_folder: &Path) -> Self {
+        LastTable(data_folder.join(FILE))
+    }
+
+    /// The last table; `None` at the first start, or when the file is damaged.
+    pub(crate) fn read(&self) -> Option<ManagedTable> {
+        let bytes = std::fs::read(&self.0).ok()?;
+        let table = bytes.split_at_checked(HASH).and_then(|(hash, content)| {
+            if sha256(content) == hash {
+                ManagedTable::decode(content).ok()
+            } else {
+                None
+            }
+        });
+        if table.is_none() {
+            tracing::error!(file = %self.0.display(), "the last table of managed components is damaged and ignored");
+        }
+        table
+    }
+
+    /// Keeps a table. Blocks on local disk.
+    pub(crate) fn write(&self, table: &ManagedTable) -> Result<(), palladium_sealing::Error> {
+        let content = table.encode_to_vec();
+        write_file_atomic(&self.0, &[&sha256(&content)[..], &content].concat(), 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::component;
+
+    #[test]
+    fn only_what_the_table_lists() {
+        let access = Access::new();
+        assert!(access.component("prj-a", "orders", "kv").is_none());
+        let mut gone = component("prj-a", "u2", "old", &["orders"]);
+        gone.deleted = true;
+        let mut other = component("prj-a", "u3", "bus", &["orders"]);
+        other.r#type = "pubsub.diagrid".into();
+        let components = vec![component("prj-a", "u1", "kv", &["orders", "stock"]), gone, other];
+        access.replace(&ManagedTable {
+            components,
+            ..ManagedTable::default()
+        });
+        assert_eq!(access.component("prj-a", "orders", "kv").as_deref(), Some("u1"));
+        for (project, app, name) in [
+            ("prj-b", "orders", "kv"),
+            ("prj-a", "web", "kv"),
+            ("prj-a", "orders", "old"),
+            ("prj-a", "orders", "bus"),
+        ] {
+            assert!(access.component(project, app, name).is_none(), "{project} {app} {name}");
+        }
+        access.replace(&ManagedTable::default());
+        assert!(
+            access.component("prj-a", "orders", "kv").is_none(),
+            "absence is removal"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_table_on_its_way_is_waited_for() {
+        let access = Access::new();
+        let (later, table) = (access.clone(), vec![component("prj-a", "u1", "kv", &["orders"])]);
+        let waiting = access.soon("prj-a", "orders", "kv", Duration::from_secs(5));
+        let arriving = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            later.replace(&ManagedTable {
+                components: table,
+                ..ManagedTable::default()
+            });
+        };
+        assert_eq!(tokio::join!(waiting, arriving).0.as_deref(), Some("u1"));
+        assert!(
+            access
+                .soon("prj-b", "orders", "kv", Duration::from_millis(20))
+                .await
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_last_table_is_whole_or_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let last = LastTable::new(folder.path());
+        assert!(last.read().is_none());
+        let table = ManagedTable {
+            version: 3,
+            components: vec![component("prj-a", "u1", "kv", &["orders"])],
+            ..ManagedTable::default()
+        };
+        last.write(&table).unwrap();
+        assert_eq!(last.read(), Some(table));
+        let mut bytes = std::fs::read(&last.0).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&last.0, &bytes).unwrap();
+        assert!(last.read().is_none());
+        std::fs::write(&last.0, b"short").unwrap();
+        assert!(last.read().is_none());
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a store cannot start or go on.
+
+use palladium_http::BindError;
+use palladium_identity::IdentityError;
+use palladium_launch::EnvelopeError;
+
+/// What ended the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used: exit code 64.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// No launch envelope: exit code 64.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// No identity, or none any more; see [`IdentityError::wants_attestation`] for exit code 75.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The port cannot be listened on: exit code 69.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A file or folder cannot be read or written, or another store uses it: exit code 69.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key-encryption key cannot be opened: exit code 69.
+    #[error("key-encryption key: {0}")]
+    Key(palladium_sealing::Error),
+    /// The gRPC server ended by itself.
+    #[error("the gRPC server ended: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+impl Error {
+    /// The exit code that tells a parent what to do, see [`palladium_launch::exit`].
+    pub fn exit_code(&self) -> u8 {
+        use palladium_launch::exit;
+        match self {
+            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
+            Self::Config(_) | Self::Envelope(_) | Self::Identity(_) => exit::USAGE,
+            Self::Bind(_) | Self::File { .. } | Self::Key(_) => exit::UNAVAILABLE,
+            Self::Server(_) => exit::SOFTWARE,
+        }
+    }
+}

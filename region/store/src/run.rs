@@ -1,0 +1,210 @@
+//! Starts a store: identity, last table, listener, then the agent; and ends it in order.
+//!
+//! Must never wait for the agent before serving.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palladium_identity::{Attestation, Identity, Settings};
+use palladium_launch::Envelope;
+use palladium_os::files::Lock;
+use palladium_proto::components::state_store_server::StateStoreServer;
+use palladium_proto::components::transactional_state_store_server::TransactionalStateStoreServer;
+use palladium_proto::components::transactional_store_multi_max_size_server::TransactionalStoreMultiMaxSizeServer;
+use palladium_sealing::Kek;
+use palladium_spiffe::{SpiffeId, TrustDomain};
+use palladium_tasks::{ReadyFile, Shutdown, Tasks};
+use palladium_tls::{
+    ALPN_H2, Acceptor, Authorizer, Connector, Limits, SvidSource, TrustBundles, exactly, incoming, mtls_client_config,
+    mtls_server_config,
+};
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+
+use crate::access::{Access, LastTable};
+use crate::agent::{DestroyedApps, Tables};
+use crate::config::Config;
+use crate::error::Error;
+use crate::projects::Projects;
+use crate::service::Service;
+
+const ENVELOPE: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// One call, writing included.
+const REQUEST: Duration = Duration::from_secs(30);
+/// How long calls have to finish at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+const LAST_TASKS: Duration = Duration::from_secs(1);
+/// Greatest message: a Dapr Server's own limit on a request is smaller.
+const MAX_MESSAGE: usize = 256 << 20;
+const CALLS_PER_CONNECTION: u32 = 1024;
+
+/// Runs until `shutdown`. Reads its launch envelope from standard input first.
+///
+/// # Errors
+/// When it cannot start, or has no valid identity any more; [`Error::exit_code`] says what that means to the parent.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
+    let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
+    let settings = Settings::platform(
+        &config.identity.spiffe_id,
+        config.identity.sentry_address,
+        &config.identity.sentry_id,
+        config.identity.roots_file.clone(),
+    )?;
+    let obtain = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
+    let Some(identity) = shutdown.unless(obtain).await else {
+        return Ok(());
+    };
+    let identity = identity?;
+    let store = Store::start(&config, identity.svid().clone(), identity.bundles().clone(), &shutdown).await?;
+    let outcome = tokio::select! {
+        fresh = identity.keep_fresh(shutdown.clone()) => fresh.map_err(Error::from),
+        ended = store.serve(&shutdown) => ended,
+    };
+    shutdown.trigger();
+    store.end().await;
+    outcome
+}
+
+/// A store that is ready to serve.
+pub(crate) struct Store {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests do not know the port beforehand"))]
+    pub(crate) address: SocketAddr,
+    listener: tokio::sync::Mutex<Option<TcpListener>>,
+    acceptor: Acceptor,
+    connections: usize,
+    service: Service,
+    projects: Arc<Projects>,
+    tasks: tokio::sync::Mutex<Tasks>,
+    _ready: ReadyFile,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens folder, key and listener with the last table in force, then begins to follow the agent.
+    pub(crate) async fn start(
+        config: &Config,
+        svid: SvidSource,
+        bundles: TrustBundles,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let parse = |key: &str, id: &str| SpiffeId::parse(id).map_err(|error| Error::Config(format!("{key}: {error}")));
+        let own_id = parse("identity.spiffe_id", &config.identity.spiffe_id)?;
+        let agent_id = parse("agent_id", &config.agent_id)?;
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open_folder(&opening)).await;
+        let (lock, kek) = opened.map_err(|error| Error::Config(error.to_string()))??;
+
+        let access = Access::new();
+        let projects = Arc::new(Projects::new(&config.data_folder, Arc::new(kek)));
+        let last = LastTable::new(&config.data_folder);
+        if let Some(table) = last.read() {
+            tracing::info!(
+                version = table.version,
+                components = table.components.len(),
+                "serving from the last table"
+            );
+            access.replace(&table);
+        }
+        let listener = palladium_http::bind("the managed store", config.listen, "--internal-ports-from")?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let server = mtls_server_config(&svid, &bundles, dapr_servers_of(own_id.trust_domain()), ALPN_H2);
+        let acceptor = Acceptor::mtls(server, bundles.clone(), HANDSHAKE);
+
+        let destroyed = DestroyedApps::open(&config.data_folder);
+        let tables = Tables {
+            access: access.clone(),
+            projects: projects.clone(),
+            last,
+            destroyed,
+        };
+        let agent = mtls_client_config(&svid, &bundles, exactly(&agent_id), ALPN_H2);
+        let agent = Connector::mtls(agent, bundles, CONNECT);
+        let mut tasks = Tasks::new();
+        tasks.spawn(
+            "managed-components",
+            tables.follow(agent, config.agent_address, shutdown.clone()),
+        );
+        let ready = ReadyFile::create(&config.data_folder).map_err(|error| file(config, &error))?;
+        tracing::info!(%address, "managed store serves");
+        Ok(Store {
+            address,
+            listener: tokio::sync::Mutex::new(Some(listener)),
+            acceptor,
+            connections: config.connections,
+            service: Service::new(access, projects.clone()),
+            projects,
+            tasks: tokio::sync::Mutex::new(tasks),
+            _ready: ready,
+            _lock: lock,
+        })
+    }
+
+    /// Serves until `shutdown` and then lets calls finish for a while.
+    pub(crate) async fn serve(&self, shutdown: &Shutdown) -> Result<(), Error> {
+        let Some(listener) = self.listener.lock().await.take() else {
+            return Ok(());
+        };
+        let limits = Limits {
+            connections: self.connections,
+            ..Limits::default()
+        };
+        let service = self.service.clone();
+        let server = Server::builder()
+            .timeout(REQUEST)
+            .max_concurrent_streams(CALLS_PER_CONNECTION)
+            .http2_max_header_list_size(16 * 1024)
+            .http2_adaptive_window(Some(true))
+            .add_service(StateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(TransactionalStateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(TransactionalStoreMultiMaxSizeServer::new(service))
+            .serve_with_incoming_shutdown(incoming(listener, self.acceptor.clone(), limits), shutdown.wait());
+        let overdue = async {
+            shutdown.wait().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            result = server => Ok(result?),
+            () = overdue => Ok(()),
+        }
+    }
+
+    /// Ends what is left and closes the files.
+    pub(crate) async fn end(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().await);
+        if let Err(overdue) = tasks.drain(LAST_TASKS).await {
+            tracing::warn!(%overdue, "tasks were cut off at shutdown");
+        }
+        self.projects.close().await;
+    }
+}
+
+/// Workloads of projects in the own trust domain, and nobody else.
+fn dapr_servers_of(domain: &TrustDomain) -> Authorizer {
+    let domain = domain.clone();
+    Arc::new(move |peer| {
+        let project = peer
+            .namespace_and_name()
+            .is_some_and(|(namespace, _)| namespace.starts_with("prj-"));
+        project && peer.trust_domain() == &domain
+    })
+}
+
+/// Blocks on local disk, and for a passphrase on the processor.
+fn open_folder(config: &Config) -> Result<(Lock, Kek), Error> {
+    palladium_os::files::private_folder(&config.data_folder).map_err(|error| file(config, &error))?;
+    let lock = Lock::try_acquire(&config.data_folder.join("lock")).map_err(|error| file(config, &error))?;
+    let lock = lock.ok_or_else(|| file(config, &"another store uses this folder: stop it first"))?;
+    let kek = Kek::open(&config.kek).map_err(Error::Key)?;
+    Ok((lock, kek))
+}
+
+fn file(config: &Config, reason: &dyn std::fmt::Display) -> Error {
+    Error::File {
+        path: config.data_folder.display().to_string(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The store as its callers see it: over mutual TLS, with certificates of a test authority.
+
+mod conformance;
+mod following;
+mod isolation;
+mod pki;
+mod world;
+
+use palladium_proto::region::ManagedComponent;
+
+/// One live managed component.
+pub(crate) fn component(project: &str, uid: &str, name: &str, apps: &[&str]) -> ManagedComponent {
+    ManagedComponent {
+        project_id: project.into(),
+        component_uid: uid.into(),
+        name: name.into(),
+        r#type: "state.diagrid".into(),
+        app_ids: apps.iter().map(ToString::to_string).collect(),
+        deleted: false,
+    }
+}
