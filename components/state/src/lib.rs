@@ -9,7 +9,6 @@
 mod bulk;
 pub mod common;
 mod diagrid;
-mod etcd;
 mod grpc;
 mod in_memory;
 pub mod pluggable;

@@ -12,7 +12,6 @@ use crate::common::StateMetadata;
 /// Every driver, in alphabetical order.
 pub const ALL: &[StateDriver] = &[
     crate::diagrid::DRIVER,
-    crate::etcd::DRIVER,
     crate::in_memory::DRIVER,
     crate::redis::DRIVER,
     crate::sqlite::DRIVER,
@@ -31,8 +30,7 @@ pub async fn open(type_name: &str, version: &str, context: OpenContext) -> Resul
             "{type_name} is only for processes of your own"
         )));
     }
-    let version = version.to_string();
-    (driver.open)(OpenContext { version, ..context }).await
+    (driver.open)(context).await
 }
 
 /// The catalog of these drivers, for the generator.

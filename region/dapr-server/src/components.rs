@@ -40,11 +40,12 @@ pub enum Opened {
 /// A component that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// No building block has that name. Unlike the others it is said without what was tried.
+    #[error("incorrect type {0}")]
+    NoBlock(String),
     /// Nobody knows the type.
-    #[error("couldn't find {kind} {type_name}/{version}")]
+    #[error("couldn't find state store {type_name}/{version}")]
     Unknown {
-        /// Kind for people.
-        kind: &'static str,
         /// Its type.
         type_name: String,
         /// Its version.
@@ -71,9 +72,9 @@ pub enum LoadError {
 
 const STATE: &str = "state.";
 /// Building blocks that Dapr has and this program has not yet.
-const LATER: [&str; 10] = [
+const LATER: [&str; 9] = [
     "pubsub.", "bindings.", "secretstores.", "configuration.", "lock.", "crypto.", "conversation.", "middleware.http.",
-    "nameresolution.", "workflow.",
+    "nameresolution.",
 ];
 
 impl Opener {
@@ -94,7 +95,7 @@ impl Opener {
             return Ok(Opened::Unavailable(registered(declared, Vec::new())));
         }
         if !kind.starts_with(STATE) {
-            return Err(unknown("component", declared));
+            return Err(LoadError::NoBlock(declared.kind.clone()));
         }
         if let Some((field, reason)) = declared.unresolved.first() {
             return Err(LoadError::Secret { field: field.clone(), reason: reason.clone() });
@@ -110,7 +111,6 @@ impl Opener {
     async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
         let context = OpenContext {
             component: declared.name.clone(),
-            version: declared.version.clone(),
             app_id: self.app_id.clone(),
             properties: declared.properties.clone(),
             hosting: self.hosting.clone(),
@@ -122,13 +122,13 @@ impl Opener {
         if let Some(store) = self.pluggable.iter().find(|store| store.matches(&declared.kind)) {
             return Ok(store.open(context).await?);
         }
-        Err(unknown("state store", declared))
+        Err(unknown(declared))
     }
 }
 
-fn unknown(kind: &'static str, declared: &Component) -> LoadError {
+fn unknown(declared: &Component) -> LoadError {
     let version = declared.version_or_default().to_owned();
-    LoadError::Unknown { kind, type_name: declared.kind.clone(), version }
+    LoadError::Unknown { type_name: declared.kind.clone(), version }
 }
 
 fn registered(declared: &Component, capabilities: Vec<&'static str>) -> Registered {

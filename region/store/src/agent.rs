@@ -121,7 +121,8 @@ impl Tables {
 
     async fn destroy_component(&self, project_id: &str, uid: &str, table: &ManagedTable) -> Result<(), StorageError> {
         let Some(project) = self.projects.existing(project_id).await? else {
-            return Ok(());
+            // Destroyed before; what that could not remove is removed now.
+            return self.projects.destroy(project_id).await;
         };
         project.submit(Work::DeleteComponent(uid.into())).await?;
         let alive = table

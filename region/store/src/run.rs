@@ -96,10 +96,10 @@ impl Store {
         let agent_id = parse("agent_id", &config.agent_id)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_folder(&opening)).await;
-        let (lock, kek) = opened.map_err(|error| Error::Config(error.to_string()))??;
+        let (lock, projects) = opened.map_err(|error| Error::Config(error.to_string()))??;
 
         let access = Access::new();
-        let projects = Arc::new(Projects::new(&config.data_folder, Arc::new(kek)));
+        let projects = Arc::new(projects);
         let last = LastTable::new(&config.data_folder);
         if let Some(table) = last.read() {
             tracing::info!(
@@ -194,12 +194,13 @@ fn dapr_servers_of(domain: &TrustDomain) -> Authorizer {
 }
 
 /// Blocks on local disk, and for a passphrase on the processor.
-fn open_folder(config: &Config) -> Result<(Lock, Kek), Error> {
+fn open_folder(config: &Config) -> Result<(Lock, Projects), Error> {
     palladium_os::files::private_folder(&config.data_folder).map_err(|error| file(config, &error))?;
     let lock = Lock::try_acquire(&config.data_folder.join("lock")).map_err(|error| file(config, &error))?;
     let lock = lock.ok_or_else(|| file(config, &"another store uses this folder: stop it first"))?;
     let kek = Kek::open(&config.kek).map_err(Error::Key)?;
-    Ok((lock, kek))
+    let projects = Projects::new(&config.data_folder, Arc::new(kek)).map_err(|error| file(config, &error))?;
+    Ok((lock, projects))
 }
 
 fn file(config: &Config, reason: &dyn std::fmt::Display) -> Error {

@@ -4,10 +4,12 @@
 //! parameter can slip through. In platform mode only a plain relative path is accepted, and it lands in the App ID's own
 //! folder; `..`, absolute paths and every parameter that could reach elsewhere are refused.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use palladium_component::{Hosting, MetadataError, OpenError};
 use percent_encoding::percent_decode_str;
+
+use super::confine;
 
 /// Where a database is and how it is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,33 +68,9 @@ pub(super) fn locate(connection_string: &str, hosting: &Hosting) -> Result<Locat
     }
     location.file = Some(match hosting {
         Hosting::SelfHosted => PathBuf::from(path),
-        Hosting::Platform { folder } => confine(folder, Path::new(&path))?,
+        Hosting::Platform { folder } => confine::inside(folder, Path::new(&path))?,
     });
     Ok(location)
-}
-
-/// The file below the App ID's folder that a relative path means.
-fn confine(folder: &Path, path: &Path) -> Result<PathBuf, OpenError> {
-    let mut inside = folder.to_path_buf();
-    let mut names = 0;
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => {
-                inside.push(name);
-                names += 1;
-            }
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                let message =
-                    "connectionString must be a relative path without '..': files live in the App ID's own folder";
-                return Err(OpenError::NotAllowed(message.into()));
-            }
-        }
-    }
-    if names == 0 {
-        return Err(wrong("it names no file", "give a relative path, or ':memory:'"));
-    }
-    Ok(inside)
 }
 
 /// The path of a `file:` URI without its scheme: `name`, `/abs`, `///abs`, `//localhost/abs`.
@@ -153,6 +131,8 @@ fn wrong(reason: &str, remedy: &str) -> OpenError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Component;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -221,6 +201,15 @@ mod tests {
             "data.db?vfs=unix-none",
             "data.db?_pragma=temp_store_directory(x)",
             "data.db?nolock=1",
+            "data.db?VFS=unix-none",
+            "data.db?mode=rwc&psow=0",
+            "file:data.db?_pragma=writable_schema(1)",
+            "file:data.db?_attach=/apps/two/data.db",
+            "file:///?/apps/two/data.db",
+            "file:////apps/two/data.db",
+            "file://localhost/apps/two/data.db",
+            "FILE:%2Fapps%2Ftwo/data.db",
+            "data.db\0/../../two",
             ".",
             "./",
         ] {

@@ -2,8 +2,9 @@
 //!
 //! The one idea: one connection writes, several read. Writers queue in front of that connection instead of meeting as
 //! `SQLITE_BUSY` behind it, and a bulk write is one transaction with one flush. In platform mode the file is confined to
-//! the App ID's own folder ([`location`]).
+//! the App ID's own folder ([`confine`]).
 
+mod confine;
 mod location;
 mod metadata;
 mod schema;
@@ -43,13 +44,13 @@ async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
     let metadata = SqliteMetadata::parse(&context.properties)?;
     metadata.check()?;
     let location = location::locate(metadata.connection_string.expose_secret(), &context.hosting)?;
-    if let (Hosting::Platform { .. }, Some(folder)) = (
-        &context.hosting,
-        location.file.as_deref().and_then(|file| file.parent()),
-    ) {
-        let made = tokio::fs::create_dir_all(folder).await;
-        made.map_err(|error| {
-            OpenError::Unavailable(format!("cannot make the folder of the SQLite database: {error}"))
+    if let (Hosting::Platform { folder }, Some(file)) = (&context.hosting, &location.file) {
+        let (folder, file) = (folder.clone(), file.clone());
+        let made = tokio::task::spawn_blocking(move || confine::make_room(&folder, &file)).await;
+        made.unwrap_or_else(|error| {
+            Err(OpenError::Unavailable(format!(
+                "preparing the SQLite database failed: {error}"
+            )))
         })?;
     }
     let (writer, readers) = pools(&metadata, &location).await?;

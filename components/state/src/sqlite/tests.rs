@@ -101,7 +101,22 @@ async fn a_tenants_file_is_in_its_folder() {
     };
     open(hosted("sub/data.db")).await.unwrap();
     assert!(folder.path().join("sub/data.db").exists());
-    for path in ["/tmp/elsewhere.db", "../elsewhere.db", "x.db?vfs=unix"] {
+    // What is not a way out is a name like any other.
+    let _open = open(hosted("a'; ATTACH DATABASE 'b.db' AS b; --")).await.unwrap();
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        4,
+        "one folder, one database, its log and index"
+    );
+    std::os::unix::fs::symlink("/tmp", folder.path().join("link")).unwrap();
+    for path in [
+        "/tmp/elsewhere.db",
+        "../elsewhere.db",
+        "file:/tmp/elsewhere.db",
+        "file:%2e%2e/elsewhere.db",
+        "link/elsewhere.db",
+        "x.db?vfs=unix",
+    ] {
         assert!(
             matches!(open(hosted(path)).await, Err(OpenError::NotAllowed(_))),
             "{path}"

@@ -10,7 +10,7 @@ mod schema;
 mod value_key;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ const KEYS_PER_STATEMENT: usize = 500;
 /// How long a read waits for a free connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 const DATABASE: &str = "state.db";
-const KEY: &str = "data.key";
+/// A project's data key, wrapped. Without it the file cannot be read.
+pub(crate) const KEY: &str = "data.key";
 
 /// One stored value, decrypted.
 #[derive(Debug, Clone)]
@@ -44,7 +45,6 @@ pub(crate) struct Found {
 /// An opened project.
 pub(crate) struct Project {
     id: String,
-    folder: PathBuf,
     key: ValueKey,
     readers: SqlitePool,
     jobs: mpsc::Sender<Job>,
@@ -60,12 +60,19 @@ impl Project {
         let file = folder.join(DATABASE);
         let writer = schema::writer(&file).await?;
         let readers = schema::readers(&file, READERS, PATIENCE).await?;
+        // SQLite flushes its own files; that their folder is there after a power failure is up to us.
+        let (own, parent) = (folder.to_path_buf(), folder.parent().map(Path::to_path_buf));
+        let flushed = tokio::task::spawn_blocking(move || {
+            sync_folder(&own)?;
+            parent.map_or(Ok(()), |parent| sync_folder(&parent))
+        });
+        let flushed = flushed.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        flushed.map_err(|error| StorageError::Other(error.to_string()))?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let mut tasks = Tasks::new();
         tasks.spawn("store-writer", writer::run(writer, file, queue));
         Ok(Project {
             id: id.into(),
-            folder: folder.into(),
             key,
             readers,
             jobs,
@@ -136,25 +143,11 @@ impl Project {
         }
         self.readers.close().await;
     }
-
-    /// Destroys the project: first its key, so that whatever remains of the file cannot be read, then the file.
-    pub(crate) async fn destroy(&self) -> std::io::Result<()> {
-        self.close().await;
-        let folder = self.folder.clone();
-        tokio::task::spawn_blocking(move || destroy(&folder))
-            .await
-            .map_err(std::io::Error::other)?
-    }
 }
 
-/// Destroys a project that is not opened.
-pub(crate) fn destroy(folder: &Path) -> std::io::Result<()> {
-    let missing_is_fine = |result: std::io::Result<()>| match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    };
-    missing_is_fine(std::fs::remove_file(folder.join(KEY)))?;
-    missing_is_fine(std::fs::remove_dir_all(folder))
+/// Flushes the entries of a folder. Blocks on local disk.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Makes folder and data key, or reads the key. A file without its key is never given a new one.

@@ -1,18 +1,10 @@
-//! The rows under kill -9, full disks, read-only folders and many writers.
+//! The rows moved and deleted, in full files, read-only folders, and under many writers.
 
-use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use palladium_sealing::{Kek, KekConfig};
 
 use super::*;
-
-/// Names the folder to a test process that is to be killed.
-const CHILD_FOLDER: &str = "PALLADIUM_STORE_TEST_FOLDER";
-const WRITERS: usize = 16;
 
 fn kek(folder: &Path) -> Arc<Kek> {
     Arc::new(
@@ -62,162 +54,92 @@ async fn read(project: &Project, key: &str) -> Option<Vec<u8>> {
         .map(|(_, found)| found.value)
 }
 
-/// Killed in the middle of concurrent writes, again and again, the store still has every acknowledged one, and a
-/// transaction is there whole or not at all.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sec_kill_9_loses_no_acknowledged_write() {
+/// A row, or a whole file, that is put at another place does not open there.
+#[tokio::test]
+async fn sec_104_what_is_moved_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged: HashMap<String, String> = HashMap::new();
-    for round in 0..4u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "rows::tests::child_that_is_killed",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(CHILD_FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let killer = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(1500 + round * 217)).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
-        });
-        let lines = tokio::task::spawn_blocking(move || output.lines().map_while(Result::ok).collect::<Vec<_>>())
-            .await
-            .unwrap();
-        killer.await.unwrap();
-        // A line cut short by the kill has no end mark.
-        for line in lines {
-            if let Some((key, value)) = line
-                .strip_prefix("ack ")
-                .and_then(|line| line.strip_suffix(" .")?.split_once(' '))
-            {
-                acknowledged.insert(key.into(), value.into());
-            }
-        }
+    let project = open(folder.path()).await.unwrap();
+    for key in ["a", "b"] {
+        put(&project, key, key.as_bytes()).await.unwrap();
+    }
+    project.close().await;
+    let file = folder.path().join("prj-a/state.db");
+    let sql = async |file: &Path, statement: &'static str| {
+        let mut connection = schema::writer(file).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    };
+    // To another key, to another component, and two values exchanged.
+    let moves = [
+        ("UPDATE rows SET key = 'c' WHERE key = 'a'", "uid", "c"),
+        (
+            "UPDATE rows SET component = 'other', key = 'a' WHERE key = 'c'",
+            "other",
+            "a",
+        ),
+        (
+            "UPDATE rows SET component = 'uid'; UPDATE rows SET value = (SELECT value FROM rows WHERE key = 'a') WHERE key = 'b'",
+            "uid",
+            "b",
+        ),
+    ];
+    for (statement, component, key) in moves {
+        sql(&file, statement).await;
         let project = open(folder.path()).await.unwrap();
-        for (key, value) in &acknowledged {
-            let found = read(&project, key).await.map(|value| String::from_utf8(value).unwrap());
-            // The value may be newer than the last acknowledged one: written, but the answer was cut off.
-            let newer = found
-                .as_ref()
-                .is_some_and(|found| found.parse::<u64>().unwrap() >= value.parse::<u64>().unwrap());
-            assert!(newer, "round {round}: {key} = {found:?}, acknowledged {value}");
-        }
-        for writer in 0..WRITERS {
-            let (a, b) = (
-                read(&project, &format!("pair-{writer}-a")).await,
-                read(&project, &format!("pair-{writer}-b")).await,
-            );
-            assert_eq!(a, b, "round {round}: half a transaction");
-        }
+        let error = project.read(component, &[key], now_ms()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("does not open with the project's key"),
+            "{statement}: {error}"
+        );
         project.close().await;
     }
-    assert!(
-        acknowledged.len() >= 2 * WRITERS,
-        "only {} keys were written: the test proves nothing",
-        acknowledged.len()
-    );
-}
-
-/// Writes until it is killed; not a test by itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "started by sec_kill_9_loses_no_acknowledged_write"]
-async fn child_that_is_killed() {
-    let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
-        return;
-    };
-    let project = Arc::new(open(Path::new(&folder)).await.unwrap());
-    let mut tasks = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
-        let project = project.clone();
-        tasks.spawn(async move {
-            let key = format!("counter-{writer}");
-            let (a, b) = (format!("pair-{writer}-a"), format!("pair-{writer}-b"));
-            let start = read(&project, &key)
-                .await
-                .map_or(0, |value| String::from_utf8(value).unwrap().parse::<u64>().unwrap());
-            for number in start + 1.. {
-                let value = number.to_string();
-                assert_eq!(put(&project, &key, value.as_bytes()).await.unwrap(), Outcome::Done);
-                let pair = [&a, &b].map(|key| set(&project, key, value.as_bytes(), Condition::Always));
-                write(&project, pair.to_vec(), true).await.unwrap();
-                let mut out = std::io::stdout().lock();
-                writeln!(out, "ack {key} {value} .\nack {a} {value} .").unwrap();
-                out.flush().unwrap();
-            }
-        });
-    }
-    tasks.join_all().await;
-}
-
-/// A disk that fills up: a clear error, everything acknowledged still there, and it works again when there is room.
-#[tokio::test]
-async fn sec_a_full_disk_is_a_clear_error_and_corrupts_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    // A file that may not grow is a full disk to whoever writes it; a signal at the limit would end the process.
-    let limited = |task: &str| {
-        let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"";
-        let mut child = Command::new("/bin/bash");
-        child.args(["-c", script]).arg(std::env::current_exe().unwrap()).args([
-            "--exact",
-            task,
-            "--ignored",
-            "--nocapture",
-        ]);
-        child.env(CHILD_FOLDER, folder.path()).output().unwrap()
-    };
-    let output = limited("rows::tests::child_on_a_full_disk");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let written: usize = text
-        .lines()
-        .find_map(|line| line.rsplit_once("written ")?.1.parse().ok())
-        .unwrap();
-    assert!(written > 0, "{text}");
     let project = open(folder.path()).await.unwrap();
-    for number in 0..written {
-        assert_eq!(
-            read(&project, &format!("k{number}")).await.unwrap().len(),
-            20_000,
-            "k{number}"
-        );
-    }
-    assert_eq!(put(&project, "more", b"room again").await.unwrap(), Outcome::Done);
+    assert_eq!(
+        read(&project, "a").await.as_deref(),
+        Some(&b"a"[..]),
+        "at its own place again"
+    );
     project.close().await;
+
+    // To another project: the rows under that project's key, or with the key they came with.
+    let other = async || Project::open(&folder.path().join("prj-b"), "prj-b", kek(folder.path())).await;
+    other().await.unwrap().close().await;
+    std::fs::copy(&file, folder.path().join("prj-b/state.db")).unwrap();
+    let project = other().await.unwrap();
+    assert!(project.read("uid", &["a"], now_ms()).await.is_err());
+    project.close().await;
+    std::fs::copy(
+        folder.path().join("prj-a/data.key"),
+        folder.path().join("prj-b/data.key"),
+    )
+    .unwrap();
+    assert!(other().await.is_err(), "a key is wrapped for its project");
 }
 
-/// Writes until there is no room; not a test by itself.
+/// What is deleted is not in the file, nor in its log, in clear or encrypted.
 #[tokio::test]
-#[ignore = "started by sec_a_full_disk_is_a_clear_error_and_corrupts_nothing"]
-async fn child_on_a_full_disk() {
-    let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
-        return;
+async fn deleted_rows_leave_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = open(folder.path()).await.unwrap();
+    for number in 0..50 {
+        put(&project, &format!("a-key-to-be-found-{number}"), &[7; 3000])
+            .await
+            .unwrap();
+    }
+    put(&project, "kept", b"v").await.unwrap();
+    let on_disk = || {
+        let files = std::fs::read_dir(folder.path().join("prj-a")).unwrap();
+        let content = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.unwrap().path()).unwrap();
+        let found = |bytes: Vec<u8>| bytes.windows(17).any(|window| window == b"a-key-to-be-found");
+        files.map(content).any(found)
     };
-    let project = open(Path::new(&folder)).await.unwrap();
-    let mut written = 0;
-    let error = loop {
-        match put(&project, &format!("k{written}"), &[7; 20_000]).await {
-            Ok(_) => written += 1,
-            Err(error) => break error,
-        }
-        assert!(written < 10_000, "the limit is not in force");
-    };
-    assert!(error.to_string().contains("managed store"), "{error}");
-    // Reads go on, and the error does not stick to what still fits nowhere.
-    assert_eq!(read(&project, "k0").await.unwrap().len(), 20_000);
-    assert!(put(&project, "again", &[7; 20_000]).await.is_err());
-    let mut out = std::io::stdout();
-    writeln!(out, "written {written}").unwrap();
+    assert!(on_disk());
+    let range = ("a-key".into(), "a-kez".into());
+    project.submit(Work::DeleteRanges(vec![range])).await.unwrap();
+    assert!(!on_disk());
+    assert_eq!(read(&project, "kept").await.as_deref(), Some(&b"v"[..]));
+    project.submit(Work::DeleteComponent("uid".into())).await.unwrap();
+    assert!(project.is_empty().await.unwrap());
+    project.close().await;
 }
 
 /// SQLite's own "full" is named as such.
@@ -331,16 +253,4 @@ async fn concurrent_writes_share_a_flush() {
     let keys: Vec<String> = (0..500).map(|number| format!("k{number}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     assert_eq!(project.read("uid", &keys, now_ms()).await.unwrap().len(), 500);
-}
-
-#[tokio::test]
-async fn a_destroyed_project_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let project = open(folder.path()).await.unwrap();
-    put(&project, "k", b"v").await.unwrap();
-    assert!(!project.is_empty().await.unwrap());
-    project.destroy().await.unwrap();
-    assert!(!folder.path().join("prj-a").exists());
-    assert!(matches!(put(&project, "k", b"v").await, Err(StorageError::Closed)));
-    destroy(&folder.path().join("prj-a")).expect("destroying twice is fine");
 }

@@ -68,7 +68,11 @@ struct Writer {
 impl Writer {
     /// Runs a batch and answers every job.
     async fn commit(&mut self, batch: Vec<Job>) {
-        match self.together(&batch).await {
+        let outcomes = self.together(&batch).await;
+        if outcomes.is_ok() && batch.iter().any(|job| job.work.destroys()) {
+            self.empty_log().await;
+        }
+        match outcomes {
             Ok(outcomes) => answer(batch, outcomes.into_iter().map(Ok)),
             Err(error) if batch.len() == 1 => answer(batch, [Err(error)]),
             Err(error) => {
@@ -111,6 +115,14 @@ impl Writer {
             self.connection.execute("BEGIN IMMEDIATE").await?;
         }
         Ok(())
+    }
+
+    /// Empties the write-ahead log, which still holds what was just destroyed. With a reader in the way it is emptied by
+    /// a later checkpoint instead.
+    async fn empty_log(&mut self) {
+        if let Err(error) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await {
+            tracing::warn!(%error, "the log of a project's file was not emptied");
+        }
     }
 
     async fn remove_expired(&mut self) {
@@ -247,6 +259,11 @@ async fn run_step(
 }
 
 impl Work {
+    /// Whether nothing of what it deletes may remain.
+    fn destroys(&self) -> bool {
+        matches!(self, Work::DeleteComponent(_) | Work::DeleteRanges(_))
+    }
+
     fn bytes(&self) -> usize {
         let size = |step: &Step| match step {
             Step::Set { key, value, .. } => key.len() + value.len(),

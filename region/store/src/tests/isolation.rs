@@ -4,9 +4,10 @@ use palladium_component::state::{GetRequest, SetRequest};
 use palladium_component::{OpenError, StateError, StateStore};
 
 use super::component;
-use super::world::World;
+use super::pki::Ca;
+use super::world::{World, open};
 
-fn set(key: &str, value: &'static str) -> SetRequest {
+pub(super) fn set(key: &str, value: &'static str) -> SetRequest {
     SetRequest {
         key: key.into(),
         value: value.into(),
@@ -14,7 +15,7 @@ fn set(key: &str, value: &'static str) -> SetRequest {
     }
 }
 
-async fn value(store: &dyn StateStore, key: &str) -> Option<String> {
+pub(super) async fn value(store: &dyn StateStore, key: &str) -> Option<String> {
     let found = store
         .get(&GetRequest {
             key: key.into(),
@@ -63,6 +64,34 @@ async fn a_caller_is_its_certificate_and_nothing_else() {
         let message = refused(world.try_open(path, "kvstore").await);
         assert!(!message.contains("no such managed component"), "{path}: {message}");
     }
+}
+
+#[tokio::test]
+async fn sec_039_strangers_do_not_get_through_the_handshake() {
+    let world = World::with(&[component("prj-a", "uid-a", "kvstore", &["orders"])]).await;
+    // The right names from another authority, and the right authority's names in another trust domain.
+    for domain in ["reg-a.palladium.internal", "reg-b.palladium.internal"] {
+        let other = Ca::new(domain);
+        let dial = world.dial_with(&other.svid("/ns/prj-a/orders"));
+        let message = refused(open(dial, "kvstore").await);
+        assert!(!message.contains("no such managed component"), "{domain}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn sec_037_plaintext_is_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::with(&[]).await;
+    let mut stream = tokio::net::TcpStream::connect(world.address()).await.unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
+    let _ = ended.expect("the connection ends");
+    // At most a TLS alert (content type 21), never a frame of HTTP/2.
+    assert!(answer.first().is_none_or(|first| *first == 21), "{answer:?}");
 }
 
 #[tokio::test]

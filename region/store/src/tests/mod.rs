@@ -3,7 +3,9 @@
 mod conformance;
 mod following;
 mod isolation;
+mod killed;
 mod pki;
+mod small_disk;
 mod world;
 
 use palladium_proto::region::ManagedComponent;

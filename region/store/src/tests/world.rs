@@ -13,7 +13,7 @@ use palladium_proto::region::{DeletedApp, ManagedComponent, ManagedTable};
 use palladium_sealing::KekConfig;
 use palladium_spiffe::platform;
 use palladium_tasks::Shutdown;
-use palladium_tls::{ALPN_H2, Connector, exactly, mtls_client_config};
+use palladium_tls::{ALPN_H2, Connector, SvidSource, exactly, mtls_client_config};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -116,9 +116,14 @@ impl World {
 
     /// What a Dapr Server with this SPIFFE path connects with.
     pub(super) fn dial(&self, path: &str) -> Dial {
-        let (svid, bundles) = (self.ca.svid(path), self.ca.bundles());
+        self.dial_with(&self.ca.svid(path))
+    }
+
+    /// The same with any certificate.
+    pub(super) fn dial_with(&self, svid: &SvidSource) -> Dial {
+        let bundles = self.ca.bundles();
         let expected = exactly(&self.ca.id(platform::STORE));
-        let config = mtls_client_config(&svid, &bundles, expected, ALPN_H2);
+        let config = mtls_client_config(svid, &bundles, expected, ALPN_H2);
         Dial {
             connector: Connector::mtls(config, bundles, Duration::from_secs(5)),
             address: self.address(),
@@ -136,7 +141,10 @@ impl World {
 }
 
 /// Opens a component over a connection.
-pub(super) async fn open(dial: Dial, component: &str) -> Result<Arc<dyn StateStore>, OpenError> {
+pub(super) async fn open(
+    dial: impl palladium_component::Connector,
+    component: &str,
+) -> Result<Arc<dyn StateStore>, OpenError> {
     let context = OpenContext {
         managed: Some(Arc::new(dial)),
         ..OpenContext::new(component, "app", Default::default())
