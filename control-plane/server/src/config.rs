@@ -110,7 +110,7 @@ impl LimitsConfig {
 }
 
 fn local_names() -> Vec<String> {
-    ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
+    vec!["localhost".to_owned()]
 }
 
 fn organization_name() -> String {
