@@ -35,6 +35,8 @@ pub struct Agent {
     bundles: TrustBundles,
     project_id: String,
     data_folder: std::path::PathBuf,
+    /// What was said last. Held while it is said, so that an older word never arrives after a newer one.
+    said: tokio::sync::Mutex<ReportRequest>,
 }
 
 impl Agent {
@@ -54,6 +56,7 @@ impl Agent {
             bundles: bundles.clone(),
             project_id: config.project_id.clone(),
             data_folder: config.data_folder.clone(),
+            said: tokio::sync::Mutex::default(),
         })
     }
 
@@ -65,8 +68,21 @@ impl Agent {
         OperatorClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }
 
-    async fn report(&self, applied_version: u64, loads: Vec<LoadResult>, ready: bool) {
-        let request = ReportRequest { applied_version, loads, ready, ..ReportRequest::default() };
+    /// Settings of this version are in effect.
+    async fn report_settings(&self, version: u64) {
+        self.report(|said| said.applied_version = version).await;
+    }
+
+    /// This is what became of the components; the Dapr Server serves from the first such report on.
+    async fn report_loads(&self, loads: Vec<LoadResult>) {
+        self.report(|said| (said.loads, said.ready) = (loads, true)).await;
+    }
+
+    /// Each report replaces the one before, so what did not change is said again.
+    async fn report(&self, change: impl FnOnce(&mut ReportRequest)) {
+        let mut said = self.said.lock().await;
+        change(&mut said);
+        let request = said.clone();
         let call = tokio::time::timeout(CONNECT_DEADLINE, async { self.workload().report(request).await });
         match call.await {
             Ok(Ok(_)) => {}
@@ -110,7 +126,7 @@ async fn follow_state(
                 let state = Arc::new(state);
                 apply.state(&state);
                 newest.send_replace(Some(state));
-                agent.report(version, Vec::new(), false).await;
+                agent.report_settings(version).await;
             }
             Ok::<_, tonic::Status>(())
         };
@@ -157,3 +173,6 @@ impl ComponentConnector for StoreConnector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use palladium_tls::Acceptor;
 use crate::api_rules::ApiRules;
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
-use crate::components::{Opened, Opener};
+use crate::components::{LoadError, Opened, Opener};
 use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
 use crate::listen::Ports;
@@ -234,15 +234,18 @@ async fn open_components(
                 registered.push(about);
                 tracing::warn!("Component {} is registered but cannot be used yet", component.log_name());
             }
-            Err(error) => failed(component, &error.to_string())?,
+            Err(error) => failed(component, &error)?,
         }
     }
     Ok(Components::new(stores, registered, subscriptions))
 }
 
-fn failed(component: &Component, error: &str) -> Result<(), Fatal> {
+fn failed(component: &Component, error: &LoadError) -> Result<(), Fatal> {
     let name = component.log_name();
-    let message = format!("[INIT_COMPONENT_FAILURE]: initialization error occurred for {name}: {error}");
+    let message = match error {
+        LoadError::NoBlock(_) => error.to_string(),
+        _ => format!("[INIT_COMPONENT_FAILURE]: initialization error occurred for {name}: {error}"),
+    };
     if component.ignore_errors {
         tracing::error!("{message}; ignored, as the component says");
         return Ok(());

@@ -270,7 +270,7 @@ fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Accep
     })
 }
 
-fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Server {
+pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Server {
     let nowhere = AppSettings {
         port: None,
         protocol: AppProtocol::Http,

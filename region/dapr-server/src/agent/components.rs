@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use palladium_component::Hosting;
 use palladium_proto::operator::{ComponentUpdateRequest, ListComponentsRequest};
 use palladium_proto::region::{AppServerState, LoadResult};
 use palladium_tasks::Shutdown;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -27,6 +29,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Events that come together are one look.
 const SETTLE: Duration = Duration::from_millis(20);
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
+/// Where the App ID's components keep files, below its own folder.
+const FILES: &str = "files";
 
 /// What is loaded under one name.
 struct Loaded {
@@ -47,15 +51,16 @@ pub(super) async fn follow(
     let opener = Opener {
         app_id: server.app_id.clone(),
         namespace: server.namespace.clone(),
-        hosting: Hosting::Platform { folder: agent.data_folder.clone() },
+        // A folder below its own: no component's file can meet those of the process itself.
+        hosting: Hosting::Platform { folder: agent.data_folder.join(FILES) },
         managed: Some(Arc::new(StoreConnector {
             svid: agent.svid.clone(),
             bundles: agent.bundles.clone(),
-            state: state.clone(),
+            state,
         })),
         pluggable: Vec::new(),
     };
-    let mut keeper = Keeper { server, agent, opener, state, loaded: BTreeMap::new(), first: Some(first) };
+    let mut keeper = Keeper { server, agent, opener, loaded: BTreeMap::new(), first: Some(first) };
     let mut backoff = backoff();
     while !shutdown.is_triggered() {
         match shutdown.unless(keeper.session(&mut backoff)).await {
@@ -73,7 +78,6 @@ struct Keeper {
     server: Arc<Server>,
     agent: Arc<Agent>,
     opener: Opener,
-    state: watch::Receiver<Option<Arc<AppServerState>>>,
     /// By name: components of one project have different names.
     loaded: BTreeMap<String, Loaded>,
     first: Option<oneshot::Sender<()>>,
@@ -118,17 +122,18 @@ impl Keeper {
             .map_err(|_| Status::deadline_exceeded("the agent did not list the components in time"))??
             .into_inner();
         let mut old = std::mem::take(&mut self.loaded);
-        let mut loads = Vec::new();
+        let (mut loads, mut new) = (Vec::new(), Vec::new());
         for declaration in listed.components {
             let Some(component) = self.read(&declaration, &mut loads) else { continue };
             let digest: [u8; 32] = Sha256::digest(&declaration).into();
-            let kept = old.remove(&component.name).filter(|old| old.digest == digest && old.outcome.is_ok());
-            let loaded = match kept {
-                Some(kept) => kept,
-                None => self.open(&component, digest).await,
-            };
-            self.loaded.insert(component.name, loaded);
+            match old.remove(&component.name).filter(|old| old.digest == digest && old.outcome.is_ok()) {
+                Some(kept) => drop(self.loaded.insert(component.name, kept)),
+                None => new.push((component, digest)),
+            }
         }
+        // Side by side: one that hangs until its time is over holds up no other.
+        let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
+        self.loaded.extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
         for name in old.keys() {
             tracing::info!(component = name, "component removed");
         }
@@ -142,8 +147,7 @@ impl Keeper {
             message: loaded.outcome.as_ref().err().cloned().unwrap_or_default(),
         }));
         let complete = loads.iter().all(|load| load.ok);
-        let version = self.state.borrow().as_ref().map_or(0, |state| state.version);
-        self.agent.report(version, loads, true).await;
+        self.agent.report_loads(loads).await;
         if let Some(first) = self.first.take() {
             let _ = first.send(());
         }
@@ -151,17 +155,27 @@ impl Keeper {
     }
 
     fn read(&self, declaration: &Bytes, loads: &mut Vec<LoadResult>) -> Option<Component> {
+        let mut about = Value::Null;
         let read = serde_json::from_slice(declaration)
             // Where it stands, not what: the text may hold a secret.
             .map_err(|error| format!("not JSON (line {}, column {})", error.line(), error.column()))
-            .and_then(|document| {
+            .and_then(|document: Value| {
+                about = document["metadata"].clone();
                 Component::read(document, &self.server.app_id, &self.server.namespace, References::Resolved)
             });
         match read {
             Ok(component) => component,
             Err(message) => {
                 tracing::warn!(message, "a component from the agent cannot be read");
-                loads.push(LoadResult { kind: "Component".to_owned(), message, ..LoadResult::default() });
+                let text = |field: &str| about[field].as_str().unwrap_or_default().to_owned();
+                loads.push(LoadResult {
+                    kind: "Component".to_owned(),
+                    name: text("name"),
+                    uid: text("uid"),
+                    generation: about["generation"].as_u64().unwrap_or_default(),
+                    ok: false,
+                    message,
+                });
                 None
             }
         }

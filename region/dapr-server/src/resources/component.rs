@@ -97,7 +97,7 @@ impl Component {
         namespace: &str,
         references: References<'_>,
     ) -> Result<Option<Self>, String> {
-        let manifest: Manifest = serde_json::from_value(document).map_err(|error| format!("Component: {error}"))?;
+        let manifest: Manifest = serde_json::from_value(document).map_err(|error| format!("Component: {}", without_value(&error)))?;
         let Manifest { metadata, spec, scopes } = manifest;
         if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
             return Ok(None);
@@ -137,6 +137,15 @@ impl Component {
     }
 }
 
+/// What a document lacks, without what it has: the library's message quotes the value that does not fit.
+fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("a value has the wrong form: expected {expected}"),
+        None => text,
+    }
+}
+
 fn resolve(pair: &Pair, references: References<'_>) -> Result<String, String> {
     if let Some(reference) = pair.secret_key_ref.as_ref().filter(|reference| !reference.name.is_empty()) {
         return Err(format!("secret {:?} is named, and there is no secret store here to resolve it", reference.name));
@@ -172,26 +181,26 @@ fn uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
 }
 
-/// Two components of one name.
+/// Components that share a name: one line for each later one.
 #[derive(Debug, thiserror::Error)]
-#[error("duplicate definition of Component name {second} with existing {first}")]
-pub struct Duplicate {
-    first: String,
-    second: String,
-}
+#[error("{}", .0.join("\n"))]
+pub struct Duplicates(Vec<String>);
 
 /// Checks that no name is used twice.
 ///
 /// # Errors
-/// The first two that share a name.
-pub fn without_duplicates(components: &[Component]) -> Result<(), Duplicate> {
+/// All that share a name with an earlier one.
+pub fn without_duplicates(components: &[Component]) -> Result<(), Duplicates> {
     let mut seen: HashMap<&str, &Component> = HashMap::new();
+    let mut lines = Vec::new();
     for component in components {
-        if let Some(first) = seen.insert(&component.name, component) {
-            return Err(Duplicate { first: first.log_name(), second: component.log_name() });
+        let first = *seen.entry(&component.name).or_insert(component);
+        if !std::ptr::eq(first, component) {
+            let (later, first) = (component.log_name(), first.log_name());
+            lines.push(format!("duplicate definition of Component name {later} with existing {first}"));
         }
     }
-    Ok(())
+    if lines.is_empty() { Ok(()) } else { Err(Duplicates(lines)) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,286 @@
+//! What a Dapr Server tells its agent about components, good and bad.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use bytes::Bytes;
+use palladium_proto::operator::operator_server::{Operator, OperatorServer};
+use palladium_proto::operator::{
+    ComponentUpdateEvent, ComponentUpdateRequest, ListComponentResponse, ListComponentsRequest,
+};
+use palladium_proto::region::workload_server::{Workload, WorkloadServer};
+use palladium_proto::region::{AppServerState, ReportResponse};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tokio_stream::{StreamExt as _, pending};
+use tonic::transport::Endpoint;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::platform::new_server;
+
+const SECRET: &str = "hunter2-is-a-secret";
+
+/// The agent's side: fixed components, settings that a test may change, and the reports.
+struct FakeAgent {
+    components: Vec<Bytes>,
+    settings: watch::Receiver<AppServerState>,
+    reports: Arc<Mutex<Vec<ReportRequest>>>,
+}
+
+type Stream<T> = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+#[derive(Clone)]
+struct Shared(Arc<FakeAgent>);
+
+#[tonic::async_trait]
+impl Workload for Shared {
+    async fn watch_app_server(&self, _: Request<WatchRequest>) -> Result<Response<Stream<AppServerState>>, Status> {
+        Ok(Response::new(Box::pin(
+            WatchStream::new(self.0.settings.clone()).map(Ok),
+        )))
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        self.0.reports.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ReportResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl Operator for Shared {
+    async fn list_components(
+        &self,
+        _: Request<ListComponentsRequest>,
+    ) -> Result<Response<ListComponentResponse>, Status> {
+        let components = self.0.components.clone();
+        Ok(Response::new(ListComponentResponse { components }))
+    }
+
+    async fn component_update(
+        &self,
+        _: Request<ComponentUpdateRequest>,
+    ) -> Result<Response<Stream<ComponentUpdateEvent>>, Status> {
+        Ok(Response::new(Box::pin(pending())))
+    }
+}
+
+struct World {
+    server: Arc<Server>,
+    settings: watch::Sender<AppServerState>,
+    reports: Arc<Mutex<Vec<ReportRequest>>>,
+    folder: tempfile::TempDir,
+    _tasks: Tasks,
+}
+
+impl World {
+    /// A Dapr Server that has looked at these components once.
+    async fn with(components: Vec<Bytes>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (settings, receiver) = watch::channel(AppServerState {
+            version: 1,
+            ..AppServerState::default()
+        });
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let shared = Shared(Arc::new(FakeAgent {
+            components,
+            settings: receiver,
+            reports: reports.clone(),
+        }));
+        let mut tasks = Tasks::new();
+        let serving = tonic::transport::Server::builder()
+            .add_service(WorkloadServer::new(shared.clone()))
+            .add_service(OperatorServer::new(shared));
+        tasks.spawn("agent", async move {
+            serving
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "app_id": "orders", "project_id": "prj-a",
+            "identity": {
+                "spiffe_id": "spiffe://reg-a.palladium.internal/ns/prj-a/orders",
+                "sentry_address": "127.0.0.1:1",
+                "sentry_id": "spiffe://reg-a.palladium.internal/ns/palladium/dapr-sentry",
+                "roots_file": folder.path().join("roots.pem"),
+            },
+            "agent_address": address,
+            "agent_id": "spiffe://reg-a.palladium.internal/ns/palladium/agent",
+            "gateway_id": "spiffe://reg-a.palladium.internal/ns/palladium/gateway",
+            "gateway_listen": "127.0.0.1:0", "internal_listen": "127.0.0.1:0",
+            "data_folder": folder.path(),
+        });
+        let config: DaprServerConfig = serde_json::from_value(config).unwrap();
+        let server = Arc::new(new_server(&config, Shutdown::new()));
+        let agent = Agent {
+            channel: Endpoint::from_shared(format!("http://{address}"))
+                .unwrap()
+                .connect_lazy(),
+            svid: SvidSource::new(),
+            bundles: TrustBundles::new(),
+            project_id: config.project_id.clone(),
+            data_folder: config.data_folder.clone(),
+            said: Default::default(),
+        };
+        follow(server.clone(), agent, &mut tasks).await;
+        Self {
+            server,
+            settings,
+            reports,
+            folder,
+            _tasks: tasks,
+        }
+    }
+
+    /// The newest report, and that nothing secret is in any of them.
+    fn report(&self) -> ReportRequest {
+        let reports = self.reports.lock().unwrap();
+        assert!(!format!("{reports:?}").contains(SECRET), "a secret is in a report");
+        reports.last().expect("a report").clone()
+    }
+
+    fn usable(&self, name: &str) -> bool {
+        self.server.components.load().state(name, "orders").is_ok()
+    }
+}
+
+fn component(name: &str, kind: &str, metadata: Value) -> Bytes {
+    let document = json!({
+        "apiVersion": "dapr.io/v1alpha1", "kind": "Component",
+        "metadata": {"name": name, "uid": format!("uid of {name}"), "generation": 7},
+        "spec": {"type": kind, "version": "v1", "metadata": metadata},
+    });
+    serde_json::to_vec(&document).unwrap().into()
+}
+
+/// Each failure is told under its own component, in words that help and without a secret; the others work.
+#[tokio::test]
+async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
+    let password = json!({"name": "redisPassword", "value": SECRET});
+    let field = |name: &str, value: &str| json!({"name": name, "value": value});
+    let world = World::with(vec![
+        component("good", "state.in-memory", json!([])),
+        component("file", "state.sqlite", json!([field("connectionString", "data.db")])),
+        component(
+            "away",
+            "state.redis",
+            json!([
+                field("redisHost", "127.0.0.1:1"),
+                field("redisMaxRetries", "0"),
+                password
+            ]),
+        ),
+        component(
+            "outside",
+            "state.sqlite",
+            json!([field("connectionString", &format!("/tmp/{SECRET}.db"))]),
+        ),
+        component(
+            "wrong",
+            "state.redis",
+            json!([field("redisHost", "h"), field("redisDB", "x"), password]),
+        ),
+        component("typo", "state.rediss", json!([password])),
+        component(
+            "reference",
+            "state.redis",
+            json!([{"name": "redisPassword", "secretKeyRef": {"name": "vault"}}]),
+        ),
+        component(
+            "environment",
+            "state.redis",
+            json!([{"name": "redisHost", "envRef": "HOME"}]),
+        ),
+        component("shape", "state.redis", json!([SECRET])),
+        component("later", "pubsub.redis", json!([password])),
+        component("prefix", "state.in-memory", json!([field("keyPrefix", "a||b")])),
+    ])
+    .await;
+    let report = world.report();
+    assert!(
+        report.ready && report.applied_version == 1,
+        "failures do not keep a Dapr Server from serving"
+    );
+    let says = [
+        ("good", ""),
+        ("file", ""),
+        ("away", "error connecting to redis at 127.0.0.1:1"),
+        ("outside", "must be a relative path without '..'"),
+        ("wrong", "'redisDB'"),
+        ("typo", "couldn't find state store state.rediss/v1"),
+        ("reference", "\"vault\""),
+        ("environment", "envRef is not allowed here"),
+        ("shape", "wrong form"),
+        ("later", "pubsub.redis cannot be used yet"),
+        ("prefix", "can't contain '||'"),
+    ];
+    assert_eq!(report.loads.len(), says.len());
+    for (name, expected) in says {
+        let load = report
+            .loads
+            .iter()
+            .find(|load| load.uid == format!("uid of {name}"))
+            .expect(name);
+        assert_eq!(
+            (load.name.as_str(), load.generation, load.ok),
+            (name, 7, expected.is_empty()),
+            "{load:?}"
+        );
+        assert!(load.message.contains(expected), "{name}: {}", load.message);
+        assert_eq!(world.usable(name), load.ok, "{name}");
+    }
+    assert!(world.folder.path().join("files/data.db").exists());
+
+    // Settings that change later do not make the loads forgotten.
+    world.settings.send_replace(AppServerState {
+        version: 2,
+        ..AppServerState::default()
+    });
+    let started = Instant::now();
+    while world.report().applied_version != 2 {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "new settings are not reported"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(world.report().ready && world.report().loads.len() == says.len());
+}
+
+/// A server that takes connections and never answers costs its own component the time, and no other.
+#[tokio::test]
+async fn components_that_hang_hang_side_by_side() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = deaf.local_addr().unwrap().to_string();
+    let hanging = |name: &str| {
+        component(
+            name,
+            "state.redis",
+            json!([{"name": "redisHost", "value": host}, {"name": "readTimeout", "value": "-1"}]),
+        )
+    };
+    let started = Instant::now();
+    let world = World::with(vec![
+        hanging("a"),
+        hanging("b"),
+        hanging("c"),
+        component("good", "state.in-memory", json!([])),
+    ])
+    .await;
+    assert!(
+        started.elapsed() < Duration::from_secs(9),
+        "{:?}: one after another",
+        started.elapsed()
+    );
+    assert!(world.usable("good") && !world.usable("a"));
+    let message = &world.report().loads[0].message;
+    assert!(
+        world.report().loads.iter().filter(|load| !load.ok).count() == 3,
+        "{message}"
+    );
+}
