@@ -6,6 +6,7 @@
 
 mod dapr;
 mod internal;
+mod invoke;
 mod state;
 
 use std::sync::Arc;

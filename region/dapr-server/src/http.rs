@@ -23,6 +23,8 @@ use hyper::body::Incoming;
 
 pub use body::{Body, BoxError};
 pub use upgrade::H2cListener;
+pub(crate) use body::read;
+pub(crate) use invoke::{Invocation, invoke};
 use route::Route;
 
 use crate::api_rules::Protocol;

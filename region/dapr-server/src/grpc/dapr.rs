@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use palladium_proto::common::InvokeResponse;
 use palladium_proto::runtime::dapr_server::Dapr;
 use palladium_proto::runtime::{
     DeleteBulkStateRequest, DeleteStateRequest, ExecuteStateTransactionRequest, GetBulkStateRequest,
-    GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse, GetStateRequest, GetStateResponse, QueryStateRequest,
-    QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest,
+    GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse, GetStateRequest, GetStateResponse,
+    InvokeServiceRequest, QueryStateRequest, QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest,
 };
 use tonic::{Request, Response, Status};
 
-use super::state;
+use super::{invoke, state};
 use crate::errors::grpc_status;
 use crate::metadata;
 use crate::server::Server;
@@ -22,6 +23,10 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Dapr for Api {
+    async fn invoke_service(&self, request: Request<InvokeServiceRequest>) -> Answer<InvokeResponse> {
+        invoke::call(&self.0, request).await
+    }
+
     async fn get_state(&self, request: Request<GetStateRequest>) -> Answer<GetStateResponse> {
         state::get(&self.0, request.into_inner()).await.map(Response::new)
     }

@@ -71,11 +71,11 @@ impl HttpBody for Body {
     }
 }
 
-/// Reads a request's body whole.
+/// Reads a body whole.
 ///
 /// # Errors
 /// When it is longer than `limit` bytes or ends early.
-pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+pub(crate) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
     let too_large = || Fault::unreadable("stream too large");
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {
         return Err(too_large());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -27,37 +27,63 @@ const IDENTITY: [&str; 3] = ["dapr-caller-app-id", "dapr-caller-namespace", "dap
 /// What may not stand in a path: the rest is written as it is.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'%').add(b'\\').add(b'^').add(b'|').add(b'[').add(b']');
 
-pub(super) async fn call(server: &Arc<Server>, mut head: Head, body: Incoming) -> Answer {
+pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
     let Some((target, method)) = target(&head) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
         return Err(Fault::plain(404, Code::NotFound, "ERR_DIRECT_INVOKE", "service-invocation", message));
     };
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > server.max_body()) {
+        return Err(Fault::invoke(413, Code::ResourceExhausted, &target, "request body too large"));
+    }
+    let body = if body.is_end_stream() { Body::Empty } else { Body::Limited(Limited::new(body, server.max_body())) };
+    let call =
+        Invocation { target, method, query: head.query, verb: head.method, headers: head.headers, body };
+    invoke(server, call).await.map(|answer| answer.map(Body::Incoming))
+}
+
+/// One call of an application, whichever protocol it came by.
+pub(crate) struct Invocation {
+    /// The App ID as the caller wrote it, with or without its namespace.
+    pub(crate) target: String,
+    /// The path at the application, still percent-encoded.
+    pub(crate) method: String,
+    /// The query without its question mark.
+    pub(crate) query: Option<String>,
+    /// The HTTP method.
+    pub(crate) verb: Method,
+    /// The caller's headers.
+    pub(crate) headers: HeaderMap,
+    /// The request's body.
+    pub(crate) body: Body,
+}
+
+/// Carries out a call; the answer has lost the headers of its connection.
+///
+/// # Errors
+/// As a fault with Dapr's words and codes.
+pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<Incoming>, Fault> {
+    let Invocation { target, method, query, verb, mut headers, body } = call;
     let method = canonical(&method).map_err(|reason| Fault::invoke(400, Code::InvalidArgument, &target, reason))?;
     if !is_own(server, &target) {
         let reason = "calls to other App IDs are not available yet";
         return Err(Fault::invoke(501, Code::Unimplemented, &target, reason));
     }
-    let app = server.app.load_full();
-    let Some(app) = app else {
+    let Some(app) = server.app.load_full() else {
         return Err(Fault::invoke(500, Code::Internal, &target, "app channel is not initialized"));
     };
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > server.max_body()) {
-        return Err(Fault::invoke(413, Code::ResourceExhausted, &target, "request body too large"));
-    }
     let mut path = format!("/{}", utf8_percent_encode(&method, PATH));
-    if let Some(query) = &head.query {
+    if let Some(query) = query {
         path.push('?');
-        path.push_str(query);
+        path.push_str(&query);
     }
-    stamp(server, &mut head.headers);
-    let body = if body.is_end_stream() { Body::Empty } else { Body::Limited(Limited::new(body, server.max_body())) };
-    let answer = app.call(head.method, &path, head.headers, body).await.map_err(|error| {
+    stamp(server, &mut headers);
+    let answer = app.call(verb, &path, headers, body).await.map_err(|error| {
         let code = if matches!(error, CallError::Timeout(_)) { Code::DeadlineExceeded } else { Code::Internal };
         Fault::invoke(500, code, &target, error)
     })?;
     let (mut parts, body) = answer.into_parts();
     strip_response(&mut parts.headers);
-    Ok(Response::from_parts(parts, Body::Incoming(body)))
+    Ok(Response::from_parts(parts, body))
 }
 
 fn is_own(server: &Server, target: &str) -> bool {
