@@ -123,6 +123,17 @@ impl Api {
         }
         let body: Value = serde_json::from_slice(&text).unwrap_or_default();
         let first = &body["errors"][0];
+        let details: Vec<&str> = body["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e["detail"].as_str())
+            .collect();
+        let detail = if details.is_empty() {
+            "the server gave no reason".to_owned()
+        } else {
+            details.join("\n  ")
+        };
         Err(Error::Refused {
             status: status.as_u16(),
             title: first["title"]
@@ -130,10 +141,7 @@ impl Api {
                 .or(status.canonical_reason())
                 .unwrap_or("error")
                 .to_owned(),
-            detail: first["detail"]
-                .as_str()
-                .unwrap_or("the server gave no reason")
-                .to_owned(),
+            detail,
         })
     }
 

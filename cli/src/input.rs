@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -54,8 +55,16 @@ pub fn string_map(pairs: &[Pair]) -> Value {
 
 /// `value`, or what stands on standard input when it is `-`.
 pub fn value_or_stdin(argument: &'static str, value: &str) -> Result<String, Error> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
     if value != "-" {
         return Ok(value.to_owned());
+    }
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        // The second one would silently be empty.
+        return Err(Error::Argument {
+            argument,
+            reason: "standard input can be read for one value only; give the others in a file to `apply`".to_owned(),
+        });
     }
     let mut text = String::new();
     std::io::stdin()
@@ -65,7 +74,14 @@ pub fn value_or_stdin(argument: &'static str, value: &str) -> Result<String, Err
             argument,
             reason: format!("cannot read standard input: {error}"),
         })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(Error::Argument {
+            argument,
+            reason: "standard input is empty".to_owned(),
+        });
+    }
+    Ok(text.to_owned())
 }
 
 /// JSON when it parses as JSON, otherwise the text as a JSON string: what `call state set --value` accepts.

@@ -16,44 +16,21 @@ mod poll;
 mod resource;
 mod saved;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 pub use commands::Command;
 pub use context::ConnectionArgs;
 pub use error::Error;
 
-/// Runs one command line (without the executable's name) and prints what it has to say.
+/// Runs one command line and prints what it has to say. `whole` is the executable's command line, for `completion`.
 ///
-/// Exit codes: 0 done, 1 refused or failed, 2 command line not understood.
-pub async fn run(command: Command, connection: &ConnectionArgs) -> ExitCode {
-    match commands::run(command, connection).await {
+/// Exit codes: 0 done, 1 refused or failed.
+pub async fn run(command: Command, connection: &ConnectionArgs, whole: clap::Command) -> ExitCode {
+    match commands::run(command, connection, whole).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
             ExitCode::FAILURE
-        }
-    }
-}
-
-#[derive(Debug, Parser)]
-#[command(name = "palladium", disable_version_flag = true)]
-struct Alone {
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// Parses `args` (with the executable's name first) and runs it: for an executable that has no other subcommands.
-pub async fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Alone::try_parse_from(args) {
-        Ok(alone) => run(alone.command, &alone.connection).await,
-        Err(error) => {
-            // A closed terminal is no reason to fail differently.
-            let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
     }
 }

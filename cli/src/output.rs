@@ -2,7 +2,7 @@
 //!
 //! The only file that prints. Notes and errors go to standard error, so that standard output stays parseable.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the file that prints")]
+#![expect(clippy::print_stderr, reason = "this is the file that prints")]
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -47,13 +47,13 @@ impl Output {
             Self::Yaml => serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string()),
             _ => serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()),
         };
-        println!("{}", text.trim_end());
+        line(text.trim_end());
     }
 }
 
 /// Prints a line that scripts may read.
 pub fn line(text: &str) {
-    println!("{text}");
+    raw(format!("{text}\n").as_bytes());
 }
 
 /// Writes raw bytes: a state value, a completion script.
@@ -92,7 +92,7 @@ fn print_table(objects: &[Value], columns: &[Column], current: Option<&str>) {
             }
         }));
     }
-    println!("{}", table.trim_fmt());
+    line(&table.trim_fmt());
 }
 
 /// Text of the value at `pointer`; `a,b` for a list of strings, empty when absent.

@@ -115,11 +115,14 @@ impl Noun {
         output: Output,
     ) -> Result<(), Error> {
         let name = answer["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let shown = if wait.wait {
-            poll::until_ready(context, path, &self.title(&name), wait).await?
-        } else {
-            answer
-        };
+        let mut shown = answer;
+        if wait.wait {
+            shown = poll::until_ready(context, path, &self.title(&name), wait).await?;
+            if output != Output::Table && self.kind.crud.read_sensitive.is_some() {
+                // Programs get what a plain read gives: for an App ID its token, read once.
+                shown = context.api.get(path).await?;
+            }
+        }
         output.object(&shown, self.columns);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use palladium_launch::exit;
 
 #[global_allocator]
@@ -62,7 +62,9 @@ fn main() -> ExitCode {
     match line.command {
         Command::Run(run) => run.main(),
         Command::Up(flags) => with_runtime(up::main(flags, line.connection.data_folder())),
-        Command::Client(command) => with_runtime(palladium_cli::run(command, &line.connection)),
+        Command::Client(command) => {
+            with_runtime(palladium_cli::run(command, &line.connection, Line::command()))
+        }
     }
 }
 

@@ -41,33 +41,42 @@ impl Apply {
     pub async fn run(self, context: &Context) -> Result<(), Error> {
         let mut steps = self.steps()?;
         steps.sort_by_key(|step| step.order);
-        for step in &steps {
-            let project = match step.kind.scope {
-                Scope::Project => Some(context.project(self.project.project.as_deref())?),
-                Scope::Organization => None,
-            };
-            let title = format!("{} {}", step.kind.kind, step.name);
-            if self.dry_run {
-                output::line(&format!("{title} would be applied"));
-                continue;
-            }
-            let path = resource::object(step.kind, project, &step.name);
-            let word = match context.api.put(&path, &step.object).await {
-                Ok(_) => "replaced",
-                Err(Error::Refused { status: 404, .. }) => {
-                    context
-                        .api
-                        .post(&resource::collection(step.kind, project), &step.object)
-                        .await?;
-                    "created"
+        for (done, step) in steps.iter().enumerate() {
+            if let Err(error) = self.step(context, step).await {
+                output::note(&format!("{} {} failed", step.kind.kind, step.name));
+                for left in &steps[done + 1..] {
+                    output::note(&format!("{} {} was not attempted", left.kind.kind, left.name));
                 }
-                Err(error) => return Err(error),
-            };
-            if self.wait.wait {
-                poll::until_ready(context, &path, &title, &self.wait).await?;
+                return Err(error);
             }
-            output::line(&format!("{title} {word}"));
         }
+        Ok(())
+    }
+
+    async fn step(&self, context: &Context, step: &Step) -> Result<(), Error> {
+        let project = match step.kind.scope {
+            Scope::Project => Some(context.project(self.project.project.as_deref())?),
+            Scope::Organization => None,
+        };
+        let title = format!("{} {}", step.kind.kind, step.name);
+        if self.dry_run {
+            output::line(&format!("{title} would be applied"));
+            return Ok(());
+        }
+        let path = resource::object(step.kind, project, &step.name);
+        let word = match context.api.put(&path, &step.object).await {
+            Ok(_) => "replaced",
+            Err(Error::Refused { status: 404, .. }) => {
+                let collection = resource::collection(step.kind, project);
+                context.api.post(&collection, &step.object).await?;
+                "created"
+            }
+            Err(error) => return Err(error),
+        };
+        if self.wait.wait {
+            poll::until_ready(context, &path, &title, &self.wait).await?;
+        }
+        output::line(&format!("{title} {word}"));
         Ok(())
     }
 
@@ -93,11 +102,12 @@ fn step(path: PathBuf, object: Value) -> Result<Step, Error> {
         .ok_or_else(|| fail("an object without kind".to_owned()))?;
     let order = registry::KINDS
         .iter()
-        .position(|kind| kind.kind == kind_name)
+        .position(|kind| kind.kind == kind_name && kind.crud.update.is_some())
         .ok_or_else(|| {
-            let known: Vec<_> = registry::KINDS.iter().map(|kind| kind.kind).collect();
+            let known = registry::KINDS.iter().filter(|kind| kind.crud.update.is_some());
+            let known: Vec<_> = known.map(|kind| kind.kind).collect();
             fail(format!(
-                "kind {kind_name:?} is not known here; known are {}",
+                "kind {kind_name:?} cannot be applied; use {}",
                 known.join(", ")
             ))
         })?;

@@ -1,6 +1,6 @@
 //! `completion SHELL`: a script that makes the shell complete commands and flags.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use crate::Error;
@@ -13,9 +13,9 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub fn run(self) -> Result<(), Error> {
+    pub fn run(self, mut whole: clap::Command) -> Result<(), Error> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::Alone::command(), "palladium", &mut script);
+        clap_complete::generate(self.shell, &mut whole, "palladium", &mut script);
         output::raw(&script);
         Ok(())
     }

@@ -60,10 +60,10 @@ pub enum Command {
 }
 
 /// Runs one command.
-pub async fn run(command: Command, connection: &ConnectionArgs) -> Result<(), Error> {
+pub async fn run(command: Command, connection: &ConnectionArgs, whole: clap::Command) -> Result<(), Error> {
     match command {
         Command::Version(version) => version.run(),
-        Command::Completion(completion) => completion.run(),
+        Command::Completion(completion) => completion.run(whole),
         Command::Login(login) => login.run(connection).await,
         Command::Project(project::Project::Example) => project::NOUN.print_example(),
         Command::Appid(appid::AppId::Example) => appid::NOUN.print_example(),

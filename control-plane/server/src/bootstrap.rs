@@ -12,8 +12,7 @@ use palladium_authn::ApiKeyToken;
 use palladium_control_store::{Create, Mutation, NewApiKey, Organization, Store};
 use palladium_kinds::audit_event::{AuditActor, AuditResource, AuditSource};
 use palladium_kinds::{
-    FieldErrors, Grant, KindDefinition, OrganizationId, ProjectId, RegionId, Role, RoleScope, component, ids, project,
-    region,
+    FieldErrors, Grant, KindDefinition, OrganizationId, ProjectId, RegionId, Role, RoleScope, ids, project, region,
 };
 use palladium_sealing::{ExposeSecret as _, SecretString, write_secret_file};
 use serde_json::{Value, json};
@@ -21,8 +20,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::api::stages::RegionPort;
 use crate::config::BootstrapConfig;
-
-const FINALIZER: &str = "cra.diagrid.io/region";
+use crate::managed;
 
 /// Makes sure that the organization and what it begins with exist.
 pub(crate) async fn ensure(
@@ -99,7 +97,6 @@ fn objects(config: &BootstrapConfig, region_id: &RegionId) -> Result<Vec<Mutatio
     let region_spec = json!({ "spec": { "ingress": config.region_ingress } });
     let project_spec =
         json!({ "spec": { "displayName": "default", "region": config.region_name, "managedKvEnabled": true } });
-    let store_spec = json!({ "spec": { "type": "state.diagrid", "version": "v1" } });
     let made = |kind: &KindDefinition, name: &str, body: Value| -> Result<Create, FieldErrors> {
         Ok(Create {
             kind: kind.kind.into(),
@@ -112,7 +109,7 @@ fn objects(config: &BootstrapConfig, region_id: &RegionId) -> Result<Vec<Mutatio
             labels: Default::default(),
             annotations: Default::default(),
             finalizers: if kind.regional {
-                vec![FINALIZER.to_owned()]
+                vec![managed::REGION_FINALIZER.to_owned()]
             } else {
                 vec![]
             },
@@ -127,10 +124,7 @@ fn objects(config: &BootstrapConfig, region_id: &RegionId) -> Result<Vec<Mutatio
         id: project_id.to_string(),
         ..made(&project::KIND, "default", project_spec)?
     };
-    let kvstore = Create {
-        project: Some(project_id),
-        ..made(&component::KIND, "kvstore", store_spec)?
-    };
+    let kvstore = managed::kv_store(project_id)?;
     Ok([region, project, kvstore].map(Mutation::Create).into())
 }
 

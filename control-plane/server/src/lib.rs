@@ -12,6 +12,7 @@ mod bootstrap;
 mod config;
 mod edge;
 mod error;
+mod managed;
 mod run;
 
 pub use config::{BootstrapConfig, CertificateFiles, Config, LimitsConfig};

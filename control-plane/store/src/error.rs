@@ -23,8 +23,8 @@ pub enum Error {
     /// It was changed by someone else since it was read.
     #[error("the object was changed meanwhile")]
     Changed,
-    /// Without this key nobody could administer the organization.
-    #[error("this is the last administrator's key; create another one first")]
+    /// Without this key nobody could administer the organization, now or after the other keys' end.
+    #[error("no other administrator's key lasts as long as this one; create one first that does")]
     LastAdmin,
     /// It is being deleted and can no longer be changed.
     #[error("the object is being deleted")]

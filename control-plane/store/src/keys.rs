@@ -131,9 +131,12 @@ impl Store {
     }
 
     pub(crate) async fn key_remove(&self, tx: &mut Tx, organization: &OrganizationId, id: &str) -> Result<(), Error> {
-        let others: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM api_keys WHERE org_id = ?1 AND id <> ?2 AND role = ?3 AND project_id = '' \
-             AND (expires_at IS NULL OR expires_at > ?4)",
+        // Whoever removes an administrator's key leaves one behind that lasts as long; else the organization could end up with none.
+        let orphaned: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM api_keys k WHERE k.org_id = ?1 AND k.id = ?2 AND k.role = ?3 AND k.project_id = '' \
+             AND (k.expires_at IS NULL OR k.expires_at > ?4) AND NOT EXISTS (SELECT 1 FROM api_keys o \
+             WHERE o.org_id = k.org_id AND o.id <> k.id AND o.role = k.role AND o.project_id = '' \
+             AND (o.expires_at IS NULL OR o.expires_at >= k.expires_at))",
         )
         .bind(organization.as_str())
         .bind(id)
@@ -142,7 +145,7 @@ impl Store {
         .fetch_one(&mut **tx)
         .await
         .map_err(|error| self.sort(error))?;
-        if others == 0 {
+        if orphaned > 0 {
             return Err(Error::LastAdmin);
         }
         let gone = sqlx::query("DELETE FROM api_keys WHERE org_id = ?1 AND id = ?2")

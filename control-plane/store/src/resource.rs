@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use palladium_kinds::status::CommonStatus;
-use palladium_kinds::{Metadata, Object, OrganizationId, ProjectId, Timestamp, registry};
+use palladium_kinds::{Metadata, Object, OrganizationId, ProjectId, Timestamp, region, registry};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::Row as _;
@@ -78,6 +78,18 @@ impl Resource {
             .and_then(|kind| kind.api_versions.first())
             .copied()
             .unwrap_or_default();
+        let mut status = serde_json::to_value(&self.status).unwrap_or_default();
+        if self.kind == region::KIND.kind
+            && let Some(status) = status.as_object_mut()
+        {
+            // What follows from the region's id is shown from the first day on, whether it has joined or not.
+            status.insert("id".into(), self.id.clone().into());
+            let domain = palladium_spiffe::platform::trust_domain(&self.id).map(|domain| domain.to_string());
+            status.insert("trustDomain".into(), domain.unwrap_or_default().into());
+            for field in ["connected", "joined"] {
+                status.entry(field).or_insert(false.into());
+            }
+        }
         Object {
             api_version: version.to_owned(),
             kind: self.kind.clone(),
@@ -95,7 +107,7 @@ impl Resource {
                 deletion_timestamp: self.deleted_at,
             },
             content: self.content.clone(),
-            status: serde_json::to_value(&self.status).unwrap_or_default(),
+            status,
         }
     }
 }

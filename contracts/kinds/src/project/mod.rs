@@ -12,6 +12,11 @@ use crate::names::NameRule;
 
 pub use access::{CREATE, DELETE, GET, LIST, UPDATE};
 
+/// Name of the component that `managedKvEnabled` gives a project.
+pub const MANAGED_KV_NAME: &str = "kvstore";
+/// Type of that component.
+pub const MANAGED_KV_TYPE: &str = "state.diagrid";
+
 /// The definition.
 pub static KIND: KindDefinition = KindDefinition {
     kind: "Project",
@@ -67,7 +72,8 @@ pub struct ProjectSpec {
     /// Refuses tunnels to applications.
     #[serde(default)]
     pub disable_app_tunnels: bool,
-    /// The managed key-value store is wanted (component `kvstore`).
+    /// The managed key-value store is wanted: component `kvstore` comes and goes with this, its data included. Left out on create:
+    /// not wanted; left out of a change: as it was, because a file that does not speak of it must not destroy data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_kv_enabled: Option<bool>,
 }

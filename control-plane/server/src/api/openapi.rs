@@ -164,7 +164,8 @@ fn parameters(route: &Route) -> Vec<Value> {
     if verb == "get" && route.kind().is_some_and(|kind| kind.crud.read_sensitive.is_some()) {
         query(
             "showsensitive",
-            "With secrets, for callers that may see them; such reads are recorded",
+            "true: with secrets, for callers that may see them; each such read is recorded. Left out: an App ID shows its token to \
+             those callers, nothing else. false: without secrets and without a record; for polling",
             json!({ "type": "boolean" }),
         );
     }

@@ -3,13 +3,26 @@
 //! The one idea: a route is either protected by an action or declared public with the reason why; there is no third constructor,
 //! so a route without a declared permission does not compile:
 //!
-//! ```compile_fail
-//! // sec_068: the action is missing.
+//! ```
+//! // sec_068: with an action it does, so the next ones fail for the reason that they name.
 //! use palladium_control_server::api::route::{Route, Shape};
-//! let route = Route::protected(http::Method::GET, "/x".to_owned(), Shape::Nothing, Shape::Nothing, |_, _| todo!());
+//! use palladium_kinds::project::GET;
+//! Route::protected(http::Method::GET, "/x".to_owned(), &GET, Shape::Nothing, Shape::Nothing, |_, _| todo!());
 //! ```
 //!
-//! ```compile_fail
+//! ```compile_fail,E0061
+//! // sec_068: the action is missing.
+//! use palladium_control_server::api::route::{Route, Shape};
+//! Route::protected(http::Method::GET, "/x".to_owned(), Shape::Nothing, Shape::Nothing, |_, _| todo!());
+//! ```
+//!
+//! ```compile_fail,E0061
+//! // sec_068: nor is a public one without a reason.
+//! use palladium_control_server::api::route::{Route, Shape};
+//! Route::public("/x", Shape::Any, |_| todo!());
+//! ```
+//!
+//! ```compile_fail,E0451
 //! // sec_068: nor can one be put together by hand, its fields are private.
 //! use palladium_control_server::api::route::Route;
 //! let route = Route { path: "/x".to_owned(), ..unreachable!() };

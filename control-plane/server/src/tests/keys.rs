@@ -59,15 +59,24 @@ async fn sec_072_the_last_administrator_stays() {
             .0,
         409
     );
-    let (_, expiring) = h
-        .call(
-            &h.admin,
-            Method::POST,
-            &keys,
-            json!({"name": "second", "role": "admin"}),
-        )
-        .await;
-    let second = expiring["token"].as_str().unwrap();
+    // Neither a key that ends nor one for a project only takes its place; and whoever is no administrator is free to go.
+    h.post(
+        &keys,
+        json!({"name": "ending", "role": "admin", "durationSeconds": 3600}),
+    )
+    .await;
+    h.key("admin", "default").await;
+    h.post(&keys, json!({"name": "guest", "role": "viewer"})).await;
+    for (name, expected) in [("admin", 409), ("guest", 200), ("ending", 200)] {
+        let path = format!("{keys}/{name}");
+        assert_eq!(
+            h.call(&h.admin, Method::DELETE, &path, Value::Null).await.0,
+            expected,
+            "{name}"
+        );
+    }
+    let second = h.post(&keys, json!({"name": "second", "role": "admin"})).await;
+    let second = second["token"].as_str().unwrap();
     assert_eq!(
         h.call(&h.admin, Method::DELETE, &format!("{keys}/admin"), Value::Null)
             .await

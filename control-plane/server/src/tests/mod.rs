@@ -2,7 +2,9 @@
 
 mod access;
 mod audit;
+mod canary;
 mod keys;
+mod managed;
 mod resources;
 mod secrets;
 
@@ -73,6 +75,10 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) async fn new() -> Self {
+        Self::with(Box::leak(Box::new(catalog()))).await
+    }
+
+    pub(super) async fn with(catalog: &'static Catalog) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("server");
         let store = Store::open(&data).await.unwrap();
@@ -101,7 +107,7 @@ impl Harness {
             store: store.clone(),
             organization: organization.clone(),
             authorizer: Authorizer::new().unwrap(),
-            catalog: Box::leak(Box::new(catalog())),
+            catalog,
             regions: fake.clone(),
             fingerprint_key: [9; 32],
             public_url: "https://localhost:7443".into(),

@@ -18,6 +18,13 @@ async fn the_first_start_leaves_a_project_with_its_store() {
     for field in ["type", "ingress", "host", "location"] {
         assert!(region["spec"][field].is_string(), "{field}");
     }
+    assert_eq!(region["status"]["id"], json!(h.region.as_str()));
+    assert_eq!(
+        region["status"]["trustDomain"],
+        json!(format!("{}.palladium.internal", h.region))
+    );
+    assert_eq!(region["status"]["connected"], json!(false));
+    assert_eq!(h.get(&format!("{CRA}/regions")).await["items"][0], region);
     assert_eq!(
         h.get(&format!("{CRA}/whoami")).await["roles"][0]["role"],
         "cra.diagrid:admin"

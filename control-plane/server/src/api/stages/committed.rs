@@ -34,10 +34,15 @@ impl Extracted {
         };
         let event = record.change(status.as_u16(), changes, hashes.0, hashes.1);
         let deleting = call.action.name.ends_with(".delete");
-        let mut committed = app.store.commit(&app.organization.id, mutations, event).await?;
+        let uid = event.resource.uid.clone();
+        let committed = app.store.commit(&app.organization.id, mutations, event).await?;
         let body = match reply {
             Reply::Object(before) => {
-                let now = committed.resources.pop().or_else(|| before.map(|before| *before));
+                // A commit may touch more than what was asked for; the answer is about that.
+                let mut touched = committed.resources.into_iter();
+                let now = touched
+                    .find(|resource| resource.uid == uid)
+                    .or(before.map(|before| *before));
                 let mut object = now.ok_or_else(|| Failure::not_found("object"))?;
                 if deleting {
                     farewell(&mut object);

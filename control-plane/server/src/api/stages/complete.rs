@@ -2,14 +2,17 @@
 //!
 //! Must never look at secrets.
 
-use palladium_control_store::Resource;
+use palladium_control_store::{Mutation, Resource};
+use palladium_kinds::audit_event::FieldChange;
 use palladium_kinds::component::ComponentContent;
 use palladium_kinds::meta::Draft;
-use palladium_kinds::{FieldErrors, KindDefinition, app_identity, component, decode, project, region};
+use palladium_kinds::project::MANAGED_KV_NAME;
+use palladium_kinds::{FieldErrors, KindDefinition, ProjectId, app_identity, component, decode, project, region};
 use serde_json::{Map, Value, json};
 
 use super::App;
 use crate::api::failure::Failure;
+use crate::managed::{self, Obstacle};
 
 /// A merge patch (RFC 7386) applied to what is stored, as a draft.
 pub(super) fn merged(
@@ -171,6 +174,54 @@ async fn complete_project(
     };
     if let Some(spec) = content.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("region".into(), region.name.clone().into());
+        // Files that do not speak of the managed store must not destroy it.
+        let stored = existing.and_then(|existing| managed::is_wanted(&existing.content));
+        let kept = stored.unwrap_or_default().into();
+        spec.entry("managedKvEnabled").or_insert(kept);
     }
     Ok(region)
+}
+
+/// What is made or deleted together with a project.
+pub(super) async fn belonging(
+    app: &App,
+    kind: &KindDefinition,
+    id: Option<ProjectId>,
+    before: Option<&Resource>,
+    after: &Map<String, Value>,
+) -> Result<Option<(Mutation, FieldChange)>, Failure> {
+    let Some(id) = id.filter(|_| kind.kind == project::KIND.kind) else {
+        return Ok(None);
+    };
+    let was = before.and_then(|before| managed::is_wanted(&before.content));
+    let wanted = managed::is_wanted(after).unwrap_or_default();
+    let existing = app
+        .store
+        .resource_find(&app.organization.id, component::KIND.kind, Some(&id), MANAGED_KV_NAME)
+        .await?;
+    managed::follow(id, was.unwrap_or_default(), wanted, existing).map_err(|obstacle| match obstacle {
+        Obstacle::Taken => Failure::conflict(format!(
+            "the project has a component {MANAGED_KV_NAME} of another type; delete it first, or leave managedKvEnabled off"
+        )),
+        Obstacle::Deleting => Failure::conflict(format!(
+            "component {MANAGED_KV_NAME} is being deleted; switch the managed store on again when that is done"
+        )),
+        Obstacle::Invalid(errors) => errors.into(),
+    })
+}
+
+/// 409: the name of the managed store.
+pub(super) fn name_is_managed() -> Failure {
+    Failure::conflict(format!(
+        "{MANAGED_KV_NAME} is the project's managed key-value store; choose another name, or change that one with PUT or PATCH"
+    ))
+}
+
+/// 400: the managed store is not deleted by itself.
+pub(super) fn is_managed(project: Option<&Resource>) -> Failure {
+    let name = project.map_or("NAME", |project| project.name.as_str());
+    Failure::bad_request(format!(
+        "{MANAGED_KV_NAME} is the project's managed key-value store and cannot be deleted directly; switch it off, which destroys \
+         its data: palladium project update {name} --deploy-managed-kv=false"
+    ))
 }

@@ -15,9 +15,7 @@ use serde_json::{Map, Value, json};
 use super::validated::Wanted;
 use super::{App, Authenticated, Authorized, complete, keys};
 use crate::api::failure::Failure;
-
-/// The finalizer of everything that a region is told about.
-const REGION_FINALIZER: &str = "cra.diagrid.io/region";
+use crate::managed;
 
 /// What the answer will show.
 pub(super) enum Reply {
@@ -84,6 +82,13 @@ impl Authorized {
     async fn extract_create(self, app: &App, mut draft: Draft) -> Result<Extracted, Failure> {
         let kind = self.call.kind()?;
         complete::check_preconditions(&draft, None, self.project.as_ref())?;
+        if managed::is_managed(
+            kind.kind,
+            draft.name.as_deref().unwrap_or_default(),
+            self.project.as_ref(),
+        ) {
+            return Err(complete::name_is_managed());
+        }
         let region = complete::complete(app, kind, &mut draft.content, None, self.project.as_ref()).await?;
         let (uid, name) = (ids::new_uid(), draft.name.take().unwrap_or_default());
         let id = if kind.kind == project::KIND.kind {
@@ -111,10 +116,11 @@ impl Authorized {
             content: &after,
             secrets: &extraction.fingerprints,
         };
-        let (changes, hashes) = (
+        let (mut changes, hashes) = (
             palladium_audit::difference(None, Some(after)),
             (String::new(), palladium_audit::hash(after)),
         );
+        let belonging = complete::belonging(app, kind, id.parse().ok(), None, &extraction.content).await?;
         let project_id = parent.as_ref().map_or_else(|| id.clone(), ToString::to_string);
         let resource = AuditResource {
             kind: kind.kind.into(),
@@ -133,19 +139,18 @@ impl Authorized {
             labels: draft.labels,
             annotations: draft.annotations,
             finalizers: if kind.regional {
-                vec![REGION_FINALIZER.to_owned()]
+                vec![managed::REGION_FINALIZER.to_owned()]
             } else {
                 vec![]
             },
             sealed: extraction.sealed,
         };
-        Ok(self.done(
-            vec![Mutation::Create(create)],
-            resource,
-            changes,
-            hashes,
-            Reply::Object(None),
-        ))
+        let mut mutations = vec![Mutation::Create(create)];
+        if let Some((mutation, change)) = belonging {
+            mutations.push(mutation);
+            changes.push(change);
+        }
+        Ok(self.done(mutations, resource, changes, hashes, Reply::Object(None)))
     }
 
     async fn extract_update(self, app: &App, mut draft: Draft) -> Result<Extracted, Failure> {
@@ -181,9 +186,17 @@ impl Authorized {
             content: &after,
             secrets: &extraction.fingerprints,
         };
-        let changes = palladium_audit::difference(Some(before), Some(after));
+        let mut changes = palladium_audit::difference(Some(before), Some(after));
         let hashes = (palladium_audit::hash(before), palladium_audit::hash(after));
-        let unchanged = hashes.0 == hashes.1 && extraction.sealed.is_empty();
+        let belonging = complete::belonging(
+            app,
+            kind,
+            existing.owning_project(),
+            Some(existing),
+            &extraction.content,
+        )
+        .await?;
+        let unchanged = hashes.0 == hashes.1 && extraction.sealed.is_empty() && belonging.is_none();
         let (resource, kept) = (named(existing), Box::new(existing.clone()));
         if unchanged {
             // Applying the same file again changes nothing, and restarts nothing.
@@ -198,13 +211,12 @@ impl Authorized {
             sealed: extraction.sealed,
             forgotten: extraction.forgotten,
         };
-        Ok(self.done(
-            vec![Mutation::Update(update)],
-            resource,
-            changes,
-            hashes,
-            Reply::Object(None),
-        ))
+        let mut mutations = vec![Mutation::Update(update)];
+        if let Some((mutation, change)) = belonging {
+            mutations.push(mutation);
+            changes.push(change);
+        }
+        Ok(self.done(mutations, resource, changes, hashes, Reply::Object(None)))
     }
 
     /// Rotation raises the revision; revocation raises the least revision that is accepted, too.
@@ -223,6 +235,9 @@ impl Authorized {
 
     async fn extract_delete(self, app: &App) -> Result<Extracted, Failure> {
         let existing = self.existing()?;
+        if managed::is_managed(&existing.kind, &existing.name, self.project.as_ref()) {
+            return Err(complete::is_managed(self.project.as_ref()));
+        }
         let secrets = fingerprints(&app.store.secret_states(&app.organization.id, &existing.uid).await?);
         let before = whole(&existing.content, &existing.labels, &existing.annotations);
         let before = Side {
