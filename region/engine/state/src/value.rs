@@ -12,7 +12,11 @@ pub fn canonical_json(text: &str) -> Bytes {
     let suspicious = text.bytes().fold(false, |found, byte| {
         found | matches!(byte, b'\\' | b'<' | b'>' | b'&' | 0xE2 | b' ' | b'\t' | b'\n' | b'\r')
     });
-    if suspicious { rewrite(text) } else { Bytes::copy_from_slice(text.as_bytes()) }
+    if suspicious {
+        rewrite(text)
+    } else {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
 }
 
 /// Copies run by run; a run ends at a character that may have to change.
