@@ -105,7 +105,10 @@ impl Error {
             Self::Refused { status: 404, .. } => {
                 "check the name with the `list` command, and the project with -p".to_owned()
             }
-            Self::Refused { status: 409, .. } => {
+            // The server's own remedy comes after a semicolon.
+            Self::Refused {
+                status: 409, detail, ..
+            } if !detail.contains("; ") => {
                 "read it again and repeat the change, or use `apply`, which replaces".to_owned()
             }
             Self::Unreachable { .. } => "is it running, and is the CA file (--ca-file) the right one?".to_owned(),

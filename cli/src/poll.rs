@@ -86,11 +86,15 @@ pub fn messages(object: &Value) -> Vec<String> {
 fn collect(messages: &Value, about: &str, found: &mut Vec<String>) {
     for message in messages.as_array().into_iter().flatten() {
         if let Some(text) = message["message"].as_str().filter(|text| !text.is_empty()) {
-            found.push(if about.is_empty() {
+            let message = if about.is_empty() {
                 text.to_owned()
             } else {
                 format!("{about}: {text}")
-            });
+            };
+            // The outer levels often repeat what the inner ones say.
+            if !found.iter().any(|known| known.contains(&message)) {
+                found.push(message);
+            }
         }
     }
 }

@@ -415,6 +415,24 @@ async fn a_full_disk_is_said_and_leaves_nothing_half_written() {
 }
 
 #[tokio::test]
+async fn a_read_only_database_is_said_and_leaves_nothing_half_written() {
+    let f = Fixture::new().await;
+    let before = f.events().await;
+    let writable = |value: &str| sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA query_only = {value}")));
+    writable("1").execute(&f.store.writer).await.unwrap();
+    let project = create("Project", None, "prj-bbbbbbbbbbbb", None, "second");
+    let error = f.add(vec![Mutation::Create(project)]).await.unwrap_err();
+    assert!(
+        error.to_string().contains("read-only") && error.to_string().contains("nothing was changed"),
+        "{error}"
+    );
+    assert!(f.find("Project", "second").await.is_none(), "readers go on");
+    writable("0").execute(&f.store.writer).await.unwrap();
+    assert_eq!(f.events().await, before);
+    f.app("small").await;
+}
+
+#[tokio::test]
 async fn an_unusable_folder_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 
 use crate::Error;
 use crate::context::Context;
-use crate::poll::WaitArgs;
+use crate::output::{self, Output};
+use crate::poll::{self, WaitArgs};
 use crate::resource::{self, Noun, OutputArg, ProjectArg};
 
 /// How a component is shown.
@@ -97,6 +98,16 @@ impl Get {
         let path = resource::object(NOUN.kind, Some(project), &self.name);
         let found = context.api.get(&format!("{path}?showsensitive=true")).await?;
         self.output.output.object(&found, NOUN.columns);
+        if self.output.output == Output::Table {
+            for item in found["spec"]["metadata"].as_array().into_iter().flatten() {
+                let name = item["name"].as_str().unwrap_or_default();
+                let value = item["value"].as_str().unwrap_or("(not shown)");
+                output::line(&format!("{name}={value}"));
+            }
+            for message in poll::messages(&found) {
+                output::note(&message);
+            }
+        }
         Ok(())
     }
 }

@@ -138,7 +138,7 @@ async fn sec_128_refusals_and_failures_are_recorded() {
     let event = &h.events("outcome=refused&action=appids.create").await[0];
     assert_eq!(
         (&event["status"], &event["resource"]["name"]),
-        (&json!(403), &json!("own")),
+        (&json!(403), &json!("a")),
         "{event}"
     );
     assert!(event["reason"].as_str().unwrap().contains("appids.create"));

@@ -99,7 +99,7 @@ impl Authenticated {
         record.resource.name = if parts.params.contains_key("name") {
             param("name")
         } else {
-            param("project")
+            submitted_name(parts.body.as_ref()).unwrap_or_else(|| param("project"))
         };
         record.resource.project_id = param("project");
         let actor = Actor {
@@ -188,6 +188,13 @@ impl Authenticated {
             .resource_find(organization, kind.kind, id.as_ref(), &name)
             .await?)
     }
+}
+
+/// What the body calls the object: its name when it is about to be made. As sent; the record cleans and cuts it.
+fn submitted_name(body: Option<&Value>) -> Option<String> {
+    let body = body?;
+    let name = body.pointer("/metadata/name").or_else(|| body.get("name"))?;
+    name.as_str().map(str::to_owned)
 }
 
 fn named(route: &Route) -> String {
