@@ -178,7 +178,7 @@ mod tests {
             for (name, value) in headers {
                 map.insert(*name, value.parse().expect("ascii"));
             }
-            Head { method: http::Method::GET, headers: map, query: None, path: path.to_owned() }
+            Head { method: Method::GET, headers: map, query: None, path: path.to_owned() }
         };
         let is = |found: Option<(String, String)>, id: &str, method: &str| {
             assert_eq!(found, Some((id.to_owned(), method.to_owned())));
