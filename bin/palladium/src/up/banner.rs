@@ -37,7 +37,7 @@ Palladium is {state}.
   data and logs   {data}
 
 Try it:
-  palladium{flag} project create first --wait && palladium{flag} appid create hello --project first --wait
+  palladium{flag} project create first --deploy-managed-kv --wait && palladium{flag} appid create hello --project first --wait
   curl --cacert {ca} -H \"x-diagrid-api-key: $(cat {key})\" {api_url}/apis/cra.diagrid.io/v1beta1/projects
   eval \"$(palladium{flag} env hello --project first)\" && python3 your_app.py
 
