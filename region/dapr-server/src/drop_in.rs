@@ -7,7 +7,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -138,6 +138,12 @@ async fn run(
         () = signals.wait() => {}
         () = server.shutdown.wait() => {}
     }
+    if server.end_at_once.load(Ordering::Acquire) {
+        tracing::warn!("Force shutdown requested, exiting immediately without graceful shutdown");
+        // Time for the answer to who asked.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        return Err("a caller asked for the end at once".into());
+    }
     block_shutdown(&server, &settings).await;
     tracing::info!("Dapr is shutting down; calls under way have {:?}", settings.graceful_shutdown);
     server.shutdown.trigger();
@@ -171,6 +177,7 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         ready: Default::default(),
         metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
         shutdown: Shutdown::new(),
+        end_at_once: Default::default(),
     }
 }
 

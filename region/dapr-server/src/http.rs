@@ -127,7 +127,7 @@ async fn dispatch(
         Route::MetadataPut { key } => metadata::put(server, key, body).await,
         Route::Health => health::ready(server, &head),
         Route::HealthOutbound => health::outbound(server),
-        Route::Shutdown => health::shutdown(server),
+        Route::Shutdown => health::shutdown(server, &head),
         Route::Malformed(reason) => Ok(text(StatusCode::BAD_REQUEST, reason)),
         Route::Unavailable { .. } => Err(unavailable()),
         Route::Invoke | Route::Fallback if surface == Surface::Api => invoke::call(server, head, body).await,

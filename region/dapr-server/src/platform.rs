@@ -297,6 +297,7 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         ready: Default::default(),
         metrics: Metrics::new(&config.app_id, &config.project_id, true),
         shutdown,
+        end_at_once: Default::default(),
     }
 }
 

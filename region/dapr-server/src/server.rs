@@ -4,10 +4,11 @@
 //! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do work itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::HeaderMap;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_tasks::Shutdown;
 
@@ -54,9 +55,29 @@ pub struct Server {
     pub metrics: Metrics,
     /// Ends the process in order.
     pub shutdown: Shutdown,
+    /// Whether the end was asked for without waiting for calls under way.
+    pub end_at_once: AtomicBool,
 }
 
+/// Says, with the value `true`, that a caller of the shutdown API does not want calls under way to finish.
+const FORCE: &str = "dapr-force-shutdown";
+
 impl Server {
+    /// The shutdown API: ends the process, in order unless the headers say otherwise.
+    ///
+    /// # Errors
+    /// Words for the caller where the platform decides when this process ends.
+    pub fn end(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+        if self.hosted {
+            return Err("shutdown is not available: the platform decides when this process ends");
+        }
+        let force = headers.get(FORCE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        tracing::info!(force, "Shutdown requested via API");
+        self.end_at_once.store(force, Ordering::Release);
+        self.shutdown.trigger();
+        Ok(())
+    }
+
     /// Greatest request body in bytes.
     pub fn max_body(&self) -> usize {
         self.max_body.load(Ordering::Relaxed)

@@ -65,13 +65,8 @@ impl Dapr for Api {
         Ok(Response::new(()))
     }
 
-    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<()> {
-        if self.0.hosted {
-            let message = "shutdown is not available: the platform decides when this process ends";
-            return Err(Status::permission_denied(message));
-        }
-        tracing::info!("Shutdown asked for through the API");
-        self.0.shutdown.trigger();
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<()> {
+        self.0.end(request.metadata().as_ref()).map_err(Status::permission_denied)?;
         Ok(Response::new(()))
     }
 }

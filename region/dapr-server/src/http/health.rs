@@ -27,13 +27,10 @@ pub(super) fn outbound(server: &Server) -> Answer {
     Err(fault("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready"))
 }
 
-pub(super) fn shutdown(server: &Server) -> Answer {
-    if server.hosted {
-        let message = "shutdown is not available: the platform decides when this process ends";
-        return Err(Fault::plain(403, Code::PermissionDenied, "ERR_PERMISSION_DENIED", "common", message));
-    }
-    tracing::info!("Shutdown asked for through the API");
-    server.shutdown.trigger();
+pub(super) fn shutdown(server: &Server, head: &Head) -> Answer {
+    server
+        .end(&head.headers)
+        .map_err(|words| Fault::plain(403, Code::PermissionDenied, "ERR_PERMISSION_DENIED", "common", words))?;
     Ok::<Response<Body>, _>(empty())
 }
 
