@@ -1,8 +1,8 @@
 //! Who may vouch for processes: the public keys in the root-of-trust folder.
 //!
 //! One idea: each attestor has a key and the paths that it may speak for; the agent's covers applications only, the
-//! supervisor's the platform's own roles only. The folder is read again when a second has passed, so a key that is
-//! written later is found. Never a private key.
+//! supervisor's the platform's own roles only. The folder is read again when a moment has passed, so a key that is
+//! written later is found: at the first start the control plane writes its own and wants a certificate at once. Never a private key.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::Error;
 
-const REREAD: Duration = Duration::from_secs(1);
+const REREAD: Duration = Duration::from_millis(100);
 /// More files than this are a mistake, and each costs a signature check.
 const MAX_ATTESTORS: usize = 16;
 

@@ -1,6 +1,14 @@
 //! Every scenario over real processes, in one binary: one module per subject.
 //!
 //! One idea: a scenario starts its own installation, so that scenarios never wait for each other or see each other's data.
+//! A start costs seconds: what can be judged on one installation is judged there.
 
+mod alone;
+mod canary;
+mod disk;
+mod freeze;
+mod isolation;
+mod kill;
+mod ports;
 mod start;
-mod up;
+mod tokens;

@@ -1,14 +1,21 @@
-//! Start, stop, start again.
+//! Start, stop, start again; twice, in the way of others, and where it cannot.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Instant};
 
 use anyhow::{Result, ensure};
 use palladium_tests::{
     api::Api,
-    system::{ROLES, START, System},
+    app::App,
+    disk::Disk,
+    system::{ROLES, START, SUPERVISOR, System},
+    until,
 };
+use serde_json::json;
 
-/// What the first start makes is for its owner only, the API answers only to the key, and a second start finds the same.
+const PROJECTS: &str = "/apis/cra.diagrid.io/v1beta1/projects";
+
+/// What the first start makes is for its owner only, the API answers only to the key, and a second start finds the same:
+/// key, project, App ID, token, values.
 #[tokio::test]
 async fn start_stop_and_start_again() -> Result<()> {
     let mut system = System::start().await?;
@@ -17,29 +24,135 @@ async fn start_stop_and_start_again() -> Result<()> {
         let found = fs::metadata(system.data().join(name))?.permissions().mode() & 0o777;
         ensure!(found == mode, "`{name}` has mode {found:o}");
     }
-    let projects = "/apis/cra.diagrid.io/v1beta1/projects";
-    system.api()?.get(projects).await?.good()?;
     let stranger = Api::new(system.ports.control_plane(), &system.ca_file(), "not-a-key".to_owned())?;
-    ensure!(stranger.get(projects).await?.status == 401);
+    ensure!(stranger.get(PROJECTS).await?.status == 401);
+    system.project("shop").await?;
+    let app = App::create(&system, "shop", "orders").await?;
+    ensure!(app.save("kvstore", "kept", &json!({"n": 1})).await?.status == 204);
 
+    let (status, said) = system.run_up(&[]).await?;
+    ensure!(
+        status.code() == Some(69) && said.contains("already runs over"),
+        "{status}: {said}"
+    );
+
+    let stopping = Instant::now();
     let status = system.stop().await?;
     ensure!(status.success(), "Ctrl-C ends with {status}");
+    eprintln!("stopped in {:?}", stopping.elapsed());
+    ensure!(system.processes().is_empty(), "something still runs");
+    let starting = Instant::now();
     system.launch().await?;
     system.ready().await?;
+    eprintln!("ready in {:?}", starting.elapsed());
     ensure!(system.admin_key()? == key, "the second start made another key");
-    system.api()?.get(projects).await?.good()?;
+    until(START, "the value is there", async || {
+        let kept = app.load("kvstore", "kept").await?.good()?;
+        ensure!(kept == json!({"n": 1}), "it is {kept}");
+        Ok(())
+    })
+    .await?;
+    let again = App::of(&system, "shop", "orders").await?;
+    ensure!(again.token == app.token, "the App ID has another token");
     system.finish().await
 }
 
-/// Each process alone, killed the hard way, comes back without a hand.
+/// `up` is in nobody's way: killed, all goes on; started again, it finds the very same processes, and Ctrl-C ends them.
 #[tokio::test]
-async fn every_role_comes_back_after_kill() -> Result<()> {
-    let system = System::start().await?;
-    for role in ROLES {
-        let started = Instant::now();
-        let old = system.kill(role)?;
-        system.replaced(role, old, START).await?;
-        eprintln!("{role} came back after {:?}", started.elapsed());
+async fn a_killed_up_changes_nothing_and_the_next_one_takes_over() -> Result<()> {
+    let mut system = System::start().await?;
+    let pids = |system: &System| ROLES.iter().map(|role| system.pid(role)).collect::<Result<Vec<_>>>();
+    let before = pids(&system)?;
+    system.kill_up().await?;
+    system.api()?.get(PROJECTS).await?.good()?;
+    system.launch().await?;
+    until(START, "it says that it watches", async || {
+        ensure!(system.said()?.contains("already running; watching it"));
+        Ok(())
+    })
+    .await?;
+    ensure!(pids(&system)? == before, "something was restarted");
+    // The supervisor that it did not start itself is watched all the same.
+    let old = system.kill(SUPERVISOR)?;
+    system.replaced(SUPERVISOR, old, START).await?;
+    ensure!(pids(&system)?[1..] == before[1..], "the roles outlive their parent");
+    // Both watchers at once: their ports are taken, but by what is ours.
+    system.kill_up().await?;
+    system.kill(SUPERVISOR)?;
+    system.launch().await?;
+    system.ready().await?;
+    ensure!(
+        pids(&system)?[1..] == before[1..],
+        "the roles outlive both their watchers"
+    );
+    // Ctrl-C while nobody is there who could end them in order.
+    system.kill(SUPERVISOR)?;
+    system.finish().await
+}
+
+/// What is in the way is found before anything is started, and the message says what to do: a taken port, public or
+/// internal, a folder that cannot be made, one that cannot be written.
+#[tokio::test]
+async fn sec_147_what_is_in_the_way_is_named() -> Result<()> {
+    let mut system = System::prepare()?;
+    let refused = async |system: &System, words: &[&str]| {
+        let (status, said) = system.run_up(&[]).await?;
+        ensure!(status.code() == Some(69), "{status}: {said}");
+        ensure!(
+            words.iter().all(|word| said.contains(word)),
+            "{words:?} are not all in: {said}"
+        );
+        ensure!(system.processes().is_empty(), "something was started");
+        Ok(())
+    };
+    // A file in the way stops root too, unlike permissions.
+    fs::write(system.data(), "")?;
+    let folder = system.data().display().to_string();
+    refused(&system, &["cannot create folder", &folder]).await?;
+    fs::remove_file(system.data())?;
+
+    for (port, flag) in [
+        (system.ports.control_plane(), "--port-control-plane"),
+        (system.ports.stream(), "--port-stream"),
+        (system.ports.gateway(), "--port-gateway"),
+    ] {
+        let _taken = TcpListener::bind(("127.0.0.1", port))?;
+        refused(&system, &[&format!("port {port}"), flag]).await?;
     }
+    system.launch().await?;
+    system.ready().await?;
+    system.stop().await?;
+    // Recorded by now, so it is no longer free to choose another.
+    let internal = system.ports.internal();
+    let taken = TcpListener::bind(("127.0.0.1", internal))?;
+    refused(&system, &[&format!("port {internal}"), "--internal-ports-from"]).await?;
+    drop(taken);
+    system.finish().await
+}
+
+/// A read-only file system, before the first start and after it. Needs root.
+#[tokio::test]
+async fn sec_147_a_read_only_data_folder_is_named() -> Result<()> {
+    if !Disk::possible() {
+        eprintln!("not run: it mounts a file system, which needs root");
+        return Ok(());
+    }
+    let mut system = System::prepare_on_disk(64)?;
+    let refused = async |system: &System| {
+        system.disk()?.read_only(true)?;
+        let (status, said) = system.run_up(&[]).await?;
+        ensure!(status.code() == Some(69), "{status}: {said}");
+        ensure!(said.contains("Read-only file system"), "{said}");
+        ensure!(said.contains(&system.data().display().to_string()), "{said}");
+        ensure!(system.processes().is_empty(), "something was started");
+        system.disk()?.read_only(false)
+    };
+    refused(&system).await?;
+    system.launch().await?;
+    system.ready().await?;
+    system.stop().await?;
+    refused(&system).await?;
+    system.launch().await?;
+    system.ready().await?;
     system.finish().await
 }

@@ -2,10 +2,10 @@
 //!
 //! One idea: a scenario judges answers, so the client never retries, follows or hides one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, Method, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, redirect::Policy};
 use serde_json::Value;
 
 use crate::until;
@@ -17,14 +17,17 @@ pub const SETTLE: Duration = Duration::from_secs(30);
 
 /// A client that trusts exactly the roots of a file.
 pub fn client(ca_file: &Path) -> Result<Client> {
+    Ok(builder(ca_file)?.build()?)
+}
+
+fn builder(ca_file: &Path) -> Result<ClientBuilder> {
     palladium_tls::install_crypto_provider();
     let pem = fs::read(ca_file).with_context(|| ca_file.display().to_string())?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem)?;
     Ok(Client::builder()
         .tls_certs_only(roots)
         .redirect(Policy::none())
-        .timeout(DEADLINE)
-        .build()?)
+        .timeout(DEADLINE))
 }
 
 /// An answer.
@@ -70,26 +73,36 @@ impl Api {
         })
     }
 
-    /// The gateway, with an App ID token.
-    pub fn gateway(port: u16, ca_file: &Path, token: String) -> Result<Self> {
-        let base = format!("https://localhost:{port}");
+    /// The gateway as an application knows it, with an App ID token. Whatever its name, it is on this machine.
+    pub fn gateway(url: &str, ca_file: &Path, token: String) -> Result<Self> {
+        let url = reqwest::Url::parse(url)?;
+        let (host, port) = url.host_str().zip(url.port()).context("no host and port")?;
         Ok(Self {
-            client: client(ca_file)?,
-            base,
+            client: builder(ca_file)?
+                .resolve(host, (Ipv4Addr::LOCALHOST, port).into())
+                .build()?,
+            base: format!("https://{host}:{port}"),
             header: "dapr-api-token",
             secret: token,
         })
     }
 
+    /// A request without the header that proves who asks.
+    pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
     /// One request.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.base))
-            .header(self.header, &self.secret);
+        let mut request = self.bare(method, path).header(self.header, &self.secret);
         if let Some(body) = body {
             request = request.json(body);
         }
+        Self::answer(request).await
+    }
+
+    /// Sends a request.
+    pub async fn answer(request: RequestBuilder) -> Result<Answer> {
         let response = request.send().await?;
         let status = response.status().as_u16();
         let text = response.text().await?;

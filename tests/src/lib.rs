@@ -5,7 +5,13 @@
 #![allow(clippy::print_stderr)] // what a failed scenario leaves for people
 
 pub mod api;
+pub mod app;
+pub mod cli;
+pub mod disk;
+pub mod load;
+pub mod outside;
 pub mod ports;
+pub mod process;
 pub mod system;
 
 use std::{future::Future, time::Duration};

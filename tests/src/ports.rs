@@ -5,11 +5,11 @@
 
 use std::{
     env,
-    fs::File,
-    net::{Ipv4Addr, TcpListener},
+    fs::{self, File},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Ports of a block; an installation with a few App IDs needs fewer.
 const SIZE: u16 = 100;
@@ -57,10 +57,42 @@ impl Ports {
         self.first + 3 + index % 7
     }
 
+    /// Everything that listens in this block now, by the addresses in `/proc/net`.
+    pub fn listening(&self) -> Result<Vec<SocketAddr>> {
+        const LISTEN: &str = "0A";
+        let mut found = Vec::new();
+        for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            for line in fs::read_to_string(file)?.lines().skip(1) {
+                let mut fields = line.split_ascii_whitespace().skip(1);
+                let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+                let (address, port) = local.split_once(':').context("no port")?;
+                let port = u16::from_str_radix(port, 16)?;
+                if state == LISTEN && (self.first..self.first + SIZE).contains(&port) {
+                    found.push((read_address(address)?, port).into());
+                }
+            }
+        }
+        found.sort();
+        // Workers share a port.
+        found.dedup();
+        Ok(found)
+    }
+
     /// Where the internal ports begin.
     pub fn internal(&self) -> u16 {
         self.first + 10
     }
+}
+
+/// The kernel writes an address as 32-bit words in the machine's own byte order.
+fn read_address(hex: &str) -> Result<IpAddr> {
+    let word = |at: usize| hex.get(at..at + 8).context("an address of another length");
+    let word = |at| Ok::<_, anyhow::Error>(u32::from_str_radix(word(at)?, 16)?.to_ne_bytes());
+    if hex.len() == 8 {
+        return Ok(IpAddr::from(word(0)?));
+    }
+    let bytes = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
+    Ok(IpAddr::from(<[u8; 16]>::try_from(bytes.as_slice())?))
 }
 
 #[cfg(test)]

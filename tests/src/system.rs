@@ -13,14 +13,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
     time::timeout,
 };
 
-use crate::{api::Api, ports::Ports, until};
+use crate::{
+    api::Api,
+    disk::Disk,
+    ports::Ports,
+    process::{Dead, alive, names, naming, signal},
+    until,
+};
 
 /// Roles by their folder below the data folder.
 pub const CONTROL_PLANE: &str = "control-plane/server";
@@ -84,6 +90,7 @@ pub struct System {
     pub ports: Ports,
     flags: Vec<String>,
     up: Option<Child>,
+    disk: Option<Disk>,
     finished: bool,
 }
 
@@ -112,8 +119,21 @@ impl System {
             ports: Ports::take()?,
             flags: Vec::new(),
             up: None,
+            disk: None,
             finished: false,
         })
+    }
+
+    /// The same, with the data folder on a disk of its own that can be filled. Needs root.
+    pub fn prepare_on_disk(megabytes: u32) -> Result<Self> {
+        let mut system = Self::prepare()?;
+        system.disk = Some(Disk::mount(system.data.clone(), megabytes)?);
+        Ok(system)
+    }
+
+    /// The disk of [`Self::prepare_on_disk`].
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("not on a disk of its own")
     }
 
     /// Starts `palladium up` over the data folder, without waiting for readiness.
@@ -149,7 +169,15 @@ impl System {
 
     /// A signal for every process of this installation.
     pub fn signal_all(&self, which: Signal) -> Result<()> {
-        self.processes().into_iter().try_for_each(|pid| signal(pid, which))
+        for pid in self.processes() {
+            // What ended meanwhile needs none.
+            if let Err(error) = signal(pid, which)
+                && alive(pid)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn command(&self, flags: &[&str]) -> Result<Command> {
@@ -160,7 +188,12 @@ impl System {
             ("--internal-ports-from", self.ports.internal()),
         ];
         let mut command = Command::new(executable("palladium")?);
-        command.arg("up").arg("--data-dir").arg(&self.data).args(&self.flags).args(flags);
+        command
+            .arg("up")
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(&self.flags)
+            .args(flags);
         command.args(
             ports
                 .iter()
@@ -172,8 +205,13 @@ impl System {
 
     /// Waits until every role serves.
     pub async fn ready(&mut self) -> Result<()> {
+        self.ready_are(&ROLES).await
+    }
+
+    /// Waits until each of these roles serves.
+    pub async fn ready_are(&mut self, roles: &[&str]) -> Result<()> {
         let started = Instant::now();
-        while let Some(missing) = ROLES.iter().find(|role| self.pid(role).is_err()) {
+        while let Some(missing) = roles.iter().find(|role| self.pid(role).is_err()) {
             if let Some(status) = self.up.as_mut().context("not launched")?.try_wait()? {
                 bail!("`palladium up` ended with {status} before {missing} was ready");
             }
@@ -202,6 +240,8 @@ impl System {
             let status = self.stop().await?;
             ensure!(status.success(), "`palladium up` ended with {status} after Ctrl-C");
         }
+        let left = self.processes();
+        ensure!(left.is_empty(), "after an orderly stop there still run {left:?}");
         self.finished = true;
         Ok(())
     }
@@ -214,19 +254,49 @@ impl System {
             .trim()
             .parse()?;
         // The file of a killed process stays; its id may even belong to another program by now.
-        let program = fs::read_link(format!("/proc/{pid}/exe")).with_context(|| format!("{role} is gone"))?;
-        let ours = program
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("palladium"));
-        ensure!(ours, "{role} is gone");
+        ensure!(names(pid, &self.config_file(role)), "{role} is gone");
         Ok(pid)
     }
 
-    /// `kill -9` of the process that serves as this role; answers with its id.
+    /// `kill -9` of the process that serves as this role; answers with its id when it has ended.
     pub fn kill(&self, role: &str) -> Result<u32> {
         let pid = self.pid(role)?;
         signal(pid, Signal::KILL)?;
+        let started = Instant::now();
+        while names(pid, &self.data) {
+            ensure!(started.elapsed() < STOP, "process {pid} does not end");
+            thread::park_timeout(Duration::from_millis(1));
+        }
         Ok(pid)
+    }
+
+    /// Ends every process of this role the moment it is seen, until what is returned is dropped.
+    pub fn keep_dead(&self, role: &str) -> Dead {
+        Dead::keep(self.config_file(role))
+    }
+
+    /// `kill -9` of everything, `palladium up` included: what a power failure leaves.
+    pub async fn kill_all(&mut self) -> Result<()> {
+        // The watchers first, so that nothing is started while the rest is ended.
+        self.kill_up().await?;
+        self.kill(SUPERVISOR)?;
+        self.signal_all(Signal::KILL)?;
+        until(STOP, "all processes end", async || {
+            let left = self.processes();
+            ensure!(left.is_empty(), "{left:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// What a process of this role has on its command line, and no other process.
+    fn config_file(&self, role: &str) -> PathBuf {
+        let path = self.data.join(role);
+        match (path.parent(), path.file_name()) {
+            (Some(zone), Some(name)) if !role.starts_with("region/apps/") => zone.join("config").join(name),
+            _ => path,
+        }
+        .with_extension("json")
     }
 
     /// Waits until another process than `old` serves as this role.
@@ -269,15 +339,8 @@ impl System {
     }
 
     /// Every process of ours that works in the data folder, by the folders named on its command line.
-    fn processes(&self) -> Vec<u32> {
-        let data = self.data.as_os_str().as_encoded_bytes();
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.windows(data.len()).any(|part| part == data)
-        })
-        .collect()
+    pub fn processes(&self) -> Vec<u32> {
+        naming(&self.data)
     }
 
     fn print_logs(&self) {
@@ -314,20 +377,10 @@ impl Drop for System {
         }
         if !self.finished {
             self.print_logs();
-            self.folder.disable_cleanup(true);
+            self.folder.disable_cleanup(self.disk.is_none());
             eprintln!("---- the data folder is kept: {}", self.data.display());
         }
+        // Before the folder around it goes.
+        self.disk = None;
     }
-}
-
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).context("process 0")?;
-    Ok(kill_process(pid, signal)?)
-}
-
-fn alive(pid: u32) -> bool {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .is_some_and(|pid| test_kill_process(pid).is_ok())
 }

@@ -54,6 +54,8 @@ pub fn init(config: &LogConfig) -> Result<(), Error> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)
+        // It would say that the log cannot be written by printing, which panics when standard error is on the same full disk.
+        .log_internal_errors(false)
         .with_ansi(false);
     let result = if config.json {
         builder.json().flatten_event(true).try_init()

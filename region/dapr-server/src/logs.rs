@@ -32,6 +32,8 @@ pub fn start(level: &str, json: bool, app_id: &str) {
     let targets = Targets::new().with_default(LevelFilter::WARN.min(level)).with_target("palladium", level);
     let format = DaprFormat { json, app_id: app_id.to_owned() };
     let lines = tracing_subscriber::fmt::layer().event_format(format).with_ansi(false);
+    // It would complain of an unwritable log by printing, which panics when standard error cannot be written either.
+    let lines = lines.log_internal_errors(false);
     let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
 }
 

@@ -83,28 +83,40 @@ async fn run(flags: Flags, folder: PathBuf) -> Result<(), Error> {
         Ok(())
     };
     let outcome = shutdown.unless(watch.ready(tell)).await;
-    if let Some(Ok(())) = outcome {
+    if let Some(Ok(without)) = &outcome {
         banner::ready(&layout, &installation, (!found).then(|| started.elapsed()));
+        if let Some(missing) = without {
+            banner::complain(missing);
+            banner::note("App IDs are served without the control plane; it is started again and again");
+        }
         if let Some(error) = shutdown.unless(watch.keep()).await {
             return Err(error);
         }
     }
     banner::note("stopping");
     let stopped = watch.stop().await;
-    outcome.unwrap_or(Ok(())).and(stopped)
+    outcome.unwrap_or(Ok(None)).and(stopped)
 }
 
 /// The installation and its supervisor; whether that was found running.
 fn prepare(layout: &Layout, flags: &Flags) -> Result<(Installation, Watch, bool), Error> {
-    let known = palladium_config::load(&layout.path("region/config/supervisor.json")).ok();
-    if let Some((config, process)) = known.and_then(|config| watch::running(&config).map(|process| (config, process))) {
+    let file = layout.path("region/config/supervisor.json");
+    let known: Option<palladium_supervisor::Config> = palladium_config::load(&file).ok();
+    if let Some((config, process)) = known
+        .clone()
+        .and_then(|config| watch::running(&config).map(|process| (config, process)))
+    {
         let ports = Ports::recorded(layout, flags)?;
         let installation = Installation::open(layout, &ports, flags.domain.clone())?;
-        let file = layout.path("region/config/supervisor.json");
         return Ok((installation, Watch::new(config, file, Some(process))?, true));
     }
-    let ports = Ports::open(layout, flags)?;
-    ports.check_free()?;
+    let ports = if known.is_some_and(|config| watch::outlived(&config)) {
+        Ports::recorded(layout, flags)?
+    } else {
+        let ports = Ports::open(layout, flags)?;
+        ports.check_free()?;
+        ports
+    };
     let installation = Installation::open(layout, &ports, flags.domain.clone())?;
     let (file, config) = Plan::new(layout, &ports, &installation, flags)?.write()?;
     Ok((installation, Watch::new(config, file, None)?, false))

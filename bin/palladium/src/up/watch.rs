@@ -10,7 +10,7 @@ use std::time::Duration;
 use palladium_launch::exit;
 use palladium_os::files::Lock;
 use palladium_os::{Exit, Launch, Limits, Process, logs};
-use palladium_supervisor::{Config, Ledger, STOP_DEADLINE, State};
+use palladium_supervisor::{Config, Entry, Ledger, Role, STOP_DEADLINE, State};
 use palladium_tasks::{Backoff, ReadyFile};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,11 +18,23 @@ use super::Error;
 
 /// For everything to serve.
 const READY: Duration = Duration::from_secs(30);
+/// For the control plane, once the region serves without it.
+const CONTROL_PLANE: Duration = Duration::from_secs(10);
 /// What the supervisor itself may take after the last process is gone.
 const STOP_MARGIN: Duration = Duration::from_millis(700);
 /// Having run for so long, a supervisor that died is started at once.
 const HEALTHY: Duration = Duration::from_secs(10);
 const TAIL: usize = 12;
+
+/// A role that does not serve.
+struct Missing {
+    role: String,
+    reason: String,
+    /// Waiting is of no use.
+    hopeless: bool,
+    /// Applications are served without it.
+    spared: bool,
+}
 
 /// The supervisor of one installation.
 pub struct Watch {
@@ -39,6 +51,13 @@ pub fn running(config: &Config) -> Option<Process> {
     let process = Process::open(pid).ok()?;
     // Asked again behind the pidfd: the lock is still held, so it is by this process.
     (Lock::holder(&config.lock_file()) == Some(pid) && process.is_running()).then_some(process)
+}
+
+/// Whether roles of this installation still run, whatever became of their supervisor: the next one takes them over.
+pub fn outlived(config: &Config) -> bool {
+    let ledger = Ledger::read(&config.ledger_file()).unwrap_or_default();
+    let runs = |entry: &Entry| matches!(entry.fingerprint.as_ref().map(Process::adopt), Some(Ok(Some(_))));
+    ledger.boot_id == palladium_os::boot_id() && ledger.processes.iter().any(runs)
 }
 
 impl Watch {
@@ -58,22 +77,30 @@ impl Watch {
         })
     }
 
-    /// Waits until every role serves and the region has joined; does what `meanwhile` says every now and then.
-    pub async fn ready(&mut self, mut meanwhile: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    /// Waits until every role serves and the region has joined; does what `meanwhile` says every now and then. A region that
+    /// joined before is not held up by its control plane: the answer then says what is missing.
+    pub async fn ready(&mut self, mut meanwhile: impl FnMut() -> Result<(), Error>) -> Result<Option<Error>, Error> {
         let started = Instant::now();
+        let mut region_serves = None;
         loop {
             meanwhile()?;
-            let Some((role, reason, hopeless)) = self.missing() else {
-                return Ok(());
+            let Some(missing) = self.missing() else {
+                return Ok(None);
             };
-            if hopeless || started.elapsed() >= READY {
-                let log = self.tail(&role);
-                return Err(Error::NotReady {
+            let overdue = match missing.spared {
+                true => region_serves.get_or_insert_with(Instant::now).elapsed() >= CONTROL_PLANE,
+                false => started.elapsed() >= READY,
+            };
+            if overdue || missing.hopeless {
+                let log = self.tail(&missing.role);
+                let (role, reason) = (missing.role, missing.reason);
+                let error = Error::NotReady {
                     role,
                     waited: started.elapsed(),
                     reason,
                     log,
-                });
+                };
+                return if missing.spared { Ok(Some(error)) } else { Err(error) };
             }
             if let Ok(ended) = timeout(Duration::from_millis(10), self.process.ended()).await {
                 self.again(ended).await?;
@@ -91,11 +118,33 @@ impl Watch {
         }
     }
 
-    /// Stops everything, in order.
-    pub async fn stop(self) -> Result<(), Error> {
-        self.process.signal(palladium_os::Signal::Terminate)?;
-        let ended = timeout(STOP_DEADLINE + STOP_MARGIN, self.process.ended()).await;
-        ended.map(|_| ()).map_err(|_| Error::Stuck(self.process.pid()))
+    /// Stops everything, in order. What outlived its supervisor gets a new one first, since only that can end it.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        loop {
+            self.process.signal(palladium_os::Signal::Terminate)?;
+            if timeout(STOP_DEADLINE + STOP_MARGIN, self.process.ended())
+                .await
+                .is_err()
+            {
+                return Err(Error::Stuck(self.process.pid()));
+            }
+            if !outlived(&self.config) {
+                return Ok(());
+            }
+            self.process = start(&self.config, &self.config_file)?;
+            let serves = async {
+                while ReadyFile::read(&self.config.data_folder) != Some(self.process.pid()) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                () = serves => {}
+                ended = self.process.ended() => {
+                    let (reason, log) = (format!("{ended:?}"), self.tail("supervisor"));
+                    return Err(Error::Supervisor { reason, log, code: exit::SOFTWARE });
+                }
+            }
+        }
     }
 
     async fn again(&mut self, ended: Exit) -> Result<(), Error> {
@@ -119,33 +168,53 @@ impl Watch {
         Ok(())
     }
 
-    /// The first role that does not serve, why, and whether waiting is of no use.
-    fn missing(&self) -> Option<(String, String, bool)> {
+    /// The first that does not serve: of the region, then of the control plane.
+    fn missing(&self) -> Option<Missing> {
+        let missing = |role: &str, reason: &str| {
+            let (role, reason) = (role.to_owned(), reason.to_owned());
+            Some(Missing {
+                role,
+                reason,
+                hopeless: false,
+                spared: false,
+            })
+        };
         if ReadyFile::read(&self.config.data_folder) != Some(self.process.pid()) {
-            return Some(("supervisor".to_owned(), "it is starting".to_owned(), false));
+            return missing("supervisor", "it is starting");
         }
         let ledger = Ledger::read(&self.config.ledger_file()).unwrap_or_default();
-        let unready = self.config.roles.iter().find_map(|role| {
-            let missing = |reason: &str, hopeless| Some((role.name.clone(), reason.to_owned(), hopeless));
+        let unready = |role: &Role| {
             let Some(entry) = ledger.processes.iter().find(|entry| entry.name == role.name) else {
-                return missing("it waits for what it needs", false);
+                return missing(&role.name, "it waits for what it needs");
             };
             if entry.state != State::Running {
-                return missing(&entry.reason, entry.exit_code == i32::from(exit::USAGE));
+                let hopeless = entry.exit_code == i32::from(exit::USAGE);
+                return missing(&role.name, &entry.reason).map(|missing| Missing { hopeless, ..missing });
             }
             let serves = ReadyFile::read(&role.data_folder);
             let serves = serves.is_some() && serves == entry.fingerprint.as_ref().map(|fingerprint| fingerprint.pid);
             if serves {
                 None
             } else {
-                missing("it runs, but does not serve yet", false)
+                missing(&role.name, "it runs, but does not serve yet")
             }
-        });
+        };
         let agent = self.config.roles.iter().find(|role| role.name == "agent");
-        unready.or_else(|| {
-            let joined = agent?.data_folder.join("joined.json").exists();
-            (!joined).then(|| ("agent".to_owned(), "the region has not joined the control plane yet".to_owned(), false))
-        })
+        let joined = agent.is_some_and(|agent| agent.data_folder.join("joined.json").exists());
+        let (control, region): (Vec<_>, Vec<_>) = self
+            .config
+            .roles
+            .iter()
+            .partition(|role| role.name.starts_with("control-plane"));
+        let without = control.into_iter().find_map(unready).map(|missing| Missing {
+            spared: joined,
+            ..missing
+        });
+        let unjoined = || match joined {
+            true => None,
+            false => missing("agent", "the region has not joined the control plane yet"),
+        };
+        region.into_iter().find_map(unready).or(without).or_else(unjoined)
     }
 
     fn tail(&self, name: &str) -> String {
