@@ -62,9 +62,7 @@ fn main() -> ExitCode {
     match line.command {
         Command::Run(run) => run.main(),
         Command::Up(flags) => with_runtime(up::main(flags, line.connection.data_folder())),
-        Command::Client(command) => {
-            with_runtime(palladium_cli::run(command, &line.connection, Line::command()))
-        }
+        Command::Client(command) => with_runtime(palladium_cli::run(command, &line.connection, Line::command())),
     }
 }
 

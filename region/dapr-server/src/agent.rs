@@ -98,14 +98,20 @@ pub async fn follow(server: Arc<Server>, agent: Agent, tasks: &mut Tasks) {
     let agent = Arc::new(agent);
     let (state_tx, state_rx) = watch::channel(None);
     let shutdown = server.shutdown.clone();
-    tasks.spawn("watch-app-server", follow_state(server.clone(), agent.clone(), state_tx, shutdown.clone()));
+    tasks.spawn(
+        "watch-app-server",
+        follow_state(server.clone(), agent.clone(), state_tx, shutdown.clone()),
+    );
     let mut first = state_rx.clone();
     // An error means that the task ended, which it only does at a stop.
     if first.wait_for(Option::is_some).await.is_err() {
         return;
     }
     let (loaded_tx, loaded_rx) = tokio::sync::oneshot::channel();
-    tasks.spawn("watch-components", components::follow(server, agent, state_rx, loaded_tx, shutdown));
+    tasks.spawn(
+        "watch-components",
+        components::follow(server, agent, state_rx, loaded_tx, shutdown),
+    );
     let _ = loaded_rx.await;
 }
 
@@ -119,7 +125,11 @@ async fn follow_state(
     let mut backoff = backoff();
     while !shutdown.is_triggered() {
         let session = async {
-            let mut stream = agent.workload().watch_app_server(WatchRequest { known_version: 0 }).await?.into_inner();
+            let mut stream = agent
+                .workload()
+                .watch_app_server(WatchRequest { known_version: 0 })
+                .await?
+                .into_inner();
             while let Some(state) = stream.message().await? {
                 backoff.reset();
                 let version = state.version;
@@ -135,7 +145,11 @@ async fn follow_state(
             Some(Ok(())) => tracing::debug!("the agent ended the settings stream"),
             Some(Err(status)) => tracing::warn!(%status, "no settings from the agent; going on with the last ones"),
         }
-        if shutdown.unless(tokio::time::sleep(backoff.next_delay())).await.is_none() {
+        if shutdown
+            .unless(tokio::time::sleep(backoff.next_delay()))
+            .await
+            .is_none()
+        {
             return;
         }
     }

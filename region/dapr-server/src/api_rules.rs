@@ -62,7 +62,11 @@ mod tests {
     use super::*;
 
     fn rule(name: &str, version: &str, protocol: &str) -> ApiRule {
-        ApiRule { name: name.into(), version: version.into(), protocol: protocol.into() }
+        ApiRule {
+            name: name.into(),
+            version: version.into(),
+            protocol: protocol.into(),
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
-mod health;
 mod headers;
+mod health;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 pub use headers::{strip_request, strip_response};
-pub use health::{watch, wait_for_port};
+pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
@@ -72,7 +72,10 @@ impl AppChannel {
     /// # Errors
     /// See [`ChannelError`].
     pub fn local(settings: &AppSettings, port: u16) -> Result<Self, ChannelError> {
-        let token = settings.token.clone().map(|token| (HeaderName::from_static(TOKEN_HEADER), token));
+        let token = settings
+            .token
+            .clone()
+            .map(|token| (HeaderName::from_static(TOKEN_HEADER), token));
         let host = if settings.address.contains(':') {
             format!("[{}]", settings.address)
         } else {
@@ -122,7 +125,9 @@ impl AppChannel {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(10)));
         Ok(Self {
-            authority: authority.parse().map_err(|_| ChannelError::Address(authority.to_owned()))?,
+            authority: authority
+                .parse()
+                .map_err(|_| ChannelError::Address(authority.to_owned()))?,
             base_path: base_path.to_owned(),
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(Duration::from_secs(60))
@@ -177,7 +182,11 @@ impl AppChannel {
             headers.insert(name, value);
         }
         let path: PathAndQuery = format!("{}{path}", self.base_path).parse().map_err(http::Error::from)?;
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path).build()?;
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(path)
+            .build()?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -185,7 +194,9 @@ impl AppChannel {
         *request.headers_mut() = headers;
         let answer = self.client.request(request);
         let answer = match self.timeout {
-            Some(timeout) => tokio::time::timeout(timeout, answer).await.map_err(|_| CallError::Timeout(timeout))?,
+            Some(timeout) => tokio::time::timeout(timeout, answer)
+                .await
+                .map_err(|_| CallError::Timeout(timeout))?,
             None => answer.await,
         };
         answer.map_err(|error| CallError::Transport(innermost(&error)))

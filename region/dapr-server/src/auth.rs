@@ -62,9 +62,17 @@ impl Auth {
 
 fn is_one_of(given: &[u8], digests: &[Digest256]) -> bool {
     let digest: [u8; 32] = Sha256::digest(given).into();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let valid = |one: &Digest256| one.not_after.is_none_or(|end| u64::try_from(end).is_ok_and(|end| now < end));
-    let hits = digests.iter().filter(|one| valid(one)).map(|one| one.sha256.ct_eq(&digest));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let valid = |one: &Digest256| {
+        one.not_after
+            .is_none_or(|end| u64::try_from(end).is_ok_and(|end| now < end))
+    };
+    let hits = digests
+        .iter()
+        .filter(|one| valid(one))
+        .map(|one| one.sha256.ct_eq(&digest));
     hits.fold(Choice::from(0), |found, hit| found | hit).into()
 }
 
@@ -73,7 +81,10 @@ mod tests {
     use super::*;
 
     fn with(token: &str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(TOKEN_HEADER), token.parse().expect("ascii"))])
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static(TOKEN_HEADER),
+            token.parse().expect("ascii"),
+        )])
     }
 
     #[test]

@@ -73,7 +73,14 @@ pub enum LoadError {
 const STATE: &str = "state.";
 /// Building blocks that Dapr has and this program has not yet.
 const LATER: [&str; 9] = [
-    "pubsub.", "bindings.", "secretstores.", "configuration.", "lock.", "crypto.", "conversation.", "middleware.http.",
+    "pubsub.",
+    "bindings.",
+    "secretstores.",
+    "configuration.",
+    "lock.",
+    "crypto.",
+    "conversation.",
+    "middleware.http.",
     "nameresolution.",
 ];
 
@@ -98,13 +105,25 @@ impl Opener {
             return Err(LoadError::NoBlock(declared.kind.clone()));
         }
         if let Some((field, reason)) = declared.unresolved.first() {
-            return Err(LoadError::Secret { field: field.clone(), reason: reason.clone() });
+            return Err(LoadError::Secret {
+                field: field.clone(),
+                reason: reason.clone(),
+            });
         }
         let store = self.open_state(declared).await?;
-        let component = StateComponent::new(&declared.name, &self.app_id, &self.namespace, &declared.properties, store)
-            .map_err(|error| LoadError::KeyPrefix(error.to_string()))?;
+        let component = StateComponent::new(
+            &declared.name,
+            &self.app_id,
+            &self.namespace,
+            &declared.properties,
+            store,
+        )
+        .map_err(|error| LoadError::KeyPrefix(error.to_string()))?;
         let registered = registered(declared, capabilities(&component));
-        let entry = StateEntry { component: Arc::new(component), metrics: metrics.state(&declared.name) };
+        let entry = StateEntry {
+            component: Arc::new(component),
+            metrics: metrics.state(&declared.name),
+        };
         Ok(Opened::State(Arc::new(entry), registered))
     }
 
@@ -128,7 +147,10 @@ impl Opener {
 
 fn unknown(declared: &Component) -> LoadError {
     let version = declared.version_or_default().to_owned();
-    LoadError::Unknown { type_name: declared.kind.clone(), version }
+    LoadError::Unknown {
+        type_name: declared.kind.clone(),
+        version,
+    }
 }
 
 fn registered(declared: &Component, capabilities: Vec<&'static str>) -> Registered {

@@ -127,7 +127,9 @@ impl AppProtocol {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Http, Self::Https, Self::H2c, Self::Grpc, Self::Grpcs].into_iter().find(|one| one.name() == name)
+        [Self::Http, Self::Https, Self::H2c, Self::Grpc, Self::Grpcs]
+            .into_iter()
+            .find(|one| one.name() == name)
     }
 }
 

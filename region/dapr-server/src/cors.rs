@@ -24,7 +24,9 @@ impl Cors {
         match allowed.trim() {
             "" => None,
             "*" => Some(Self { origins: None }),
-            list => Some(Self { origins: Some(list.split(',').map(|one| one.trim().to_ascii_lowercase()).collect()) }),
+            list => Some(Self {
+                origins: Some(list.split(',').map(|one| one.trim().to_ascii_lowercase()).collect()),
+            }),
         }
     }
 
@@ -36,7 +38,11 @@ impl Cors {
     /// The headers of the answer to a preflight.
     pub fn preflight(&self, asked: &HeaderMap) -> HeaderMap {
         let mut answer = HeaderMap::new();
-        for name in ["origin", "access-control-request-method", "access-control-request-headers"] {
+        for name in [
+            "origin",
+            "access-control-request-method",
+            "access-control-request-headers",
+        ] {
             answer.append(VARY, HeaderValue::from_static(name));
         }
         let method = asked.get(ACCESS_CONTROL_REQUEST_METHOD);
@@ -65,7 +71,9 @@ impl Cors {
             None => Some(HeaderValue::from_static("*")),
             Some(list) => {
                 let given = origin.to_str().ok()?.to_ascii_lowercase();
-                list.iter().any(|allowed| matches(allowed, &given)).then(|| origin.clone())
+                list.iter()
+                    .any(|allowed| matches(allowed, &given))
+                    .then(|| origin.clone())
             }
         }
     }
@@ -88,9 +96,11 @@ mod tests {
     #[test]
     fn only_listed_origins_are_told_that_they_may() {
         let cors = Cors::from_flag("https://example.com,https://*.example.org").expect("a list");
-        for (origin, allowed) in
-            [("https://example.com", true), ("https://a.example.org", true), ("https://foobaz.com", false)]
-        {
+        for (origin, allowed) in [
+            ("https://example.com", true),
+            ("https://a.example.org", true),
+            ("https://foobaz.com", false),
+        ] {
             let mut asked = HeaderMap::new();
             asked.insert(ORIGIN, HeaderValue::from_static(origin));
             asked.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"));

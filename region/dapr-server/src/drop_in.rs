@@ -49,7 +49,10 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
     };
     palladium_tls::install_crypto_provider();
     logs::start(&settings.log_level, settings.log_json, &settings.app_id);
-    match workers::runtime().map_err(Fatal::from).and_then(|runtime| runtime.block_on(run(settings, &env))) {
+    match workers::runtime()
+        .map_err(Fatal::from)
+        .and_then(|runtime| runtime.block_on(run(settings, &env)))
+    {
         Ok(threads) => {
             for thread in threads {
                 if thread.join().is_err() {
@@ -74,7 +77,10 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn build_info() -> String {
-    let mut text = format!("Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n", env!("CARGO_PKG_VERSION"));
+    let mut text = format!(
+        "Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n",
+        env!("CARGO_PKG_VERSION")
+    );
     for driver in palladium_components_state::ALL {
         text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
     }
@@ -86,7 +92,10 @@ async fn run(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Fatal> {
     let start = Instant::now();
-    tracing::info!("Starting Dapr Runtime -- version {DAPR_VERSION} -- Palladium {}", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        "Starting Dapr Runtime -- version {DAPR_VERSION} -- Palladium {}",
+        env!("CARGO_PKG_VERSION")
+    );
     let configuration = load_configurations(&settings.config_files)?;
     let signals = Shutdown::on_signals()?;
     let mut tasks = Tasks::new();
@@ -94,14 +103,13 @@ async fn run(
     let internal = match &settings.mtls {
         None => None,
         Some(mtls) => {
-            let identity = signals.unless(identity(mtls, &settings)).await.ok_or("stopped before the start was over")??;
+            let identity = signals
+                .unless(identity(mtls, &settings))
+                .await
+                .ok_or("stopped before the start was over")??;
             let anybody: palladium_tls::Authorizer = Arc::new(|_: &SpiffeId| true);
-            let config = palladium_tls::mtls_server_config(
-                identity.svid(),
-                identity.bundles(),
-                anybody,
-                palladium_tls::ALPN_H2,
-            );
+            let config =
+                palladium_tls::mtls_server_config(identity.svid(), identity.bundles(), anybody, palladium_tls::ALPN_H2);
             let acceptor = Acceptor::mtls(config, identity.bundles().clone(), Duration::from_secs(10));
             let stop = signals.child();
             tasks.spawn("identity", async move {
@@ -115,13 +123,22 @@ async fn run(
     };
 
     let server = Arc::new(new_server(&settings, &configuration));
-    let opened = signals.unless(open_components(&server, &settings, &configuration, env)).await;
-    server.components.store(Arc::new(opened.ok_or("stopped before the start was over")??));
+    let opened = signals
+        .unless(open_components(&server, &settings, &configuration, env))
+        .await;
+    server
+        .components
+        .store(Arc::new(opened.ok_or("stopped before the start was over")??));
     server.ready.set(Target::Outbound);
 
     let workers = workers::count();
-    let ports =
-        Ports::open(&settings.listen, &settings.app_id, workers, settings.read_buffer, settings.graceful_shutdown)?;
+    let ports = Ports::open(
+        &settings.listen,
+        &settings.app_id,
+        workers,
+        settings.read_buffer,
+        settings.graceful_shutdown,
+    )?;
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
     if let Some(first) = first {
         tasks.spawn("worker-0", first);
@@ -132,7 +149,10 @@ async fn run(
     let connected = signals.unless(connect_app(&server, &settings, &mut tasks)).await;
     if connected.is_some() {
         server.ready.set(Target::Runtime);
-        tracing::info!("dapr initialized. Status: Running. Init Elapsed {}ms", start.elapsed().as_millis());
+        tracing::info!(
+            "dapr initialized. Status: Running. Init Elapsed {}ms",
+            start.elapsed().as_millis()
+        );
     }
     tokio::select! {
         () = signals.wait() => {}
@@ -145,7 +165,10 @@ async fn run(
         return Err("a caller asked for the end at once".into());
     }
     block_shutdown(&server, &settings).await;
-    tracing::info!("Dapr is shutting down; calls under way have {:?}", settings.graceful_shutdown);
+    tracing::info!(
+        "Dapr is shutting down; calls under way have {:?}",
+        settings.graceful_shutdown
+    );
     server.shutdown.trigger();
     signals.trigger();
     if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
@@ -182,7 +205,11 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
 }
 
 async fn identity(mtls: &MtlsSettings, settings: &Settings) -> Result<Identity, Fatal> {
-    let namespace = if settings.namespace.is_empty() { "default" } else { &settings.namespace };
+    let namespace = if settings.namespace.is_empty() {
+        "default"
+    } else {
+        &settings.namespace
+    };
     // Applications are in the trust domain "public" unless access control says otherwise.
     let id = SpiffeId::workload(&TrustDomain::parse("public")?, namespace, &settings.app_id)?;
     let domain = TrustDomain::parse(&mtls.control_plane_trust_domain)?;
@@ -194,7 +221,13 @@ async fn identity(mtls: &MtlsSettings, settings: &Settings) -> Result<Identity, 
         roots: Roots::Shared(mtls.trust_anchors.clone()),
         deadline: Duration::from_secs(60),
     };
-    Ok(Identity::obtain(identity, Attestation::Dapr { token_file: mtls.token_file.clone() }).await?)
+    Ok(Identity::obtain(
+        identity,
+        Attestation::Dapr {
+            token_file: mtls.token_file.clone(),
+        },
+    )
+    .await?)
 }
 
 async fn open_components(
@@ -239,7 +272,10 @@ async fn open_components(
             }
             Ok(Opened::Unavailable(about)) => {
                 registered.push(about);
-                tracing::warn!("Component {} is registered but cannot be used yet", component.log_name());
+                tracing::warn!(
+                    "Component {} is registered but cannot be used yet",
+                    component.log_name()
+                );
             }
             Err(error) => failed(component, &error)?,
         }
@@ -279,7 +315,9 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.
 async fn block_shutdown(server: &Server, settings: &Settings) {
-    let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else { return };
+    let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else {
+        return;
+    };
     tracing::info!("Blocking graceful shutdown for {duration:?} or until app reports unhealthy...");
     let unhealthy = async {
         loop {

@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use palladium_engine_state::{ApiError, Detail, Report};
-use prost::Message;
 use palladium_proto::prost_types::Any;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
@@ -26,8 +26,13 @@ impl Fault {
     /// An error without details.
     pub fn plain(http_status: u16, grpc: Code, tag: &str, category: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let report =
-            Report { http_status, grpc_code: grpc as u32, tag: tag.to_owned(), message, details: Vec::new() };
+        let report = Report {
+            http_status,
+            grpc_code: grpc as u32,
+            tag: tag.to_owned(),
+            message,
+            details: Vec::new(),
+        };
         Self { report, category }
     }
 
@@ -55,7 +60,10 @@ impl Fault {
 
     fn state(report: Report) -> Self {
         let own = report.tag != "ERR_MALFORMED_REQUEST" || !report.details.is_empty();
-        Self { report, category: if own { "state" } else { "common" } }
+        Self {
+            report,
+            category: if own { "state" } else { "common" },
+        }
     }
 
     /// The HTTP status.
@@ -97,13 +105,26 @@ const TYPES: &str = "type.googleapis.com/google.rpc.";
 
 fn detail_json(detail: &Detail) -> Value {
     match detail {
-        Detail::ErrorInfo { reason, domain, metadata } => {
-            let metadata: serde_json::Map<_, _> =
-                metadata.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
-            let metadata = if metadata.is_empty() { Value::Null } else { metadata.into() };
+        Detail::ErrorInfo {
+            reason,
+            domain,
+            metadata,
+        } => {
+            let metadata: serde_json::Map<_, _> = metadata
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
+                .collect();
+            let metadata = if metadata.is_empty() {
+                Value::Null
+            } else {
+                metadata.into()
+            };
             json!({ "@type": format!("{TYPES}ErrorInfo"), "reason": reason, "domain": domain, "metadata": metadata })
         }
-        Detail::ResourceInfo { resource_type, resource_name } => json!({
+        Detail::ResourceInfo {
+            resource_type,
+            resource_name,
+        } => json!({
             "@type": format!("{TYPES}ResourceInfo"), "resource_type": resource_type, "resource_name": resource_name,
             "owner": "", "description": "",
         }),
@@ -119,11 +140,29 @@ fn detail_json(detail: &Detail) -> Value {
 
 fn detail_any(detail: &Detail) -> Any {
     let (name, value) = match detail {
-        Detail::ErrorInfo { reason, domain, metadata } => {
-            let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            ("ErrorInfo", pb::ErrorInfo { reason: reason.clone(), domain: domain.clone(), metadata }.encode_to_vec())
+        Detail::ErrorInfo {
+            reason,
+            domain,
+            metadata,
+        } => {
+            let metadata = metadata
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            (
+                "ErrorInfo",
+                pb::ErrorInfo {
+                    reason: reason.clone(),
+                    domain: domain.clone(),
+                    metadata,
+                }
+                .encode_to_vec(),
+            )
         }
-        Detail::ResourceInfo { resource_type, resource_name } => {
+        Detail::ResourceInfo {
+            resource_type,
+            resource_name,
+        } => {
             let info = pb::ResourceInfo {
                 resource_type: (*resource_type).to_owned(),
                 resource_name: resource_name.clone(),
@@ -137,12 +176,24 @@ fn detail_any(detail: &Detail) -> Any {
                 description: description.clone(),
                 ..pb::bad_request::FieldViolation::default()
             };
-            ("BadRequest", pb::BadRequest { field_violations: vec![violation] }.encode_to_vec())
+            (
+                "BadRequest",
+                pb::BadRequest {
+                    field_violations: vec![violation],
+                }
+                .encode_to_vec(),
+            )
         }
         Detail::Help { url, description } => {
-            let link = pb::help::Link { description: (*description).to_owned(), url: (*url).to_owned() };
+            let link = pb::help::Link {
+                description: (*description).to_owned(),
+                url: (*url).to_owned(),
+            };
             ("Help", pb::Help { links: vec![link] }.encode_to_vec())
         }
     };
-    Any { type_url: format!("{TYPES}{name}"), value }
+    Any {
+        type_url: format!("{TYPES}{name}"),
+        value,
+    }
 }

@@ -43,7 +43,9 @@ impl Services {
 
 /// Whether a request is gRPC: what tells it from HTTP on a shared port.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Answers one call.
@@ -73,10 +75,17 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         Err(never) => match never {},
     };
     // A failure without a body says so in its head; others end well, or with a trailer nobody counts.
-    let code = answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    let code = answer
+        .headers()
+        .get("grpc-status")
+        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
     server.metrics.grpc(method, code_name(code), start.elapsed());
     if server.api_logging {
-        tracing::info!("gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}", code as i32, start.elapsed());
+        tracing::info!(
+            "gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}",
+            code as i32,
+            start.elapsed()
+        );
     }
     answer
 }
@@ -87,12 +96,13 @@ fn foreign(request: &Request<Incoming>) -> Status {
     if path.starts_with(DAPR) {
         return Status::unimplemented(format!("unknown method {path}"));
     }
-    if ["dapr-callee-app-id", "dapr-app-id"].iter().any(|name| request.headers().contains_key(*name)) {
+    if ["dapr-callee-app-id", "dapr-app-id"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name))
+    {
         return Status::unimplemented("calls of applications by gRPC are not available yet");
     }
-    Status::unimplemented(
-        "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found",
-    )
+    Status::unimplemented("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
 }
 
 fn refused(status: Status) -> Response<Body> {
@@ -101,32 +111,78 @@ fn refused(status: Status) -> Response<Body> {
 
 /// The methods of the API, so that no caller can invent a label, each with its group for rules.
 const METHODS: &[(&str, &str)] = &[
-    ("GetState", "state"), ("GetBulkState", "state"), ("SaveState", "state"), ("QueryStateAlpha1", "state"),
-    ("DeleteState", "state"), ("DeleteBulkState", "state"), ("ExecuteStateTransaction", "state"),
-    ("GetMetadata", "metadata"), ("SetMetadata", "metadata"), ("Shutdown", "shutdown"), ("InvokeService", "invoke"),
-    ("PublishEvent", "publish"), ("BulkPublishEvent", "publish"), ("BulkPublishEventAlpha1", "publish"),
-    ("SubscribeTopicEventsAlpha1", "subscribe"), ("InvokeBinding", "bindings"), ("GetSecret", "secrets"),
-    ("GetBulkSecret", "secrets"), ("RegisterActorTimer", "actors"), ("UnregisterActorTimer", "actors"),
-    ("RegisterActorReminder", "actors"), ("UnregisterActorReminder", "actors"),
-    ("UnregisterActorRemindersByType", "actors"), ("ListActorReminders", "actors"), ("GetActorReminder", "actors"),
-    ("GetActorState", "actors"), ("ExecuteActorStateTransaction", "actors"), ("InvokeActor", "actors"),
-    ("SubscribeActorEventsAlpha1", "actors"), ("GetConfiguration", "configuration"),
-    ("GetConfigurationAlpha1", "configuration"), ("SubscribeConfiguration", "configuration"),
-    ("SubscribeConfigurationAlpha1", "configuration"), ("UnsubscribeConfiguration", "configuration"),
-    ("UnsubscribeConfigurationAlpha1", "configuration"), ("TryLockAlpha1", "lock"), ("UnlockAlpha1", "unlock"),
-    ("EncryptAlpha1", "crypto"), ("DecryptAlpha1", "crypto"), ("SubtleGetKeyAlpha1", "subtlecrypto"),
-    ("SubtleEncryptAlpha1", "subtlecrypto"), ("SubtleDecryptAlpha1", "subtlecrypto"),
-    ("SubtleWrapKeyAlpha1", "subtlecrypto"), ("SubtleUnwrapKeyAlpha1", "subtlecrypto"),
-    ("SubtleSignAlpha1", "subtlecrypto"), ("SubtleVerifyAlpha1", "subtlecrypto"),
-    ("StartWorkflowAlpha1", "workflows"), ("GetWorkflowAlpha1", "workflows"), ("PurgeWorkflowAlpha1", "workflows"),
-    ("TerminateWorkflowAlpha1", "workflows"), ("PauseWorkflowAlpha1", "workflows"),
-    ("ResumeWorkflowAlpha1", "workflows"), ("RaiseEventWorkflowAlpha1", "workflows"),
-    ("StartWorkflowBeta1", "workflows"), ("GetWorkflowBeta1", "workflows"), ("PurgeWorkflowBeta1", "workflows"),
-    ("TerminateWorkflowBeta1", "workflows"), ("PauseWorkflowBeta1", "workflows"), ("ResumeWorkflowBeta1", "workflows"),
-    ("RaiseEventWorkflowBeta1", "workflows"), ("ScheduleJob", "jobs"), ("ScheduleJobAlpha1", "jobs"),
-    ("GetJob", "jobs"), ("GetJobAlpha1", "jobs"), ("DeleteJob", "jobs"), ("DeleteJobAlpha1", "jobs"),
-    ("DeleteJobsByPrefix", "jobs"), ("DeleteJobsByPrefixAlpha1", "jobs"), ("ListJobs", "jobs"),
-    ("ListJobsAlpha1", "jobs"), ("ConverseAlpha1", "conversation"), ("ConverseAlpha2", "conversation"),
+    ("GetState", "state"),
+    ("GetBulkState", "state"),
+    ("SaveState", "state"),
+    ("QueryStateAlpha1", "state"),
+    ("DeleteState", "state"),
+    ("DeleteBulkState", "state"),
+    ("ExecuteStateTransaction", "state"),
+    ("GetMetadata", "metadata"),
+    ("SetMetadata", "metadata"),
+    ("Shutdown", "shutdown"),
+    ("InvokeService", "invoke"),
+    ("PublishEvent", "publish"),
+    ("BulkPublishEvent", "publish"),
+    ("BulkPublishEventAlpha1", "publish"),
+    ("SubscribeTopicEventsAlpha1", "subscribe"),
+    ("InvokeBinding", "bindings"),
+    ("GetSecret", "secrets"),
+    ("GetBulkSecret", "secrets"),
+    ("RegisterActorTimer", "actors"),
+    ("UnregisterActorTimer", "actors"),
+    ("RegisterActorReminder", "actors"),
+    ("UnregisterActorReminder", "actors"),
+    ("UnregisterActorRemindersByType", "actors"),
+    ("ListActorReminders", "actors"),
+    ("GetActorReminder", "actors"),
+    ("GetActorState", "actors"),
+    ("ExecuteActorStateTransaction", "actors"),
+    ("InvokeActor", "actors"),
+    ("SubscribeActorEventsAlpha1", "actors"),
+    ("GetConfiguration", "configuration"),
+    ("GetConfigurationAlpha1", "configuration"),
+    ("SubscribeConfiguration", "configuration"),
+    ("SubscribeConfigurationAlpha1", "configuration"),
+    ("UnsubscribeConfiguration", "configuration"),
+    ("UnsubscribeConfigurationAlpha1", "configuration"),
+    ("TryLockAlpha1", "lock"),
+    ("UnlockAlpha1", "unlock"),
+    ("EncryptAlpha1", "crypto"),
+    ("DecryptAlpha1", "crypto"),
+    ("SubtleGetKeyAlpha1", "subtlecrypto"),
+    ("SubtleEncryptAlpha1", "subtlecrypto"),
+    ("SubtleDecryptAlpha1", "subtlecrypto"),
+    ("SubtleWrapKeyAlpha1", "subtlecrypto"),
+    ("SubtleUnwrapKeyAlpha1", "subtlecrypto"),
+    ("SubtleSignAlpha1", "subtlecrypto"),
+    ("SubtleVerifyAlpha1", "subtlecrypto"),
+    ("StartWorkflowAlpha1", "workflows"),
+    ("GetWorkflowAlpha1", "workflows"),
+    ("PurgeWorkflowAlpha1", "workflows"),
+    ("TerminateWorkflowAlpha1", "workflows"),
+    ("PauseWorkflowAlpha1", "workflows"),
+    ("ResumeWorkflowAlpha1", "workflows"),
+    ("RaiseEventWorkflowAlpha1", "workflows"),
+    ("StartWorkflowBeta1", "workflows"),
+    ("GetWorkflowBeta1", "workflows"),
+    ("PurgeWorkflowBeta1", "workflows"),
+    ("TerminateWorkflowBeta1", "workflows"),
+    ("PauseWorkflowBeta1", "workflows"),
+    ("ResumeWorkflowBeta1", "workflows"),
+    ("RaiseEventWorkflowBeta1", "workflows"),
+    ("ScheduleJob", "jobs"),
+    ("ScheduleJobAlpha1", "jobs"),
+    ("GetJob", "jobs"),
+    ("GetJobAlpha1", "jobs"),
+    ("DeleteJob", "jobs"),
+    ("DeleteJobAlpha1", "jobs"),
+    ("DeleteJobsByPrefix", "jobs"),
+    ("DeleteJobsByPrefixAlpha1", "jobs"),
+    ("ListJobs", "jobs"),
+    ("ListJobsAlpha1", "jobs"),
+    ("ConverseAlpha1", "conversation"),
+    ("ConverseAlpha2", "conversation"),
 ];
 
 fn known(method: &str) -> Option<&'static str> {
@@ -134,7 +190,10 @@ fn known(method: &str) -> Option<&'static str> {
 }
 
 fn group(method: &str) -> (&'static str, &'static str) {
-    let group = METHODS.iter().find(|(name, _)| *name == method).map_or("", |(_, group)| *group);
+    let group = METHODS
+        .iter()
+        .find(|(name, _)| *name == method)
+        .map_or("", |(_, group)| *group);
     let version = match method {
         _ if method.ends_with("Alpha1") => "v1.0-alpha1",
         _ if method.ends_with("Alpha2") => "v1.0-alpha2",

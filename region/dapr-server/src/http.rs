@@ -21,11 +21,11 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-pub use body::{Body, BoxError};
-pub use upgrade::H2cListener;
 pub(crate) use body::read;
+pub use body::{Body, BoxError};
 pub(crate) use invoke::{Invocation, invoke};
 use route::Route;
+pub use upgrade::H2cListener;
 
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
@@ -85,20 +85,29 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Inc
         let (name, is_health) = (group.name, group.name == "healthz");
         let head = Head {
             query: parts.uri.query().map(str::to_owned),
-            path: if server.api_logging || !route.is_fast() { parts.uri.path().to_owned() } else { String::new() },
+            path: if server.api_logging || !route.is_fast() {
+                parts.uri.path().to_owned()
+            } else {
+                String::new()
+            },
             headers: parts.headers,
             method: parts.method,
         };
         let path_for_log = (server.api_logging && !is_health).then(|| head.path.clone());
         let route = if allowed { route } else { Route::Fallback };
-        let answer = dispatch(server, surface, route, head, body).await.unwrap_or_else(|fault| {
-            tracing::debug!("{name}: {}", fault.report.message);
-            server.metrics.fault(&fault);
-            failed(&fault)
-        });
+        let answer = dispatch(server, surface, route, head, body)
+            .await
+            .unwrap_or_else(|fault| {
+                tracing::debug!("{name}: {}", fault.report.message);
+                server.metrics.fault(&fault);
+                failed(&fault)
+            });
         if let Some(path) = path_for_log {
             let code = answer.status().as_u16();
-            tracing::info!("HTTP API Called method=\"{method} {path}\" code={code} duration={:?}", start.elapsed());
+            tracing::info!(
+                "HTTP API Called method=\"{method} {path}\" code={code} duration={:?}",
+                start.elapsed()
+            );
         }
         answer
     };
@@ -109,13 +118,7 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Inc
     answer
 }
 
-async fn dispatch(
-    server: &Arc<Server>,
-    surface: Surface,
-    route: Route<'_>,
-    head: Head,
-    body: Incoming,
-) -> Answer {
+async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Incoming) -> Answer {
     match route {
         Route::StateGet { store, key } => state::get(server, &head, store, key).await,
         Route::StateSave { store } => state::save(server, &head, store, body).await,
@@ -135,12 +138,7 @@ async fn dispatch(
     }
 }
 
-fn authorize(
-    server: &Server,
-    surface: Surface,
-    route: &Route<'_>,
-    headers: &mut HeaderMap,
-) -> Result<(), Refusal> {
+fn authorize(server: &Server, surface: Surface, route: &Route<'_>, headers: &mut HeaderMap) -> Result<(), Refusal> {
     // Probes have no token. Behind the gateway nobody probes, so there is no exception.
     let exempt = matches!(route, Route::Health | Route::HealthOutbound) && !server.hosted;
     match server.auth.check(headers) {
@@ -155,20 +153,30 @@ fn unauthorized(refusal: Refusal) -> Response<Body> {
 }
 
 fn unavailable() -> Fault {
-    Fault::plain(501, tonic::Code::Unimplemented, "ERR_API_UNIMPLEMENTED", "common", "this API is currently not implemented")
+    Fault::plain(
+        501,
+        tonic::Code::Unimplemented,
+        "ERR_API_UNIMPLEMENTED",
+        "common",
+        "this API is currently not implemented",
+    )
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Body> {
     let mut answer = Response::new(Body::from(format!("{words}\n")));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
 fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 

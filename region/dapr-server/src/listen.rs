@@ -77,24 +77,58 @@ impl Ports {
             },
         };
         let any = [String::new()];
-        let addresses = if listen.addresses.is_empty() { &any[..] } else { &listen.addresses };
+        let addresses = if listen.addresses.is_empty() {
+            &any[..]
+        } else {
+            &listen.addresses
+        };
         if let Some(folder) = &listen.unix_folder {
             ports.unix(What::Http(Surface::Api), folder, &format!("dapr-{app_id}-http.socket"))?;
             ports.unix(What::Grpc, folder, &format!("dapr-{app_id}-grpc.socket"))?;
         } else {
-            ports.tcp(What::Http(Surface::Api), addresses, listen.http_port, "the HTTP API", "--dapr-http-port")?;
-            ports.tcp(What::Grpc, addresses, listen.grpc_port, "the gRPC API", "--dapr-grpc-port")?;
+            ports.tcp(
+                What::Http(Surface::Api),
+                addresses,
+                listen.http_port,
+                "the HTTP API",
+                "--dapr-http-port",
+            )?;
+            ports.tcp(
+                What::Grpc,
+                addresses,
+                listen.grpc_port,
+                "the gRPC API",
+                "--dapr-grpc-port",
+            )?;
         }
         let one = |address: &String| [address.clone()];
         let internal = listen.internal_port.unwrap_or(0);
         let address = one(&listen.internal_address);
-        ports.tcp(What::Internal, &address, internal, "the internal port", "--dapr-internal-grpc-port")?;
+        ports.tcp(
+            What::Internal,
+            &address,
+            internal,
+            "the internal port",
+            "--dapr-internal-grpc-port",
+        )?;
         if let Some(port) = listen.public_port {
             let what = What::Http(Surface::Public);
-            ports.tcp(what, &one(&listen.public_address), port, "the public port", "--dapr-public-port")?;
+            ports.tcp(
+                what,
+                &one(&listen.public_address),
+                port,
+                "the public port",
+                "--dapr-public-port",
+            )?;
         }
         if let Some(port) = listen.metrics_port {
-            ports.tcp(What::Metrics, &one(&listen.metrics_address), port, "metrics", "--metrics-port")?;
+            ports.tcp(
+                What::Metrics,
+                &one(&listen.metrics_address),
+                port,
+                "metrics",
+                "--metrics-port",
+            )?;
         }
         if let Some(port) = listen.profile_port {
             ports.tcp(What::Profile, addresses, port, "profiling", "--profile-port")?;
@@ -111,7 +145,11 @@ impl Ports {
         remedy: &'static str,
     ) -> Result<(), ListenError> {
         // Only what carries traffic is spread over the workers.
-        let count = if matches!(what, What::Http(Surface::Api) | What::Grpc) { self.workers } else { 1 };
+        let count = if matches!(what, What::Http(Surface::Api) | What::Grpc) {
+            self.workers
+        } else {
+            1
+        };
         for address in addresses {
             let bound = bind_shared(purpose, parse(address, port)?, remedy, count);
             let bound = match bound {
@@ -137,12 +175,20 @@ impl Ports {
         for (what, listeners) in self.shared {
             let tls = internal.clone().filter(|_| matches!(what, What::Internal));
             for (job, listener) in jobs.iter_mut().zip(listeners) {
-                job.push(Job { what, listener: Listener::Tcp(listener), tls: tls.clone() });
+                job.push(Job {
+                    what,
+                    listener: Listener::Tcp(listener),
+                    tls: tls.clone(),
+                });
             }
         }
         if let Some(first) = jobs.first_mut() {
             let unix = self.unix.into_iter();
-            first.extend(unix.map(|(what, listener)| Job { what, listener: Listener::Unix(listener), tls: None }));
+            first.extend(unix.map(|(what, listener)| Job {
+                what,
+                listener: Listener::Unix(listener),
+                tls: None,
+            }));
         }
         let make = |jobs: Vec<Job>| -> Work { Box::pin(work(server.clone(), jobs, self.limits.clone())) };
         jobs.into_iter().map(make).collect()
@@ -179,10 +225,16 @@ async fn work(server: Arc<Server>, jobs: Vec<Job>, limits: Limits) {
         };
         match (what, tls) {
             (What::Http(_), _) => {
-                tasks.spawn("api", serve(server, what, HttpServer::new(H2cListener::new(listener), limits)));
+                tasks.spawn(
+                    "api",
+                    serve(server, what, HttpServer::new(H2cListener::new(listener), limits)),
+                );
             }
             (_, Some(tls)) => {
-                tasks.spawn("api", serve(server, what, HttpServer::new(TlsListener::new(listener, tls), limits)));
+                tasks.spawn(
+                    "api",
+                    serve(server, what, HttpServer::new(TlsListener::new(listener, tls), limits)),
+                );
             }
             (_, None) => tasks.spawn("api", serve(server, what, HttpServer::new(listener, limits))),
         }

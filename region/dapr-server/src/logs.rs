@@ -29,8 +29,13 @@ pub fn start(level: &str, json: bool, app_id: &str) {
         _ => LevelFilter::INFO,
     };
     // Libraries are only heard when something is wrong: their debug lines would show application traffic.
-    let targets = Targets::new().with_default(LevelFilter::WARN.min(level)).with_target("palladium", level);
-    let format = DaprFormat { json, app_id: app_id.to_owned() };
+    let targets = Targets::new()
+        .with_default(LevelFilter::WARN.min(level))
+        .with_target("palladium", level);
+    let format = DaprFormat {
+        json,
+        app_id: app_id.to_owned(),
+    };
     let lines = tracing_subscriber::fmt::layer().event_format(format).with_ansi(false);
     // It would complain of an unwritable log by printing, which panics when standard error cannot be written either.
     let lines = lines.log_internal_errors(false);

@@ -23,7 +23,13 @@ pub fn set(server: &Server, name: String, value: String) -> Result<(), Fault> {
     if server.extended.set(name, value) {
         return Ok(());
     }
-    Err(Fault::plain(400, Code::ResourceExhausted, "ERR_BAD_REQUEST", "common", "too many metadata entries"))
+    Err(Fault::plain(
+        400,
+        Code::ResourceExhausted,
+        "ERR_BAD_REQUEST",
+        "common",
+        "too many metadata entries",
+    ))
 }
 
 /// The state of this process.
@@ -43,7 +49,10 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             rules: one
                 .rules
                 .iter()
-                .map(|(condition, path)| PubsubSubscriptionRule { r#match: condition.clone(), path: path.clone() })
+                .map(|(condition, path)| PubsubSubscriptionRule {
+                    r#match: condition.clone(),
+                    path: path.clone(),
+                })
                 .collect(),
         }),
         dead_letter_topic: one.dead_letter_topic.clone(),
@@ -81,7 +90,9 @@ fn app(server: &Server) -> AppConnectionProperties {
         port: settings.port.unwrap_or_default().into(),
         protocol: settings.protocol.name().to_owned(),
         channel_address: settings.address.clone(),
-        max_concurrency: settings.max_concurrency.map_or(0, |limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+        max_concurrency: settings
+            .max_concurrency
+            .map_or(0, |limit| i32::try_from(limit).unwrap_or(i32::MAX)),
         health,
     }
 }
@@ -104,8 +115,13 @@ mod tests {
 
     #[test]
     fn durations_read_like_gos() {
-        for (millis, expected) in [(500, "500ms"), (5000, "5s"), (1500, "1.5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s")]
-        {
+        for (millis, expected) in [
+            (500, "500ms"),
+            (5000, "5s"),
+            (1500, "1.5s"),
+            (90_000, "1m30s"),
+            (3_600_000, "1h0m0s"),
+        ] {
             assert_eq!(go_duration(Duration::from_millis(millis)), expected);
         }
     }

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use prometheus::core::Collector;
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
 
 use crate::errors::Fault;
 
 /// Dapr's default latency buckets in milliseconds.
 const BUCKETS: &[f64] = &[
     1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 65.0, 80.0, 100.0, 130.0, 160.0,
-    200.0, 250.0, 300.0, 400.0, 500.0, 650.0, 800.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0,
-    100_000.0,
+    200.0, 250.0, 300.0, 400.0, 500.0, 650.0, 800.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0, 100_000.0,
 ];
 
 /// All metrics of one Dapr Server.
@@ -112,9 +113,8 @@ impl Metrics {
     /// All at zero. `error_codes`: whether failed calls are counted by their tag.
     pub fn new(app_id: &str, namespace: &str, error_codes: bool) -> Self {
         let registry = Registry::new();
-        let count = |name: &str, help: &str, labels: &[&str]| {
-            add(&registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
+        let count =
+            |name: &str, help: &str, labels: &[&str]| add(&registry, IntCounterVec::new(Opts::new(name, help), labels));
         let latency = |name: &str, help: &str, labels: &[&str]| {
             let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
             add(&registry, HistogramVec::new(options, labels))
@@ -127,12 +127,28 @@ impl Metrics {
             http_latency: latency("dapr_http_server_latency", "Duration of HTTP API calls in ms.", &http),
             http: Default::default(),
             grpc_count: count("dapr_grpc_io_server_completed_rpcs", "gRPC API calls.", &grpc),
-            grpc_latency: latency("dapr_grpc_io_server_server_latency", "Duration of gRPC API calls in ms.", &grpc),
+            grpc_latency: latency(
+                "dapr_grpc_io_server_server_latency",
+                "Duration of gRPC API calls in ms.",
+                &grpc,
+            ),
             state_count: count("dapr_component_state_count", "Calls of state stores.", &state),
-            state_latency: latency("dapr_component_state_latencies", "Duration of state store calls in ms.", &state),
-            components: count("dapr_runtime_component_init_total", "Loaded components.", &["app_id", "type", "result"]),
+            state_latency: latency(
+                "dapr_component_state_latencies",
+                "Duration of state store calls in ms.",
+                &state,
+            ),
+            components: count(
+                "dapr_runtime_component_init_total",
+                "Loaded components.",
+                &["app_id", "type", "result"],
+            ),
             error_codes: error_codes.then(|| {
-                count("dapr_error_code_total", "Failed API calls by tag.", &["app_id", "category", "error_code"])
+                count(
+                    "dapr_error_code_total",
+                    "Failed API calls by tag.",
+                    &["app_id", "category", "error_code"],
+                )
             }),
             registry,
             app_id: app_id.to_owned(),
@@ -142,12 +158,22 @@ impl Metrics {
 
     /// Counts one HTTP call.
     pub fn http(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len());
-        let slot = STATUSES.iter().position(|known| *known == status.as_u16()).unwrap_or(STATUSES.len());
+        let method = METHODS
+            .iter()
+            .position(|known| *known == method.as_str())
+            .unwrap_or(METHODS.len());
+        let slot = STATUSES
+            .iter()
+            .position(|known| *known == status.as_u16())
+            .unwrap_or(STATUSES.len());
         self.http[method][slot]
             .get_or_init(|| {
                 let code = STATUSES.get(slot).map_or_else(|| "other".to_owned(), u16::to_string);
-                let labels = [self.app_id.as_str(), METHODS.get(method).copied().unwrap_or("other"), &code];
+                let labels = [
+                    self.app_id.as_str(),
+                    METHODS.get(method).copied().unwrap_or("other"),
+                    &code,
+                ];
                 Timed {
                     count: self.http_count.with_label_values(&labels),
                     latency: self.http_latency.with_label_values(&labels),
@@ -160,7 +186,9 @@ impl Metrics {
     pub fn grpc(&self, method: &str, status: &str, elapsed: Duration) {
         let labels = [self.app_id.as_str(), method, status];
         self.grpc_count.with_label_values(&labels).inc();
-        self.grpc_latency.with_label_values(&labels).observe(elapsed.as_secs_f64() * 1e3);
+        self.grpc_latency
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64() * 1e3);
     }
 
     /// The handles for one state store.
@@ -176,13 +204,17 @@ impl Metrics {
     /// Counts a component that was loaded, or failed to.
     pub fn component(&self, kind: &str, loaded: bool) {
         let result = if loaded { "success" } else { "failure" };
-        self.components.with_label_values(&[self.app_id.as_str(), kind, result]).inc();
+        self.components
+            .with_label_values(&[self.app_id.as_str(), kind, result])
+            .inc();
     }
 
     /// Counts a failed call.
     pub fn fault(&self, fault: &Fault) {
         if let Some(counter) = &self.error_codes {
-            counter.with_label_values(&[self.app_id.as_str(), fault.category, &fault.report.tag]).inc();
+            counter
+                .with_label_values(&[self.app_id.as_str(), fault.category, &fault.report.tag])
+                .inc();
         }
     }
 
@@ -198,6 +230,8 @@ impl Metrics {
 
 fn add<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let collector = made.expect("invariant: names and labels above are well formed");
-    registry.register(Box::new(collector.clone())).expect("invariant: each name is registered once");
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("invariant: each name is registered once");
     collector
 }

@@ -125,7 +125,10 @@ fn confine(config: &DaprServerConfig) -> Result<(), Error> {
     let mut read: Vec<_> = SYSTEM_READ.iter().map(Into::into).collect();
     // The folder, not the file: the roots are replaced by renaming.
     read.extend(config.identity.roots_file.parent().map(Into::into));
-    let outcome = palladium_os::confine(&Confinement { read, write: vec![config.data_folder.clone()] })?;
+    let outcome = palladium_os::confine(&Confinement {
+        read,
+        write: vec![config.data_folder.clone()],
+    })?;
     match outcome {
         Outcome::Enforced => tracing::info!("confined to its own folder"),
         Outcome::Partial => tracing::warn!("only partly confined: the kernel is too old for some rights"),
@@ -160,7 +163,9 @@ async fn serve(
     )?;
     let own = settings.id.clone();
     let obtaining = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtaining).await else { return Ok(Vec::new()) };
+    let Some(identity) = shutdown.unless(obtaining).await else {
+        return Ok(Vec::new());
+    };
     let identity = identity?;
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
 
@@ -175,7 +180,11 @@ async fn serve(
 
     let server = Arc::new(new_server(&config, shutdown.clone()));
     let agent = Agent::new(&config, &svid, &bundles)?;
-    if shutdown.unless(agent::follow(server.clone(), agent, &mut tasks)).await.is_none() {
+    if shutdown
+        .unless(agent::follow(server.clone(), agent, &mut tasks))
+        .await
+        .is_none()
+    {
         return Ok(Vec::new());
     }
     server.ready.set(Target::Outbound);
@@ -185,7 +194,10 @@ async fn serve(
     let tls = acceptor(mtls_server_config(&svid, &bundles, gateway, ALPN_HTTP));
     let workers = workers::count();
     let listeners = bind_shared("the gateway listener", config.gateway_listen, "gateway_listen", workers)?;
-    let works = listeners.into_iter().map(|listener| gateway_work(server.clone(), listener, tls.clone())).collect();
+    let works = listeners
+        .into_iter()
+        .map(|listener| gateway_work(server.clone(), listener, tls.clone()))
+        .collect();
 
     // Same project: same trust domain, same namespace.
     let project = project_prefix(&own);
@@ -196,9 +208,8 @@ async fn serve(
     let internal = HttpServer::new(TlsListener::new(internal, tls), limits());
     let stop = shutdown.clone();
     tasks.spawn("internal", async move {
-        let make = |_| {
-            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(grpc::handle_internal(&request)))
-        };
+        let make =
+            |_| service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(grpc::handle_internal(&request)));
         internal.serve(make, &stop).await;
     });
     if let Some(address) = config.metrics_listen {
@@ -242,7 +253,10 @@ async fn serve(
 }
 
 fn limits() -> Limits {
-    Limits { drain: DRAIN, ..Limits::default() }
+    Limits {
+        drain: DRAIN,
+        ..Limits::default()
+    }
 }
 
 /// One worker's share of the gateway listener: HTTP and gRPC on one port, told apart by content type.

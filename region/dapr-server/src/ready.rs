@@ -43,6 +43,9 @@ impl Readiness {
 
     /// The names of those that are not; empty = ready.
     pub fn missing(&self) -> Vec<&'static str> {
-        ALL.iter().filter(|(target, _)| !self.has(*target)).map(|(_, name)| *name).collect()
+        ALL.iter()
+            .filter(|(target, _)| !self.has(*target))
+            .map(|(_, name)| *name)
+            .collect()
     }
 }

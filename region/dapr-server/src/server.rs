@@ -71,7 +71,9 @@ impl Server {
         if self.hosted {
             return Err("shutdown is not available: the platform decides when this process ends");
         }
-        let force = headers.get(FORCE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        let force = headers
+            .get(FORCE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
         tracing::info!(force, "Shutdown requested via API");
         self.end_at_once.store(force, Ordering::Release);
         self.shutdown.trigger();
@@ -118,8 +120,15 @@ pub struct Registered {
 impl Components {
     /// These state stores, everything registered, and the declared subscriptions.
     pub fn new(state: Vec<Arc<StateEntry>>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
-        let state = state.into_iter().map(|entry| (entry.component.name().to_owned(), entry)).collect();
-        Self { state, registered, subscriptions }
+        let state = state
+            .into_iter()
+            .map(|entry| (entry.component.name().to_owned(), entry))
+            .collect();
+        Self {
+            state,
+            registered,
+            subscriptions,
+        }
     }
 
     /// The state store of that name; `app_id` only goes into the error.
@@ -128,7 +137,10 @@ impl Components {
             let all = Stores::new(self.state.values().map(|entry| entry.component.clone()));
             match all.find(name, app_id) {
                 Err(error) => error,
-                Ok(_) => ApiError::NotFound { store: name.to_owned(), app_id: app_id.to_owned() },
+                Ok(_) => ApiError::NotFound {
+                    store: name.to_owned(),
+                    app_id: app_id.to_owned(),
+                },
             }
         })
     }

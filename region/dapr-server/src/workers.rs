@@ -35,7 +35,11 @@ pub fn spread(mut works: Vec<Work>) -> io::Result<(Option<Work>, Vec<JoinHandle<
     for (number, work) in rest.into_iter().enumerate() {
         let runtime = runtime()?;
         let name = format!("worker-{}", number + 1);
-        threads.push(std::thread::Builder::new().name(name).spawn(move || runtime.block_on(work))?);
+        threads.push(
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || runtime.block_on(work))?,
+        );
     }
     Ok((works.pop(), threads))
 }

@@ -13,7 +13,14 @@ use anyhow::{Context as _, Result, ensure};
 /// Generates the catalog of the workspace at `root` into the same place below `made`.
 pub fn run(root: &Path, made: &Path) -> Result<()> {
     let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--package", "palladium-components-state", "--bin", "component-catalog"])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "palladium-components-state",
+            "--bin",
+            "component-catalog",
+        ])
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()

@@ -9,7 +9,16 @@ use anyhow::{Context, Result, ensure};
 /// Writes both below `out`; each generator takes the one that it owns.
 pub(super) fn run(root: &Path, out: &Path) -> Result<()> {
     let status = Command::new("cargo")
-        .args(["run", "--quiet", "--locked", "-p", "palladium-control-server", "--example", "generated", "--"])
+        .args([
+            "run",
+            "--quiet",
+            "--locked",
+            "-p",
+            "palladium-control-server",
+            "--example",
+            "generated",
+            "--",
+        ])
         .arg(out)
         .current_dir(root)
         .status()

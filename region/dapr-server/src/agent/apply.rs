@@ -24,14 +24,21 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn new(server: Arc<Server>) -> Self {
-        Self { server, endpoint: None, probes: None }
+        Self {
+            server,
+            endpoint: None,
+            probes: None,
+        }
     }
 
     pub(super) fn state(&mut self, state: &AppServerState) {
         if let Auth::Digests(digests) = &self.server.auth {
             let accepted = state.tokens.iter().filter_map(|token| {
                 let sha256 = <[u8; 32]>::try_from(&token.sha256[..]).ok()?;
-                Some(Digest256 { sha256, not_after: (token.not_after_unix_s != 0).then_some(token.not_after_unix_s) })
+                Some(Digest256 {
+                    sha256,
+                    not_after: (token.not_after_unix_s != 0).then_some(token.not_after_unix_s),
+                })
             });
             digests.store(Arc::new(accepted.collect()));
         }
@@ -49,16 +56,32 @@ impl Apply {
             stop.trigger();
         }
         self.server.app.store(None);
-        let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else { return };
-        let protocol = if endpoint.protocol == "grpc" { AppProtocol::Grpc } else { AppProtocol::Http };
-        let health = endpoint.health_check.as_ref().filter(|check| check.enabled).map(|check| HealthSettings {
-            path: check.path.clone(),
-            interval: Duration::from_secs(check.interval_seconds.max(1).into()),
-            timeout: Duration::from_millis(check.timeout_ms.max(1).into()),
-            threshold: check.failure_threshold.max(1),
-        });
-        self.server.app_settings.store(Arc::new(about(endpoint, protocol, health.clone())));
-        let header = if endpoint.token_header.is_empty() { TOKEN_HEADER } else { &endpoint.token_header };
+        let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else {
+            return;
+        };
+        let protocol = if endpoint.protocol == "grpc" {
+            AppProtocol::Grpc
+        } else {
+            AppProtocol::Http
+        };
+        let health = endpoint
+            .health_check
+            .as_ref()
+            .filter(|check| check.enabled)
+            .map(|check| HealthSettings {
+                path: check.path.clone(),
+                interval: Duration::from_secs(check.interval_seconds.max(1).into()),
+                timeout: Duration::from_millis(check.timeout_ms.max(1).into()),
+                threshold: check.failure_threshold.max(1),
+            });
+        self.server
+            .app_settings
+            .store(Arc::new(about(endpoint, protocol, health.clone())));
+        let header = if endpoint.token_header.is_empty() {
+            TOKEN_HEADER
+        } else {
+            &endpoint.token_header
+        };
         let token = HeaderName::try_from(header)
             .ok()
             .filter(|_| !endpoint.token.is_empty())
@@ -84,7 +107,9 @@ fn about(endpoint: &AppEndpoint, protocol: AppProtocol, health: Option<HealthSet
     AppSettings {
         port: url.as_ref().and_then(url::Url::port_or_known_default),
         protocol,
-        address: url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default(),
+        address: url
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_default(),
         max_concurrency: None,
         health,
         token: None,

@@ -52,7 +52,9 @@ pub(super) async fn follow(
         app_id: server.app_id.clone(),
         namespace: server.namespace.clone(),
         // A folder below its own: no component's file can meet those of the process itself.
-        hosting: Hosting::Platform { folder: agent.data_folder.join(FILES) },
+        hosting: Hosting::Platform {
+            folder: agent.data_folder.join(FILES),
+        },
         managed: Some(Arc::new(StoreConnector {
             svid: agent.svid.clone(),
             bundles: agent.bundles.clone(),
@@ -60,7 +62,13 @@ pub(super) async fn follow(
         })),
         pluggable: Vec::new(),
     };
-    let mut keeper = Keeper { server, agent, opener, loaded: BTreeMap::new(), first: Some(first) };
+    let mut keeper = Keeper {
+        server,
+        agent,
+        opener,
+        loaded: BTreeMap::new(),
+        first: Some(first),
+    };
     let mut backoff = backoff();
     while !shutdown.is_triggered() {
         match shutdown.unless(keeper.session(&mut backoff)).await {
@@ -86,13 +94,17 @@ struct Keeper {
 impl Keeper {
     /// One stream: subscribe first, then list, so that no change falls between.
     async fn session(&mut self, backoff: &mut palladium_tasks::Backoff) -> Result<(), Status> {
-        let request = ComponentUpdateRequest { namespace: self.agent.project_id.clone() };
+        let request = ComponentUpdateRequest {
+            namespace: self.agent.project_id.clone(),
+        };
         let mut events = self.agent.operator().component_update(request).await?.into_inner();
         loop {
             let complete = self.look().await?;
             backoff.reset();
             let next = async {
-                let Some(event) = events.message().await? else { return Ok(false) };
+                let Some(event) = events.message().await? else {
+                    return Ok(false);
+                };
                 drop(event);
                 while let Ok(more) = timeout(SETTLE, events.message()).await {
                     if more?.is_none() {
@@ -115,7 +127,9 @@ impl Keeper {
 
     /// Lists, opens what is new or changed, drops what is gone. `false` when something could not be opened.
     async fn look(&mut self) -> Result<bool, Status> {
-        let request = ListComponentsRequest { namespace: self.agent.project_id.clone() };
+        let request = ListComponentsRequest {
+            namespace: self.agent.project_id.clone(),
+        };
         let mut operator = self.agent.operator();
         let listed = timeout(LIST_DEADLINE, operator.list_components(request))
             .await
@@ -124,16 +138,22 @@ impl Keeper {
         let mut old = std::mem::take(&mut self.loaded);
         let (mut loads, mut new) = (Vec::new(), Vec::new());
         for declaration in listed.components {
-            let Some(component) = self.read(&declaration, &mut loads) else { continue };
+            let Some(component) = self.read(&declaration, &mut loads) else {
+                continue;
+            };
             let digest: [u8; 32] = Sha256::digest(&declaration).into();
-            match old.remove(&component.name).filter(|old| old.digest == digest && old.outcome.is_ok()) {
+            match old
+                .remove(&component.name)
+                .filter(|old| old.digest == digest && old.outcome.is_ok())
+            {
                 Some(kept) => drop(self.loaded.insert(component.name, kept)),
                 None => new.push((component, digest)),
             }
         }
         // Side by side: one that hangs until its time is over holds up no other.
         let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
-        self.loaded.extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+        self.loaded
+            .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
         for name in old.keys() {
             tracing::info!(component = name, "component removed");
         }
@@ -161,7 +181,12 @@ impl Keeper {
             .map_err(|error| format!("not JSON (line {}, column {})", error.line(), error.column()))
             .and_then(|document: Value| {
                 about = document["metadata"].clone();
-                Component::read(document, &self.server.app_id, &self.server.namespace, References::Resolved)
+                Component::read(
+                    document,
+                    &self.server.app_id,
+                    &self.server.namespace,
+                    References::Resolved,
+                )
             });
         match read {
             Ok(component) => component,
@@ -193,14 +218,20 @@ impl Keeper {
         if let Err(message) = &outcome {
             tracing::warn!("Component {} cannot be loaded: {message}", component.log_name());
         }
-        Loaded { digest, uid: component.uid.clone(), generation: component.generation, outcome }
+        Loaded {
+            digest,
+            uid: component.uid.clone(),
+            generation: component.generation,
+            outcome,
+        }
     }
 
     fn publish(&self) {
         let good = self.loaded.values().filter_map(|loaded| loaded.outcome.as_ref().ok());
-        let (stores, registered): (Vec<_>, Vec<_>) =
-            good.map(|(entry, about)| (entry.clone(), about.clone())).unzip();
+        let (stores, registered): (Vec<_>, Vec<_>) = good.map(|(entry, about)| (entry.clone(), about.clone())).unzip();
         let stores = stores.into_iter().flatten().collect();
-        self.server.components.store(Arc::new(Components::new(stores, registered, Vec::new())));
+        self.server
+            .components
+            .store(Arc::new(Components::new(stores, registered, Vec::new())));
     }
 }

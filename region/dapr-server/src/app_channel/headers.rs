@@ -7,8 +7,15 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName};
 
 const HOP_BY_HOP: [&str; 9] = [
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 const FOR_US: [&str; 3] = ["dapr-app-id", "dapr-api-token", "http2-settings"];
 
@@ -47,8 +54,13 @@ mod tests {
     fn nominated_and_fixed_headers_go() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "x-mine, close"), ("x-mine", "1"), ("te", "trailers"), ("host", "a"), ("dapr-api-token", "t"),
-            ("content-type", "a/b"), ("x-kept", "1"),
+            ("connection", "x-mine, close"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("host", "a"),
+            ("dapr-api-token", "t"),
+            ("content-type", "a/b"),
+            ("x-kept", "1"),
         ] {
             headers.insert(name, value.parse().expect("ascii"));
         }

@@ -13,23 +13,68 @@ use super::{AppProtocol, AppSettings, HealthSettings, Listen, MtlsSettings, Sett
 
 /// Flags that take a value.
 const VALUES: &[&str] = &[
-    "actors-disseminate-timeout", "actors-service", "allowed-origins", "app-binding-options-timeout",
-    "app-channel-address", "app-health-check-path", "app-health-probe-interval", "app-health-probe-timeout",
-    "app-health-threshold", "app-id", "app-max-concurrency", "app-port", "app-protocol", "components-path", "config",
-    "control-plane-address", "control-plane-namespace", "control-plane-trust-domain", "dapr-block-shutdown-duration",
-    "dapr-graceful-shutdown-seconds", "dapr-grpc-port", "dapr-http-max-request-size", "dapr-http-port",
-    "dapr-http-read-buffer-size", "dapr-internal-grpc-listen-address", "dapr-internal-grpc-port",
-    "dapr-listen-addresses", "dapr-public-listen-address", "dapr-public-port", "disable-init-endpoints",
-    "hot-reload-reconcile-interval", "log-level", "max-body-size", "metrics-listen-address", "metrics-port", "mode",
-    "placement-host-address", "profile-port", "read-buffer-size", "reminders-service", "resources-path",
-    "scheduler-host-address", "scheduler-job-streams", "sentry-address", "sentry-request-jwt-audiences",
+    "actors-disseminate-timeout",
+    "actors-service",
+    "allowed-origins",
+    "app-binding-options-timeout",
+    "app-channel-address",
+    "app-health-check-path",
+    "app-health-probe-interval",
+    "app-health-probe-timeout",
+    "app-health-threshold",
+    "app-id",
+    "app-max-concurrency",
+    "app-port",
+    "app-protocol",
+    "components-path",
+    "config",
+    "control-plane-address",
+    "control-plane-namespace",
+    "control-plane-trust-domain",
+    "dapr-block-shutdown-duration",
+    "dapr-graceful-shutdown-seconds",
+    "dapr-grpc-port",
+    "dapr-http-max-request-size",
+    "dapr-http-port",
+    "dapr-http-read-buffer-size",
+    "dapr-internal-grpc-listen-address",
+    "dapr-internal-grpc-port",
+    "dapr-listen-addresses",
+    "dapr-public-listen-address",
+    "dapr-public-port",
+    "disable-init-endpoints",
+    "hot-reload-reconcile-interval",
+    "log-level",
+    "max-body-size",
+    "metrics-listen-address",
+    "metrics-port",
+    "mode",
+    "placement-host-address",
+    "profile-port",
+    "read-buffer-size",
+    "reminders-service",
+    "resources-path",
+    "scheduler-host-address",
+    "scheduler-job-streams",
+    "sentry-address",
+    "sentry-request-jwt-audiences",
     "unix-domain-socket",
 ];
 
 /// Flags that are true without a value.
 const SWITCHES: &[&str] = &[
-    "app-ssl", "build-info", "disable-builtin-k8s-secret-store", "enable-api-logging", "enable-app-health-check",
-    "enable-metrics", "enable-mtls", "enable-profiling", "help", "log-as-json", "version", "wait",
+    "app-ssl",
+    "build-info",
+    "disable-builtin-k8s-secret-store",
+    "enable-api-logging",
+    "enable-app-health-check",
+    "enable-metrics",
+    "enable-mtls",
+    "enable-profiling",
+    "help",
+    "log-as-json",
+    "version",
+    "wait",
 ];
 
 /// What the command line asks for.
@@ -82,9 +127,11 @@ pub fn usage() -> String {
 /// See [`FlagError`].
 pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<String>) -> Result<Command, FlagError> {
     let flags = Flags::collect(args)?;
-    for (switch, command) in
-        [("help", Command::Help), ("version", Command::Version), ("build-info", Command::BuildInfo)]
-    {
+    for (switch, command) in [
+        ("help", Command::Help),
+        ("version", Command::Version),
+        ("build-info", Command::BuildInfo),
+    ] {
         if flags.switch(switch, false)? {
             return Ok(command);
         }
@@ -102,7 +149,9 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
         port: flags.port("app-port")?,
         protocol: flags.protocol()?,
         address: flags.text("app-channel-address", "127.0.0.1"),
-        max_concurrency: usize::try_from(flags.number("app-max-concurrency", -1i64)?).ok().filter(|limit| *limit > 0),
+        max_concurrency: usize::try_from(flags.number("app-max-concurrency", -1i64)?)
+            .ok()
+            .filter(|limit| *limit > 0),
         health: flags.switch("enable-app-health-check", false)?.then_some(health),
         token: secret("APP_API_TOKEN"),
     };
@@ -144,7 +193,10 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
         read_buffer: flags.size("read-buffer-size", "dapr-http-read-buffer-size", 1 << 10, 4 << 10)?,
         graceful_shutdown: Duration::from_secs(flags.number::<u32>("dapr-graceful-shutdown-seconds", 5)?.into()),
         block_shutdown: flags.duration("dapr-block-shutdown-duration")?,
-        api_logging: flags.given("enable-api-logging").map(|_| flags.switch("enable-api-logging", false)).transpose()?,
+        api_logging: flags
+            .given("enable-api-logging")
+            .map(|_| flags.switch("enable-api-logging", false))
+            .transpose()?,
         mtls,
         api_token: secret("DAPR_API_TOKEN"),
         component_sockets: env("DAPR_COMPONENTS_SOCKETS_FOLDER")
@@ -156,11 +208,19 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
 }
 
 fn split(list: &str) -> Vec<String> {
-    list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    list.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn with_slash(path: String) -> String {
-    if path.starts_with('/') { path } else { format!("/{path}") }
+    if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}")
+    }
 }
 
 /// The flags as given, in order for those that may be repeated.
@@ -181,9 +241,14 @@ impl Flags {
             let name = if name == "h" { "help" } else { name };
             let known = |table: &[&'static str]| table.iter().find(|known| **known == name).copied();
             if let Some(name) = known(SWITCHES) {
-                given.entry(name).or_default().push(value.unwrap_or_else(|| "true".to_owned()));
+                given
+                    .entry(name)
+                    .or_default()
+                    .push(value.unwrap_or_else(|| "true".to_owned()));
             } else if let Some(name) = known(VALUES) {
-                let value = value.or_else(|| args.next()).ok_or_else(|| FlagError::Missing(name.to_owned()))?;
+                let value = value
+                    .or_else(|| args.next())
+                    .ok_or_else(|| FlagError::Missing(name.to_owned()))?;
                 given.entry(name).or_default().push(value);
             } else {
                 return Err(FlagError::Unknown(name.to_owned()));
@@ -193,7 +258,11 @@ impl Flags {
     }
 
     fn given(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.last().map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)?
+            .last()
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     fn text(&self, name: &str, default: &str) -> String {
@@ -206,17 +275,27 @@ impl Flags {
     }
 
     fn invalid<T>(&self, flag: &str, value: &str, reason: &'static str) -> Result<T, FlagError> {
-        Err(FlagError::Invalid { flag: flag.to_owned(), value: value.to_owned(), reason })
+        Err(FlagError::Invalid {
+            flag: flag.to_owned(),
+            value: value.to_owned(),
+            reason,
+        })
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, FlagError> {
-        let Some(value) = self.given(name) else { return Ok(default) };
-        value.parse().or_else(|_| self.invalid(name, value, "a whole number is expected"))
+        let Some(value) = self.given(name) else {
+            return Ok(default);
+        };
+        value
+            .parse()
+            .or_else(|_| self.invalid(name, value, "a whole number is expected"))
     }
 
     fn port(&self, name: &str) -> Result<Option<u16>, FlagError> {
         let Some(value) = self.given(name) else { return Ok(None) };
-        let port = value.parse::<u16>().or_else(|_| self.invalid(name, value, "a port from 0 to 65535 is expected"))?;
+        let port = value
+            .parse::<u16>()
+            .or_else(|_| self.invalid(name, value, "a port from 0 to 65535 is expected"))?;
         Ok((port != 0 || name != "app-port").then_some(port))
     }
 
@@ -232,7 +311,11 @@ impl Flags {
     fn protocol(&self) -> Result<AppProtocol, FlagError> {
         let value = self.text("app-protocol", "http").to_ascii_lowercase();
         let Some(protocol) = AppProtocol::from_name(&value) else {
-            return self.invalid("app-protocol", &value, "one of http, https, h2c, grpc, grpcs is expected");
+            return self.invalid(
+                "app-protocol",
+                &value,
+                "one of http, https, h2c, grpc, grpcs is expected",
+            );
         };
         Ok(match (protocol, self.switch("app-ssl", false)?) {
             (AppProtocol::Http, true) => AppProtocol::Https,
@@ -252,7 +335,10 @@ impl Flags {
             (None, Some(_)) => self.number::<i32>(old, -1).map(|count| i64::from(count) * unit)?,
             (None, None) => return Ok(default),
         };
-        Ok(usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(usize::MAX))
+        Ok(usize::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .unwrap_or(usize::MAX))
     }
 
     fn duration(&self, name: &str) -> Result<Option<Duration>, FlagError> {
@@ -274,8 +360,13 @@ mod tests {
 
     #[test]
     fn one_dash_and_two_and_both_ways_to_give_a_value() {
-        for args in [&["-app-id", "x", "--enable-mtls=false"][..], &["--app-id=x", "-dapr-http-port", "0"]] {
-            let Ok(Command::Run(settings)) = run(args) else { panic!("{args:?}") };
+        for args in [
+            &["-app-id", "x", "--enable-mtls=false"][..],
+            &["--app-id=x", "-dapr-http-port", "0"],
+        ] {
+            let Ok(Command::Run(settings)) = run(args) else {
+                panic!("{args:?}")
+            };
             assert_eq!(settings.app_id, "x");
             assert_eq!(settings.max_body, 4 << 20);
         }
@@ -283,8 +374,13 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_wrong_is_refused() {
-        for args in [&["--app-idd=x"][..], &["run"], &["--app-id"], &["--dapr-http-port=70000"], &["--app-protocol=ftp"]]
-        {
+        for args in [
+            &["--app-idd=x"][..],
+            &["run"],
+            &["--app-id"],
+            &["--dapr-http-port=70000"],
+            &["--app-protocol=ftp"],
+        ] {
             assert!(run(args).is_err(), "{args:?}");
         }
         assert!(matches!(run(&["--version"]), Ok(Command::Version)));

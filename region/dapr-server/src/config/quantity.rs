@@ -4,7 +4,9 @@
 /// Bytes of a quantity; zero and below are returned as they are.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+'))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let factor: f64 = match suffix {
         "" => 1.0,
@@ -26,7 +28,13 @@ mod tests {
 
     #[test]
     fn reads_what_the_flags_accept() {
-        for (text, bytes) in [("4Mi", 4 << 20), ("4194304", 4 << 20), ("1.5Ki", 1536), ("2M", 2_000_000), ("-1", -1)] {
+        for (text, bytes) in [
+            ("4Mi", 4 << 20),
+            ("4194304", 4 << 20),
+            ("1.5Ki", 1536),
+            ("2M", 2_000_000),
+            ("-1", -1),
+        ] {
             assert_eq!(parse(text), Some(bytes), "{text}");
         }
         for text in ["", "Mi", "4 Mi", "4mb", "x"] {

@@ -48,11 +48,15 @@ impl Dapr for Api {
     }
 
     async fn delete_bulk_state(&self, request: Request<DeleteBulkStateRequest>) -> Answer<()> {
-        state::bulk_delete(&self.0, request.into_inner()).await.map(Response::new)
+        state::bulk_delete(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn execute_state_transaction(&self, request: Request<ExecuteStateTransactionRequest>) -> Answer<()> {
-        state::transaction(&self.0, request.into_inner()).await.map(Response::new)
+        state::transaction(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn get_metadata(&self, _: Request<GetMetadataRequest>) -> Answer<GetMetadataResponse> {
@@ -66,7 +70,9 @@ impl Dapr for Api {
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<()> {
-        self.0.end(request.metadata().as_ref()).map_err(Status::permission_denied)?;
+        self.0
+            .end(request.metadata().as_ref())
+            .map_err(Status::permission_denied)?;
         Ok(Response::new(()))
     }
 }

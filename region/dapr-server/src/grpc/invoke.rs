@@ -25,8 +25,18 @@ const HTTP_STATUS: &str = "dapr-http-status";
 const ERROR_TEXT: usize = 63;
 /// Headers that HTTP defines: as metadata they could be taken for the gRPC answer's own.
 const PREFIXED: [&str; 12] = [
-    "accept", "accept-ranges", "authorization", "cache-control", "content-type", "cookie", "date", "from", "host",
-    "via", "warning", "user-agent",
+    "accept",
+    "accept-ranges",
+    "authorization",
+    "cache-control",
+    "content-type",
+    "cookie",
+    "date",
+    "from",
+    "host",
+    "via",
+    "warning",
+    "user-agent",
 ];
 
 pub(super) async fn call(
@@ -49,14 +59,29 @@ pub(super) async fn call(
         .await
         .map_err(|fault| failed(Fault::invoke(500, Code::Internal, &target, fault.report.message)))?;
     if !parts.status.is_success() {
-        return Err(from_http(parts.status, &String::from_utf8_lossy(&data), metadata_of(&parts.headers, parts.status)));
+        return Err(from_http(
+            parts.status,
+            &String::from_utf8_lossy(&data),
+            metadata_of(&parts.headers, parts.status),
+        ));
     }
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let content_type = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let answer = InvokeResponse {
-        data: Some(Any { type_url: String::new(), value: data.into() }),
+        data: Some(Any {
+            type_url: String::new(),
+            value: data.into(),
+        }),
         content_type: content_type.to_owned(),
     };
-    Ok(Response::from_parts(metadata_of(&parts.headers, parts.status), answer, http::Extensions::new()))
+    Ok(Response::from_parts(
+        metadata_of(&parts.headers, parts.status),
+        answer,
+        http::Extensions::new(),
+    ))
 }
 
 fn invocation(target: String, message: InvokeRequest, metadata: MetadataMap) -> Result<Invocation, Fault> {
@@ -73,12 +98,19 @@ fn invocation(target: String, message: InvokeRequest, metadata: MetadataMap) -> 
         Verb::Patch => Method::PATCH,
     };
     let mut headers = metadata.into_headers();
-    let transport: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("grpc-")).cloned().collect();
+    let transport: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("grpc-"))
+        .cloned()
+        .collect();
     for name in transport.into_iter().chain([TE, USER_AGENT]) {
         headers.remove(name);
     }
-    let kind = if message.content_type.is_empty() { "application/json" } else { &message.content_type };
+    let kind = if message.content_type.is_empty() {
+        "application/json"
+    } else {
+        &message.content_type
+    };
     let kind = HeaderValue::from_str(kind)
         .map_err(|_| Fault::invoke(400, Code::InvalidArgument, &target, "the content type is not valid"))?;
     headers.insert(CONTENT_TYPE, kind);
@@ -128,7 +160,10 @@ fn from_http(status: StatusCode, text: &str, metadata: MetadataMap) -> Status {
         _ => Code::Unknown,
     };
     let reason = status.canonical_reason().unwrap_or("Unknown");
-    let end = (0..=ERROR_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=ERROR_TEXT.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     let about = HashMap::from([
         ("http.code".to_owned(), status.as_u16().to_string()),
         ("http.error_message".to_owned(), text[..end].to_owned()),
@@ -148,7 +183,10 @@ mod tests {
         for (name, value) in [("grpc-timeout", "1S"), ("te", "trailers"), ("x-kept", "1")] {
             metadata.insert(name, value.parse().expect("ascii"));
         }
-        let message = InvokeRequest { method: "a".to_owned(), ..InvokeRequest::default() };
+        let message = InvokeRequest {
+            method: "a".to_owned(),
+            ..InvokeRequest::default()
+        };
         let call = invocation("app".to_owned(), message, metadata).expect("valid");
         let mut names: Vec<_> = call.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -173,7 +211,10 @@ mod tests {
         ]);
         let metadata = metadata_of(&headers, StatusCode::OK);
         assert!(metadata.get("dapr-content-type").is_some() && metadata.get("content-type").is_none());
-        assert_eq!(metadata.get(HTTP_STATUS).and_then(|status| status.to_str().ok()), Some("200"));
+        assert_eq!(
+            metadata.get(HTTP_STATUS).and_then(|status| status.to_str().ok()),
+            Some("200")
+        );
         assert!(metadata.get("x-mine").is_some());
     }
 }

@@ -27,7 +27,12 @@ fn status(server: &Server, error: &ApiError) -> Status {
 }
 
 fn find(server: &Server, store: &str) -> Result<Arc<StateEntry>, Status> {
-    server.components.load().state(store, &server.app_id).cloned().map_err(|error| status(server, &error))
+    server
+        .components
+        .load()
+        .state(store, &server.app_id)
+        .cloned()
+        .map_err(|error| status(server, &error))
 }
 
 /// Awaits a call of the engine and counts it.
@@ -46,7 +51,11 @@ async fn counted<T>(
 pub(super) async fn get(server: &Server, request: GetStateRequest) -> Result<GetStateResponse, Status> {
     let entry = find(server, &request.store_name)?;
     let consistency = consistency(request.consistency);
-    let request = GetRequest { key: request.key, metadata: request.metadata, consistency };
+    let request = GetRequest {
+        key: request.key,
+        metadata: request.metadata,
+        consistency,
+    };
     let found = counted(server, &entry, Counted::Get, entry.component.get(request)).await?;
     Ok(GetStateResponse {
         data: found.value.unwrap_or_default(),
@@ -60,14 +69,19 @@ pub(super) async fn bulk_get(server: &Server, request: GetBulkStateRequest) -> R
     if request.keys.is_empty() {
         return Ok(GetBulkStateResponse::default());
     }
-    let call = entry.component.bulk_get(&request.keys, &request.metadata, request.parallelism.into());
-    let items = counted(server, &entry, Counted::BulkGet, call).await?.into_iter().map(|item| BulkStateItem {
-        key: item.key,
-        data: item.value.unwrap_or_default(),
-        etag: item.etag.unwrap_or_default(),
-        error: item.error.unwrap_or_default(),
-        metadata: item.metadata,
-    });
+    let call = entry
+        .component
+        .bulk_get(&request.keys, &request.metadata, request.parallelism.into());
+    let items = counted(server, &entry, Counted::BulkGet, call)
+        .await?
+        .into_iter()
+        .map(|item| BulkStateItem {
+            key: item.key,
+            data: item.value.unwrap_or_default(),
+            etag: item.etag.unwrap_or_default(),
+            error: item.error.unwrap_or_default(),
+            metadata: item.metadata,
+        });
     Ok(GetBulkStateResponse { items: items.collect() })
 }
 
@@ -90,28 +104,48 @@ pub(super) async fn delete(server: &Server, request: DeleteStateRequest) -> Resu
     let entry = find(server, &request.store_name)?;
     let (concurrency, consistency) = options(request.options);
     let etag = request.etag.map(|Etag { value }| value);
-    let request = DeleteRequest { key: request.key, etag, metadata: request.metadata, concurrency, consistency };
+    let request = DeleteRequest {
+        key: request.key,
+        etag,
+        metadata: request.metadata,
+        concurrency,
+        consistency,
+    };
     counted(server, &entry, Counted::Delete, entry.component.delete(request)).await
 }
 
 pub(super) async fn bulk_delete(server: &Server, request: DeleteBulkStateRequest) -> Result<(), Status> {
     let entry = find(server, &request.store_name)?;
     let requests = request.states.into_iter().map(deletion).collect();
-    counted(server, &entry, Counted::BulkDelete, entry.component.bulk_delete(requests)).await
+    counted(
+        server,
+        &entry,
+        Counted::BulkDelete,
+        entry.component.bulk_delete(requests),
+    )
+    .await
 }
 
 pub(super) async fn transaction(server: &Server, request: ExecuteStateTransactionRequest) -> Result<(), Status> {
     let entry = find(server, &request.store_name)?;
-    entry.component.check_transactional().map_err(|error| status(server, &error))?;
+    entry
+        .component
+        .check_transactional()
+        .map_err(|error| status(server, &error))?;
     let mut operations = Vec::with_capacity(request.operations.len());
     for step in request.operations {
         let item = step.request.unwrap_or_default();
         operations.push(match step.operation_type.as_str() {
-            "upsert" => {
-                Step::Set(set(item).map_err(|error| failed(server, &entry, Operation::Transaction, error))?)
-            }
+            "upsert" => Step::Set(set(item).map_err(|error| failed(server, &entry, Operation::Transaction, error))?),
             "delete" => Step::Delete(deletion(item)),
-            _ => return Err(status(server, &ApiError::UnsupportedOperation { operation: step.operation_type })),
+            _ => {
+                return Err(status(
+                    server,
+                    &ApiError::UnsupportedOperation {
+                        operation: step.operation_type,
+                    },
+                ));
+            }
         });
     }
     let call = entry.component.transact(operations, request.metadata);
@@ -128,7 +162,11 @@ pub(super) async fn query(server: &Server, request: QueryStateRequest) -> Result
         etag: item.etag.unwrap_or_default(),
         error: item.error.unwrap_or_default(),
     });
-    Ok(QueryStateResponse { results: results.collect(), token: found.token, metadata: found.metadata })
+    Ok(QueryStateResponse {
+        results: results.collect(),
+        token: found.token,
+        metadata: found.metadata,
+    })
 }
 
 fn failed(server: &Server, entry: &StateEntry, operation: Operation, error: StateError) -> Status {
@@ -138,7 +176,10 @@ fn failed(server: &Server, entry: &StateEntry, operation: Operation, error: Stat
 fn set(item: StateItem) -> Result<SetRequest, StateError> {
     let (concurrency, consistency) = options(item.options);
     // Only who says that a value is JSON has it stored as JSON; all else is bytes.
-    let is_json = item.metadata.get("contentType").is_some_and(|kind| kind == "application/json");
+    let is_json = item
+        .metadata
+        .get("contentType")
+        .is_some_and(|kind| kind == "application/json");
     let (value, form) = if is_json {
         let text: &serde_json::value::RawValue = serde_json::from_slice(&item.value)
             .map_err(|error| StateError::Invalid(format!("the value is not the JSON it says it is: {error}")))?;
@@ -147,17 +188,33 @@ fn set(item: StateItem) -> Result<SetRequest, StateError> {
         (item.value, ValueForm::Binary)
     };
     let etag = item.etag.map(|Etag { value }| value);
-    Ok(SetRequest { key: item.key, value, form, etag, metadata: item.metadata, concurrency, consistency })
+    Ok(SetRequest {
+        key: item.key,
+        value,
+        form,
+        etag,
+        metadata: item.metadata,
+        concurrency,
+        consistency,
+    })
 }
 
 fn deletion(item: StateItem) -> DeleteRequest {
     let (concurrency, consistency) = options(item.options);
     let etag = item.etag.map(|Etag { value }| value);
-    DeleteRequest { key: item.key, etag, metadata: item.metadata, concurrency, consistency }
+    DeleteRequest {
+        key: item.key,
+        etag,
+        metadata: item.metadata,
+        concurrency,
+        consistency,
+    }
 }
 
 fn options(options: Option<StateOptions>) -> (Concurrency, Consistency) {
-    let Some(options) = options else { return Default::default() };
+    let Some(options) = options else {
+        return Default::default();
+    };
     let concurrency = match options.concurrency() {
         StateConcurrency::ConcurrencyUnspecified => Concurrency::Unspecified,
         StateConcurrency::ConcurrencyFirstWrite => Concurrency::FirstWrite,

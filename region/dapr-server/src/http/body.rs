@@ -83,7 +83,9 @@ pub(crate) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Faul
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(Fault::unreadable)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Fault::unreadable)?.into_data() else {
+            continue;
+        };
         if first.len().max(more.as_ref().map_or(0, BytesMut::len)) + data.len() > limit {
             return Err(too_large());
         }

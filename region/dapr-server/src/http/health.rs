@@ -11,7 +11,10 @@ use crate::server::Server;
 pub(super) fn ready(server: &Server, head: &Head) -> Answer {
     let missing = server.ready.missing();
     if !missing.is_empty() {
-        return Err(fault("ERR_HEALTH_NOT_READY", format!("dapr is not ready: [{}]", missing.join(" "))));
+        return Err(fault(
+            "ERR_HEALTH_NOT_READY",
+            format!("dapr is not ready: [{}]", missing.join(" ")),
+        ));
     }
     // Resolvers ask whether the process behind an address is still the same one.
     match head.parameter("appid") {

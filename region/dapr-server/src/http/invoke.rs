@@ -25,19 +25,55 @@ use crate::server::Server;
 const APP_ID: &str = "dapr-app-id";
 const IDENTITY: [&str; 3] = ["dapr-caller-app-id", "dapr-caller-namespace", "dapr-callee-app-id"];
 /// What may not stand in a path: the rest is written as it is.
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'%').add(b'\\').add(b'^').add(b'|').add(b'[').add(b']');
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'%')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|')
+    .add(b'[')
+    .add(b']');
 
 pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
     let Some((target, method)) = target(&head) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
-        return Err(Fault::plain(404, Code::NotFound, "ERR_DIRECT_INVOKE", "service-invocation", message));
+        return Err(Fault::plain(
+            404,
+            Code::NotFound,
+            "ERR_DIRECT_INVOKE",
+            "service-invocation",
+            message,
+        ));
     };
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > server.max_body()) {
-        return Err(Fault::invoke(413, Code::ResourceExhausted, &target, "request body too large"));
+        return Err(Fault::invoke(
+            413,
+            Code::ResourceExhausted,
+            &target,
+            "request body too large",
+        ));
     }
-    let body = if body.is_end_stream() { Body::Empty } else { Body::Limited(Limited::new(body, server.max_body())) };
-    let call =
-        Invocation { target, method, query: head.query, verb: head.method, headers: head.headers, body };
+    let body = if body.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::Limited(Limited::new(body, server.max_body()))
+    };
+    let call = Invocation {
+        target,
+        method,
+        query: head.query,
+        verb: head.method,
+        headers: head.headers,
+        body,
+    };
     invoke(server, call).await.map(|answer| answer.map(Body::Incoming))
 }
 
@@ -62,14 +98,26 @@ pub(crate) struct Invocation {
 /// # Errors
 /// As a fault with Dapr's words and codes.
 pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<Incoming>, Fault> {
-    let Invocation { target, method, query, verb, mut headers, body } = call;
+    let Invocation {
+        target,
+        method,
+        query,
+        verb,
+        mut headers,
+        body,
+    } = call;
     let method = canonical(&method).map_err(|reason| Fault::invoke(400, Code::InvalidArgument, &target, reason))?;
     if !is_own(server, &target) {
         let reason = "calls to other App IDs are not available yet";
         return Err(Fault::invoke(501, Code::Unimplemented, &target, reason));
     }
     let Some(app) = server.app.load_full() else {
-        return Err(Fault::invoke(500, Code::Internal, &target, "app channel is not initialized"));
+        return Err(Fault::invoke(
+            500,
+            Code::Internal,
+            &target,
+            "app channel is not initialized",
+        ));
     };
     let mut path = format!("/{}", utf8_percent_encode(&method, PATH));
     if let Some(query) = query {
@@ -78,7 +126,11 @@ pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response
     }
     stamp(server, &mut headers);
     let answer = app.call(verb, &path, headers, body).await.map_err(|error| {
-        let code = if matches!(error, CallError::Timeout(_)) { Code::DeadlineExceeded } else { Code::Internal };
+        let code = if matches!(error, CallError::Timeout(_)) {
+            Code::DeadlineExceeded
+        } else {
+            Code::Internal
+        };
         Fault::invoke(500, code, &target, error)
     })?;
     let (mut parts, body) = answer.into_parts();
@@ -90,7 +142,11 @@ fn is_own(server: &Server, target: &str) -> bool {
     match target.strip_prefix(server.app_id.as_str()) {
         Some("") => true,
         Some(rest) => {
-            let own = if server.namespace.is_empty() { "default" } else { &server.namespace };
+            let own = if server.namespace.is_empty() {
+                "default"
+            } else {
+                &server.namespace
+            };
             rest.strip_prefix('.') == Some(own)
         }
         None => false,
@@ -102,8 +158,15 @@ fn stamp(server: &Server, headers: &mut HeaderMap) {
     for name in IDENTITY {
         headers.remove(name);
     }
-    let namespace = if server.namespace.is_empty() { "default" } else { &server.namespace };
-    for (name, value) in IDENTITY.into_iter().zip([server.app_id.as_str(), namespace, &server.app_id]) {
+    let namespace = if server.namespace.is_empty() {
+        "default"
+    } else {
+        &server.namespace
+    };
+    for (name, value) in IDENTITY
+        .into_iter()
+        .zip([server.app_id.as_str(), namespace, &server.app_id])
+    {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -113,13 +176,22 @@ fn stamp(server: &Server, headers: &mut HeaderMap) {
 /// The target and the method, the latter still percent-encoded.
 fn target(head: &Head) -> Option<(String, String)> {
     let path = head.path.trim_start_matches('/');
-    if let Some(id) = head.headers.get(APP_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty()) {
+    if let Some(id) = head
+        .headers
+        .get(APP_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| !id.is_empty())
+    {
         return Some((id.to_owned(), path.to_owned()));
     }
     if let Some(id) = basic_user(&head.headers) {
         return Some((id, path.to_owned()));
     }
-    let rest = path.strip_prefix("v1.0/")?.trim_start_matches('/').strip_prefix("invoke/")?.trim_start_matches('/');
+    let rest = path
+        .strip_prefix("v1.0/")?
+        .trim_start_matches('/')
+        .strip_prefix("invoke/")?
+        .trim_start_matches('/');
     let at = rest.find("/method/")?;
     let (id, method) = (&rest[..at], &rest[at + "/method/".len()..]);
     let id = id.replace('+', " ");
@@ -137,9 +209,13 @@ fn basic_user(headers: &HeaderMap) -> Option<String> {
 
 /// Decoded, without `.`, `..`, doubled slashes, and nothing in it that another program could read differently.
 fn canonical(method: &str) -> Result<String, &'static str> {
-    let decoded: Cow<'_, str> =
-        percent_decode_str(method).decode_utf8().map_err(|_| "the method is not valid UTF-8")?;
-    if decoded.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == b'#' || byte == b'?') {
+    let decoded: Cow<'_, str> = percent_decode_str(method)
+        .decode_utf8()
+        .map_err(|_| "the method is not valid UTF-8")?;
+    if decoded
+        .bytes()
+        .any(|byte| byte < 0x20 || byte == 0x7f || byte == b'#' || byte == b'?')
+    {
         return Err("the method has characters that are not allowed");
     }
     let mut kept: Vec<&str> = Vec::new();
@@ -162,7 +238,12 @@ mod tests {
     #[test]
     fn methods_have_one_form() {
         for (given, expected) in [
-            ("a/b", "a/b"), ("a//b/./c", "a/b/c"), ("../../etc/x", "etc/x"), ("a%2Fb", "a/b"), ("a%20b", "a b"), ("", ""),
+            ("a/b", "a/b"),
+            ("a//b/./c", "a/b/c"),
+            ("../../etc/x", "etc/x"),
+            ("a%2Fb", "a/b"),
+            ("a%20b", "a b"),
+            ("", ""),
         ] {
             assert_eq!(canonical(given).as_deref(), Ok(expected), "{given}");
         }
@@ -178,13 +259,22 @@ mod tests {
             for (name, value) in headers {
                 map.insert(*name, value.parse().expect("ascii"));
             }
-            Head { method: Method::GET, headers: map, query: None, path: path.to_owned() }
+            Head {
+                method: Method::GET,
+                headers: map,
+                query: None,
+                path: path.to_owned(),
+            }
         };
         let is = |found: Option<(String, String)>, id: &str, method: &str| {
             assert_eq!(found, Some((id.to_owned(), method.to_owned())));
         };
         is(target(&head("/v1.0/invoke/app.ns/method/x/y", &[])), "app.ns", "x/y");
-        is(target(&head("/v1.0/invoke/http%3A%2F%2Fh%3A1/method/x", &[])), "http://h:1", "x");
+        is(
+            target(&head("/v1.0/invoke/http%3A%2F%2Fh%3A1/method/x", &[])),
+            "http://h:1",
+            "x",
+        );
         is(target(&head("/x/y", &[(APP_ID, "app")])), "app", "x/y");
         let basic = format!("Basic {}", STANDARD.encode("dapr-app-id:app"));
         is(target(&head("/x", &[("authorization", &basic)])), "app", "x");

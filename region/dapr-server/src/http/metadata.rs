@@ -48,7 +48,14 @@ fn to_json(message: GetMetadataResponse) -> Value {
         component
     });
     put("components", components.collect());
-    put("extended", message.extended_metadata.into_iter().map(|(name, value)| (name, Value::from(value))).collect());
+    put(
+        "extended",
+        message
+            .extended_metadata
+            .into_iter()
+            .map(|(name, value)| (name, Value::from(value)))
+            .collect(),
+    );
     let subscriptions = message.subscriptions.into_iter().map(|one| {
         let rules = one.rules.unwrap_or_default().rules.into_iter();
         let mut subscription = json!({

@@ -17,7 +17,9 @@ impl Head {
     /// The first value of a name.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         self.query.as_ref()?;
-        self.pairs().find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
+        self.pairs()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.into_owned())
     }
 
     /// `metadata.<name>=<value>`: request metadata; of a repeated name the first counts.

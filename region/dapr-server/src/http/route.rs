@@ -109,8 +109,19 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
 /// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
 fn unavailable(version: &str, group: &str) -> Route<'static> {
     const GROUPS: [&str; 13] = [
-        "secrets", "publish", "bindings", "configuration", "lock", "unlock", "actors", "crypto", "subtlecrypto",
-        "workflows", "jobs", "conversation", "job",
+        "secrets",
+        "publish",
+        "bindings",
+        "configuration",
+        "lock",
+        "unlock",
+        "actors",
+        "crypto",
+        "subtlecrypto",
+        "workflows",
+        "jobs",
+        "conversation",
+        "job",
     ];
     const VERSIONS: [&str; 4] = ["v1.0", "v1.0-alpha1", "v1.0-alpha2", "v1.0-beta1"];
     let version = VERSIONS.into_iter().find(|known| *known == version);
@@ -139,14 +150,23 @@ fn decode(part: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(part));
     }
     let bytes = part.as_bytes();
-    let well_formed = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
-        bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
+    let well_formed = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .all(|(at, _)| {
+            bytes
+                .get(at + 1..at + 3)
+                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        });
     if !well_formed {
         return None;
     }
     let spaced = part.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .ok()
+        .map(|decoded| Cow::Owned(decoded.into_owned()))
 }
 
 /// Removes doubled slashes, `.` and `..`, and a slash at the end.
@@ -180,7 +200,10 @@ mod tests {
     fn names_are_decoded_after_matching() {
         assert_eq!(
             get("/v1.0/state/my+store/a%2Fb%2B"),
-            Route::StateGet { store: "my store".into(), key: "a/b+".into() }
+            Route::StateGet {
+                store: "my store".into(),
+                key: "a/b+".into()
+            }
         );
         assert!(matches!(get("/v1.0/state/s/%zz"), Route::Malformed(_)));
         assert_eq!(get("/v1.0/state/s/a/b"), Route::Fallback);
@@ -192,14 +215,21 @@ mod tests {
         assert_eq!(get("/orders"), Route::Fallback);
         assert_eq!(get("/"), Route::Fallback);
         assert_eq!(route(&Method::OPTIONS, "/v1.0/metadata"), Route::Fallback);
-        assert!(matches!(get("/v1.0/secrets/s/k"), Route::Unavailable { group: "secrets", .. }));
+        assert!(matches!(
+            get("/v1.0/secrets/s/k"),
+            Route::Unavailable { group: "secrets", .. }
+        ));
     }
 
     #[test]
     fn paths_are_cleaned_like_files() {
-        for (given, expected) in
-            [("/v1.0//healthz/", "/v1.0/healthz"), ("/a/./b/../c", "/a/c"), ("/", "/"), ("/../..", "/"), ("/a.b", "/a.b")]
-        {
+        for (given, expected) in [
+            ("/v1.0//healthz/", "/v1.0/healthz"),
+            ("/a/./b/../c", "/a/c"),
+            ("/", "/"),
+            ("/../..", "/"),
+            ("/a.b", "/a.b"),
+        ] {
             assert_eq!(clean(given), expected, "{given}");
         }
     }

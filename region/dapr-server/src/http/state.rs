@@ -24,7 +24,10 @@ use crate::server::{Server, StateEntry};
 
 fn find(server: &Server, store: &str) -> Result<Arc<StateEntry>, Fault> {
     let components = server.components.load();
-    components.state(store, &server.app_id).cloned().map_err(|error| Fault::state_http(&error))
+    components
+        .state(store, &server.app_id)
+        .cloned()
+        .map_err(|error| Fault::state_http(&error))
 }
 
 /// Awaits a call of the engine and counts it.
@@ -44,7 +47,9 @@ pub(super) async fn get(server: &Server, head: &Head, store: impl AsRef<str>, ke
     let request = GetRequest {
         key: key.into(),
         metadata: head.metadata(),
-        consistency: head.parameter("consistency").map_or_else(Default::default, |word| consistency(&word)),
+        consistency: head
+            .parameter("consistency")
+            .map_or_else(Default::default, |word| consistency(&word)),
     };
     let found = counted(&entry, Counted::Get, entry.component.get(request)).await?;
     let Some(value) = found.value else { return Ok(empty()) };
@@ -69,8 +74,7 @@ fn metadata_headers(answer: &mut Response<Body>, metadata: &Metadata) {
 pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
-    let items: Vec<Item<'_>> =
-        serde_json::from_slice(&bytes).map_err(|error| Fault::malformed(error.to_string()))?;
+    let items: Vec<Item<'_>> = serde_json::from_slice(&bytes).map_err(|error| Fault::malformed(error.to_string()))?;
     if items.is_empty() {
         return Ok(empty());
     }
@@ -80,7 +84,10 @@ pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, i
         if item.key.is_empty() {
             return Err(Fault::state_http(&ApiError::MissingKey));
         }
-        requests.push(item.into_set(&query).map_err(|error| bad_option(&entry, Operation::Save, error))?);
+        requests.push(
+            item.into_set(&query)
+                .map_err(|error| bad_option(&entry, Operation::Save, error))?,
+        );
     }
     counted(&entry, Counted::Set, entry.component.save(requests)).await?;
     Ok(empty())
@@ -98,8 +105,17 @@ pub(super) async fn delete(server: &Server, head: &Head, store: impl AsRef<str>,
         .and_then(|concurrency| Ok((concurrency, parse_consistency(&word("consistency"))?)));
     let (concurrency, consistency) =
         options.map_err(|error| bad_option(&entry, Operation::Delete { key: key.clone() }, error))?;
-    let etag = head.headers.get(IF_MATCH).map(|etag| String::from_utf8_lossy(etag.as_bytes()).into_owned());
-    let request = DeleteRequest { key, etag, metadata: head.metadata(), concurrency, consistency };
+    let etag = head
+        .headers
+        .get(IF_MATCH)
+        .map(|etag| String::from_utf8_lossy(etag.as_bytes()).into_owned());
+    let request = DeleteRequest {
+        key,
+        etag,
+        metadata: head.metadata(),
+        concurrency,
+        consistency,
+    };
     counted(&entry, Counted::Delete, entry.component.delete(request)).await?;
     Ok(empty())
 }
@@ -111,7 +127,11 @@ pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str
     let metadata = merged(request.metadata, &head.metadata());
     let keys = request.keys.unwrap_or_default();
     let call = entry.component.bulk_get(&keys, &metadata, request.parallelism);
-    let items = if keys.is_empty() { Vec::new() } else { counted(&entry, Counted::BulkGet, call).await? };
+    let items = if keys.is_empty() {
+        Vec::new()
+    } else {
+        counted(&entry, Counted::BulkGet, call).await?
+    };
     let answer: Vec<BulkItem<'_>> = items
         .iter()
         .map(|item| BulkItem {
@@ -127,7 +147,10 @@ pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str
 
 pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
-    entry.component.check_transactional().map_err(|error| Fault::state_http(&error))?;
+    entry
+        .component
+        .check_transactional()
+        .map_err(|error| Fault::state_http(&error))?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let request: Transaction<'_> = parse(&bytes)?;
     let steps = request.operations.unwrap_or_default();
@@ -141,12 +164,21 @@ pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<
         let operation = match step.operation.as_str() {
             "upsert" => item.into_set(&query).map(Step::Set),
             "delete" => item.into_delete(&query).map(Step::Delete),
-            _ => return Err(Fault::state_http(&ApiError::UnsupportedOperation { operation: step.operation })),
+            _ => {
+                return Err(Fault::state_http(&ApiError::UnsupportedOperation {
+                    operation: step.operation,
+                }));
+            }
         };
         operations.push(operation.map_err(|error| bad_option(&entry, Operation::Transaction, error))?);
     }
     let metadata = merged(request.metadata, &query);
-    counted(&entry, Counted::Transaction, entry.component.transact(operations, metadata)).await?;
+    counted(
+        &entry,
+        Counted::Transaction,
+        entry.component.transact(operations, metadata),
+    )
+    .await?;
     Ok(empty())
 }
 
@@ -165,7 +197,11 @@ pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, 
         metadata: None,
         error: item.error.as_deref(),
     });
-    encode(&QueryAnswer { results: results.collect(), token: &found.token, metadata: &found.metadata })
+    encode(&QueryAnswer {
+        results: results.collect(),
+        token: &found.token,
+        metadata: &found.metadata,
+    })
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {

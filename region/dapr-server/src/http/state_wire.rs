@@ -6,9 +6,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use palladium_component::StateError;
 use palladium_engine_state::{Concurrency, Consistency, Metadata, SetRequest, ValueForm, canonical_json};
 use palladium_engine_state::{DeleteRequest, parse_concurrency, parse_consistency};
-use palladium_component::StateError;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -58,7 +58,13 @@ impl Item<'_> {
     pub(super) fn into_delete(self, query: &Metadata) -> Result<DeleteRequest, StateError> {
         let (concurrency, consistency) = self.options.read()?;
         let metadata = merged(self.metadata, query);
-        Ok(DeleteRequest { key: self.key, etag: self.etag, metadata, concurrency, consistency })
+        Ok(DeleteRequest {
+            key: self.key,
+            etag: self.etag,
+            metadata,
+            concurrency,
+            consistency,
+        })
     }
 }
 
@@ -216,7 +222,12 @@ mod tests {
         let items: Vec<Item<'_>> =
             serde_json::from_str(r#"[{"Key":"k","VALUE":{"b":1.0,"a":2},"eTag":null,"options":null,"x":[1]}]"#)
                 .expect("well formed");
-        let set = items.into_iter().next().expect("one").into_set(&Metadata::new()).expect("valid");
+        let set = items
+            .into_iter()
+            .next()
+            .expect("one")
+            .into_set(&Metadata::new())
+            .expect("valid");
         assert_eq!(set.key, "k");
         assert_eq!(&set.value[..], br#"{"b":1.0,"a":2}"#);
         assert_eq!(set.etag, None);
@@ -224,7 +235,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_list_of_objects_is_refused() {
-        for body in ["", "{}", "foobar", r#"[{"key":"k","value":"v"},]"#, r#"[{"key":"k","etag":123}]"#, "[[]]"] {
+        for body in [
+            "",
+            "{}",
+            "foobar",
+            r#"[{"key":"k","value":"v"},]"#,
+            r#"[{"key":"k","etag":123}]"#,
+            "[[]]",
+        ] {
             assert!(serde_json::from_str::<Vec<Item<'_>>>(body).is_err(), "{body}");
         }
     }

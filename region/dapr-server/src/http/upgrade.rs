@@ -36,7 +36,11 @@ impl H2cListener {
     /// Over a TCP listener.
     pub fn new(tcp: TcpListener) -> Self {
         let (give, take) = mpsc::channel(WAITING);
-        Self { tcp, give, take: Mutex::new(take) }
+        Self {
+            tcp,
+            give,
+            take: Mutex::new(take),
+        }
     }
 }
 
@@ -112,8 +116,14 @@ impl Upgradable {
             self.look = None;
         }
         let Head::Wish(wish) = head else { return false };
-        let (Some(look), Some(stream)) = (self.look.take(), self.stream.take()) else { return false };
-        match look.give.try_send(Upgrade { stream, remote: look.remote, wish }) {
+        let (Some(look), Some(stream)) = (self.look.take(), self.stream.take()) else {
+            return false;
+        };
+        match look.give.try_send(Upgrade {
+            stream,
+            remote: look.remote,
+            wish,
+        }) {
             Ok(()) => true,
             // No room: the wish is ignored.
             Err(mpsc::error::TrySendError::Full(upgrade) | mpsc::error::TrySendError::Closed(upgrade)) => {
@@ -127,7 +137,10 @@ impl Upgradable {
         if let Some(look) = &mut self.look {
             look.answered = true;
         }
-        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream
+            .as_mut()
+            .map(Pin::new)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -141,7 +154,9 @@ impl AsyncRead for Upgradable {
             return Poll::Ready(Ok(()));
         }
         // A taken connection is at its end here.
-        let Some(stream) = &mut this.stream else { return Poll::Ready(Ok(())) };
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(Ok(()));
+        };
         let from = buffer.filled().len();
         ready!(Pin::new(stream).poll_read(cx, buffer))?;
         if this.look.is_some() && this.taken(&buffer.filled()[from..]) {
@@ -219,7 +234,13 @@ fn head(bytes: &[u8]) -> Head {
 }
 
 fn wish(request: &httparse::Request<'_, '_>) -> Option<Wish> {
-    let find = |name: &str| request.headers.iter().find(|one| one.name.eq_ignore_ascii_case(name)).map(|one| one.value);
+    let find = |name: &str| {
+        request
+            .headers
+            .iter()
+            .find(|one| one.name.eq_ignore_ascii_case(name))
+            .map(|one| one.value)
+    };
     if !find("upgrade")?.eq_ignore_ascii_case(b"h2c") {
         return None;
     }
@@ -233,7 +254,14 @@ fn wish(request: &httparse::Request<'_, '_>) -> Option<Wish> {
     put(&mut block, ":path", request.path?.as_bytes());
     put(&mut block, ":authority", find("host")?);
     const CONNECTION_ONLY: [&str; 8] = [
-        "connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection", "te", "upgrade",
+        "connection",
+        "content-length",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "upgrade",
     ];
     for header in request.headers.iter() {
         let name = header.name.to_ascii_lowercase();
@@ -242,7 +270,10 @@ fn wish(request: &httparse::Request<'_, '_>) -> Option<Wish> {
         }
     }
     const END_STREAM_AND_HEADERS: u8 = 0x5;
-    (block.len() < MAX_FRAME).then(|| Wish { settings, headers: frame(0x1, END_STREAM_AND_HEADERS, 1, &block) })
+    (block.len() < MAX_FRAME).then(|| Wish {
+        settings,
+        headers: frame(0x1, END_STREAM_AND_HEADERS, 1, &block),
+    })
 }
 
 /// A header field in the form that leaves the tables of both sides alone (RFC 7541, 6.2.2).
@@ -308,7 +339,9 @@ mod tests {
     #[test]
     fn only_a_whole_request_without_a_body_is_upgraded() {
         let whole = format!("{REQUEST}\r\n");
-        let Head::Wish(found) = head(whole.as_bytes()) else { panic!("a wish") };
+        let Head::Wish(found) = head(whole.as_bytes()) else {
+            panic!("a wish")
+        };
         assert_eq!(found.settings.len(), 18);
         assert_eq!(found.headers[3..9], [1, 5, 0, 0, 0, 1]);
         assert!(found.headers.windows(4).any(|four| four == b"\x03x-a"));

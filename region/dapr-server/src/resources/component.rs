@@ -97,7 +97,8 @@ impl Component {
         namespace: &str,
         references: References<'_>,
     ) -> Result<Option<Self>, String> {
-        let manifest: Manifest = serde_json::from_value(document).map_err(|error| format!("Component: {}", without_value(&error)))?;
+        let manifest: Manifest =
+            serde_json::from_value(document).map_err(|error| format!("Component: {}", without_value(&error)))?;
         let Manifest { metadata, spec, scopes } = manifest;
         if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
             return Ok(None);
@@ -147,8 +148,15 @@ fn without_value(error: &serde_json::Error) -> String {
 }
 
 fn resolve(pair: &Pair, references: References<'_>) -> Result<String, String> {
-    if let Some(reference) = pair.secret_key_ref.as_ref().filter(|reference| !reference.name.is_empty()) {
-        return Err(format!("secret {:?} is named, and there is no secret store here to resolve it", reference.name));
+    if let Some(reference) = pair
+        .secret_key_ref
+        .as_ref()
+        .filter(|reference| !reference.name.is_empty())
+    {
+        return Err(format!(
+            "secret {:?} is named, and there is no secret store here to resolve it",
+            reference.name
+        ));
     }
     if !pair.env_ref.is_empty() {
         let name = pair.env_ref.as_str();
@@ -173,12 +181,21 @@ fn expand(value: String, app_id: &str, namespace: &str) -> String {
     if !value.contains('{') {
         return value;
     }
-    let value = value.replace("{appID}", app_id).replace("{namespace}", &format!("{namespace}.{app_id}"));
-    if value.contains("{uuid}") { value.replace("{uuid}", &uuid()) } else { value }
+    let value = value
+        .replace("{appID}", app_id)
+        .replace("{namespace}", &format!("{namespace}.{app_id}"));
+    if value.contains("{uuid}") {
+        value.replace("{uuid}", &uuid())
+    } else {
+        value
+    }
 }
 
 fn uuid() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Components that share a name: one line for each later one.
@@ -197,10 +214,16 @@ pub fn without_duplicates(components: &[Component]) -> Result<(), Duplicates> {
         let first = *seen.entry(&component.name).or_insert(component);
         if !std::ptr::eq(first, component) {
             let (later, first) = (component.log_name(), first.log_name());
-            lines.push(format!("duplicate definition of Component name {later} with existing {first}"));
+            lines.push(format!(
+                "duplicate definition of Component name {later} with existing {first}"
+            ));
         }
     }
-    if lines.is_empty() { Ok(()) } else { Err(Duplicates(lines)) }
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(Duplicates(lines))
+    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,11 @@ impl Configuration {
     pub fn overlay(&mut self, document: Value) -> Result<(), String> {
         let Manifest { spec } = serde_json::from_value(document).map_err(|error| format!("Configuration: {error}"))?;
         if let Some(features) = spec.features {
-            self.features = features.into_iter().filter(|one| one.enabled).map(|one| one.name).collect();
+            self.features = features
+                .into_iter()
+                .filter(|one| one.enabled)
+                .map(|one| one.name)
+                .collect();
         }
         for metric in [spec.metric, spec.metrics].into_iter().flatten() {
             self.metrics = metric.enabled.or(self.metrics);

@@ -41,19 +41,28 @@ pub fn load_folder(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Vec<Component>, Vec<Subscription>), LoadError> {
     let (mut components, mut subscriptions) = (Vec::new(), Vec::new());
-    let failed = |source| LoadError::Read { path: folder.to_owned(), source };
+    let failed = |source| LoadError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let entries = std::fs::read_dir(folder).map_err(failed)?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| matches!(file.extension().and_then(|ending| ending.to_str()), Some("yaml" | "yml" | "json")));
+    files.retain(|file| {
+        matches!(
+            file.extension().and_then(|ending| ending.to_str()),
+            Some("yaml" | "yml" | "json")
+        )
+    });
     files.sort();
     for file in files {
-        let text = std::fs::read_to_string(&file).map_err(|source| LoadError::Read { path: file.clone(), source })?;
+        let text = std::fs::read_to_string(&file).map_err(|source| LoadError::Read {
+            path: file.clone(),
+            source,
+        })?;
         for document in documents(&text, &file) {
             let taken = match document["kind"].as_str() {
-                Some("Component") => {
-                    Component::read(document, app_id, namespace, References::Environment(env))
-                        .map(|one| components.extend(one))
-                }
+                Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
+                    .map(|one| components.extend(one)),
                 Some("Subscription") => {
                     Subscription::read(document, app_id, namespace).map(|one| subscriptions.extend(one))
                 }
@@ -74,12 +83,18 @@ pub fn load_folder(
 pub fn load_configurations(files: &[PathBuf]) -> Result<Configuration, LoadError> {
     let mut configuration = Configuration::default();
     for file in files {
-        let text = std::fs::read_to_string(file).map_err(|source| LoadError::Read { path: file.clone(), source })?;
+        let text = std::fs::read_to_string(file).map_err(|source| LoadError::Read {
+            path: file.clone(),
+            source,
+        })?;
         for document in documents(&text, file) {
             if document["kind"] == "Configuration" {
                 configuration
                     .overlay(document)
-                    .map_err(|reason| LoadError::Configuration { path: file.clone(), reason })?;
+                    .map_err(|reason| LoadError::Configuration {
+                        path: file.clone(),
+                        reason,
+                    })?;
             }
         }
     }
@@ -103,7 +118,10 @@ fn documents(text: &str, file: &Path) -> Vec<Value> {
         match parse(&document) {
             Some(Value::Null) => {}
             Some(value) => found.push(value),
-            None => tracing::warn!("A document of {} is skipped: it is neither YAML nor JSON", file.display()),
+            None => tracing::warn!(
+                "A document of {} is skipped: it is neither YAML nor JSON",
+                file.display()
+            ),
         }
     }
     found
@@ -124,7 +142,8 @@ mod tests {
 
     #[test]
     fn yaml_and_json_documents_and_bad_ones() {
-        let text = "kind: Component\nmetadata:\n  name: 123\n---\n{\"kind\":\"Component\"}\n---\n\tbad: [\n---\n# nothing\n";
+        let text =
+            "kind: Component\nmetadata:\n  name: 123\n---\n{\"kind\":\"Component\"}\n---\n\tbad: [\n---\n# nothing\n";
         let found = documents(text, Path::new("x.yaml"));
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!(found[0]["metadata"]["name"], 123);

@@ -80,7 +80,11 @@ impl Subscription {
             rules.extend(routes.rules.into_iter().map(|rule| (rule.condition, rule.path)));
             default = routes.default.or(default);
         }
-        rules.extend(default.filter(|path| !path.is_empty()).map(|path| (String::new(), path)));
+        rules.extend(
+            default
+                .filter(|path| !path.is_empty())
+                .map(|path| (String::new(), path)),
+        );
         Ok(Some(Self {
             pubsub: spec.pubsubname,
             topic: spec.topic,
