@@ -6,13 +6,15 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
 
-/// Creates `path` and missing parents with mode 0700; narrows `path` itself to 0700 when it exists.
+/// Creates `path` and missing parents with mode 0700; an empty `path` that exists is narrowed to 0700.
 ///
 /// # Errors
-/// [`Error::File`], for instance on a read-only file system.
+/// [`Error::SharedFolder`] for one that is not empty and that others may enter: who knows who needs it. [`Error::File`], for
+/// instance on a read-only file system.
 pub fn private_folder(path: &Path) -> Result<(), Error> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -25,7 +27,13 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
     {
         use std::os::unix::fs::PermissionsExt;
         let narrow = |source| failed("protect folder", path, source);
-        if fs::metadata(path).map_err(narrow)?.permissions().mode() & 0o777 != 0o700 {
+        let mode = fs::metadata(path).map_err(narrow)?.permissions().mode() & 0o777;
+        let empty = || fs::read_dir(path).map(|mut entries| entries.next().is_none());
+        if mode & 0o077 != 0 && !empty().map_err(narrow)? {
+            let path = path.to_owned();
+            return Err(Error::SharedFolder { path, mode });
+        }
+        if mode != 0o700 {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(narrow)?;
         }
     }
@@ -37,10 +45,14 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`]; the old content is then still there.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    // Two writers at once, in one process or two, must not share it.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    let (writer, number) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+    name.push(format!(".{writer}-{number}.new"));
     let temporary = path.with_file_name(name);
     let write = || -> io::Result<()> {
+        // Whatever has this name was left by a writer of the same pid that was killed.
         let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -111,7 +123,9 @@ pub(crate) fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result
 fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+        // The parent of a bare name is an empty path.
+        let here = folder.as_os_str().is_empty();
+        File::open(if here { Path::new(".") } else { folder })?.sync_all()?;
     }
     Ok(())
 }
@@ -147,16 +161,67 @@ mod tests {
     #[test]
     fn sec_147_a_failed_write_keeps_the_old_content_and_says_what_failed() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let file = folder.path().join("ledger.json");
-        write_private(&file, b"old").expect("written");
-        // A folder in the way of the temporary file fails for root too, unlike permissions.
-        fs::create_dir(folder.path().join("ledger.json.new")).expect("created");
-        let error = write_private(&file, b"new").expect_err("in the way").to_string();
+        // A folder of that name stops root too, unlike permissions.
+        let taken = folder.path().join("ledger.json");
+        let inside = taken.join("old");
+        private_folder(&taken).expect("created");
+        write_private(&inside, b"old").expect("written");
+        let error = write_private(&taken, b"new").expect_err("a folder").to_string();
         assert!(
             error.contains("cannot write") && error.contains("ledger.json"),
             "{error}"
         );
-        assert_eq!(fs::read(&file).expect("readable"), b"old");
+        assert_eq!(fs::read(&inside).expect("readable"), b"old");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("listed").count(),
+            1,
+            "no temporary file"
+        );
+    }
+
+    #[test]
+    fn somebody_elses_folder_is_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let wide = folder.path().join("srv");
+        let mode = || fs::metadata(&wide).expect("there").permissions().mode() & 0o777;
+        let widen = || fs::set_permissions(&wide, fs::Permissions::from_mode(0o755)).expect("widened");
+        fs::create_dir(&wide).expect("created");
+        widen();
+        private_folder(&wide).expect("an empty one is taken");
+        assert_eq!(mode(), 0o700);
+        fs::write(wide.join("page.html"), "").expect("written");
+        private_folder(&wide).expect("narrow already");
+        widen();
+        let error = private_folder(&wide).expect_err("shared").to_string();
+        assert!(
+            error.contains("srv") && error.contains("755") && error.contains("chmod 700"),
+            "{error}"
+        );
+        assert_eq!(mode(), 0o755);
+    }
+
+    #[test]
+    fn a_bare_name_is_written_too() {
+        // The folder of this crate, where tests run.
+        let path = Path::new("bare-name-of-a-test");
+        write_private(path, b"here").expect("written");
+        assert_eq!(fs::read(path).expect("readable"), b"here");
+        fs::remove_file(path).expect("removed");
+    }
+
+    #[test]
+    fn writers_at_the_same_time_do_not_mix() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let file = folder.path().join("state");
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b', b'c', b'd'] {
+                let file = &file;
+                scope.spawn(move || (0..20).for_each(|_| write_private(file, &[letter; 9000]).expect("written")));
+            }
+        });
+        let content = fs::read(&file).expect("readable");
+        assert!(content.len() == 9000 && content.iter().all(|byte| *byte == content[0]));
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 
     #[test]

@@ -7,8 +7,8 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
@@ -45,13 +45,13 @@ impl Launch<'_> {
     /// Starts the program. Blocks for the time of a fork and exec. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Start`], [`Error::File`] for the log, [`Error::Process`] when limits cannot be set (the child then ends by
-    /// itself, since its standard input is closed).
+    /// [`Error::Start`], [`Error::File`] for the log, [`Error::Process`] when limits cannot be set. Then nothing is left of it.
     pub fn spawn(&self) -> Result<(Process, Stdin), Error> {
         let failed = |source| Error::Start {
             program: self.program.to_owned(),
             source,
         };
+        let executable = std::fs::canonicalize(self.program).map_err(failed)?;
         let log = logs::open(self.log)?;
         let errors = log.try_clone().map_err(failed)?;
         let mut child = Command::new(self.program)
@@ -69,11 +69,21 @@ impl Launch<'_> {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        let started = self.hold(&mut child, executable);
+        if started.is_err() {
+            // Killed and reaped here, since there is no `Process` that would ever do it.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        started
+    }
+
+    fn hold(&self, child: &mut Child, executable: PathBuf) -> Result<(Process, Stdin), Error> {
         let pid = child.id();
-        let stdin = child
-            .stdin
-            .take()
-            .ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;
+        let stdin = child.stdin.take().ok_or_else(|| Error::Start {
+            program: self.program.to_owned(),
+            source: std::io::ErrorKind::BrokenPipe.into(),
+        })?;
         // Not reaped before `Process` does it, so the pid cannot have changed hands yet.
         let inspect = |source| Error::Process {
             action: "inspect",
@@ -83,7 +93,7 @@ impl Launch<'_> {
         let process = Process::hold(Fingerprint {
             pid,
             start_time: inspect::start_time(pid).map_err(inspect)?,
-            executable: std::fs::canonicalize(self.program).map_err(failed)?,
+            executable,
         })?;
         self.limits.apply(pid)?;
         Ok((process, Stdin(stdin)))

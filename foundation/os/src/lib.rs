@@ -39,6 +39,17 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A folder holds something already, and others may enter it.
+    #[error(
+        "{} is not empty and others may enter it (mode {mode:o}); choose another folder, or `chmod 700` it if it is for this alone",
+        path.display()
+    )]
+    SharedFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// An operation on a process failed.
     #[error("cannot {action} process {pid}: {source}")]
     Process {

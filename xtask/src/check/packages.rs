@@ -95,8 +95,7 @@ pub fn manifests(root: &Path, workspace: &Workspace) -> Result<Vec<Finding>> {
     for member in workspace.members.values() {
         let path = format!("{}/Cargo.toml", member.folder);
         let text = fs::read_to_string(root.join(&path)).with_context(|| path.clone())?;
-        let unsafe_here = member.folder == "foundation/os"; // has lints of its own: the one crate with unsafe code
-        if !unsafe_here && !text.contains("[lints]\nworkspace = true") {
+        if !text.contains("[lints]\nworkspace = true") {
             findings.push(Finding::new(
                 &path,
                 "inherits the workspace's lints",
