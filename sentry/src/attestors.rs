@@ -1,13 +1,14 @@
 //! Who may vouch for processes: the public keys in the root-of-trust folder.
 //!
 //! One idea: each attestor has a key and the paths that it may speak for; the agent's covers applications only, the
-//! supervisor's the platform's own roles only. The folder is read again when a moment has passed, so a key that is
-//! written later is found: at the first start the control plane writes its own and wants a certificate at once. Never a private key.
+//! supervisor's the platform's own roles only. The folder is read again when it changed or a moment has passed, so a key that
+//! is written later is found: at the first start the control plane writes its own and wants a certificate at once. Never a
+//! private key.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use jsonwebtoken::{
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 use crate::Error;
 
+/// A file system's clock may be too coarse to show a change.
 const REREAD: Duration = Duration::from_millis(100);
 /// More files than this are a mistake, and each costs a signature check.
 const MAX_ATTESTORS: usize = 16;
@@ -38,10 +40,18 @@ pub(crate) struct Attestor {
     pub(crate) paths: Vec<PathPattern>,
 }
 
+/// What a look at the folder found.
+struct Read {
+    at: Instant,
+    /// When the folder itself had changed, asked before its files were read.
+    changed: Option<SystemTime>,
+    attestors: Arc<Vec<Attestor>>,
+}
+
 /// The folder and what was last read from it.
 pub(crate) struct Attestors {
     folder: PathBuf,
-    read: Mutex<Option<(Instant, Arc<Vec<Attestor>>)>>,
+    read: Mutex<Option<Read>>,
 }
 
 impl Attestors {
@@ -55,13 +65,20 @@ impl Attestors {
     /// The attestors as they are now.
     pub(crate) async fn current(&self) -> Result<Arc<Vec<Attestor>>, Error> {
         let lock = || self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((at, attestors)) = lock().as_ref()
-            && at.elapsed() < REREAD
+        let changed = tokio::fs::metadata(&self.folder).await.and_then(|data| data.modified());
+        let changed = changed.ok();
+        if let Some(read) = lock().as_ref()
+            && read.at.elapsed() < REREAD
+            && read.changed == changed
         {
-            return Ok(attestors.clone());
+            return Ok(read.attestors.clone());
         }
         let attestors = Arc::new(self.load().await?);
-        *lock() = Some((Instant::now(), attestors.clone()));
+        *lock() = Some(Read {
+            at: Instant::now(),
+            changed,
+            attestors: attestors.clone(),
+        });
         Ok(attestors)
     }
 
