@@ -67,6 +67,8 @@ pub enum Error {
         waited: Duration,
         /// What the supervisor says about it.
         reason: String,
+        /// Waiting longer is of no use.
+        hopeless: bool,
         /// The end of its log.
         log: String,
     },

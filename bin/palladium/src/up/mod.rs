@@ -1,7 +1,8 @@
 //! `palladium up`: everything on this machine, with one command.
 //!
-//! One idea: it prepares a folder, starts the supervisor, waits, tells, and watches. It is in nobody's way: killed, all goes
-//! on; started again, it finds what runs. Start reading at [`main`]. Must never be needed by anything that runs.
+//! One idea: it prepares a folder, starts the supervisor, waits, tells, and watches. It is in nobody's way: killed, or its
+//! terminal closed (SIGHUP is left alone for that), all goes on; started again, it finds what runs. Start reading at [`main`].
+//! Must never be needed by anything that runs, nor stop what it only found unless it is told to.
 
 mod banner;
 mod error;
@@ -82,23 +83,44 @@ async fn run(flags: Flags, folder: PathBuf) -> Result<(), Error> {
         told = told || layout.write_ca_file()?;
         Ok(())
     };
-    let outcome = shutdown.unless(watch.ready(tell)).await;
-    if let Some(Ok(without)) = &outcome {
-        banner::ready(&layout, &installation, (!found).then(|| started.elapsed()));
-        if let Some(missing) = without {
-            banner::complain(missing);
-            banner::note("App IDs are served without the control plane; it is started again and again");
+    let outcome = shutdown.unless(served(&mut watch, tell)).await;
+    match &outcome {
+        Some(Ok(without)) => {
+            banner::ready(&layout, &installation, (!found).then(|| started.elapsed()));
+            if let Some(missing) = without {
+                banner::complain(missing);
+                banner::note("App IDs are served without the control plane; it is started again and again");
+            }
+            if let Some(error) = shutdown.unless(watch.keep()).await {
+                return Err(error);
+            }
         }
-        if let Some(error) = shutdown.unless(watch.keep()).await {
-            return Err(error);
+        Some(Err(_)) if found => {
+            banner::note("what was found running goes on");
+            return outcome.unwrap_or(Ok(None)).map(|_| ());
         }
+        Some(Err(_)) | None => {}
     }
     banner::note("stopping");
     let stopped = watch.stop().await;
     outcome.unwrap_or(Ok(None)).and(stopped)
 }
 
-/// The installation and its supervisor; whether that was found running.
+/// Waits until everything serves, however long that takes, and says meanwhile what is missing. Fails only where waiting is of
+/// no use.
+async fn served(watch: &mut Watch, mut tell: impl FnMut() -> Result<(), Error>) -> Result<Option<Error>, Error> {
+    loop {
+        match watch.ready(&mut tell).await {
+            Err(error @ Error::NotReady { hopeless: false, .. }) => {
+                banner::complain(&error);
+                banner::note("it is tried again and again; Ctrl-C stops everything in order");
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The installation and its supervisor; whether anything of it was found running.
 fn prepare(layout: &Layout, flags: &Flags) -> Result<(Installation, Watch, bool), Error> {
     let file = layout.path("region/config/supervisor.json");
     let known: Option<palladium_supervisor::Config> = palladium_config::load(&file).ok();
@@ -110,14 +132,13 @@ fn prepare(layout: &Layout, flags: &Flags) -> Result<(Installation, Watch, bool)
         let installation = Installation::open(layout, &ports, flags.domain.clone())?;
         return Ok((installation, Watch::new(config, file, Some(process))?, true));
     }
-    let ports = if known.is_some_and(|config| watch::outlived(&config)) {
+    let outlived = known.is_some_and(|config| watch::outlived(&config));
+    let ports = if outlived {
         Ports::recorded(layout, flags)?
     } else {
-        let ports = Ports::open(layout, flags)?;
-        ports.check_free()?;
-        ports
+        Ports::open(layout, flags)?
     };
     let installation = Installation::open(layout, &ports, flags.domain.clone())?;
     let (file, config) = Plan::new(layout, &ports, &installation, flags)?.write()?;
-    Ok((installation, Watch::new(config, file, None)?, false))
+    Ok((installation, Watch::new(config, file, None)?, outlived))
 }

@@ -1,7 +1,8 @@
 //! Which ports an installation uses: chosen at the first start, recorded, the same ever after.
 //!
-//! One idea: a taken port is said before anything is started, with the flag that changes it. Internal ports are picked
-//! from what is free at the first start. Must never listen anywhere but on 127.0.0.1.
+//! One idea: a taken port is said before anything is started or recorded, with the flag that changes it. Internal ports are a
+//! block in which nobody listens at the first start, so that two installations keep apart. Must never listen anywhere but
+//! on 127.0.0.1.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -13,6 +14,8 @@ use super::{Error, Flags};
 
 /// Ports of Dapr Servers: two each.
 const APP_PORTS: u16 = 2000;
+/// Ports of the platform's own processes, with some to spare.
+const OWN_PORTS: u16 = 10;
 /// Beginning of the internal ports unless a flag says otherwise.
 const INTERNAL_FROM: u16 = 17_500;
 
@@ -45,7 +48,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Recorded ports with what the flags change; written back.
+    /// Recorded ports with what the flags change. Written back once all of them are free.
     pub fn open(layout: &Layout, flags: &Flags) -> Result<Self, Error> {
         let path = layout.path("ports.json");
         let recorded: Option<Self> = read_json(&path)?;
@@ -59,12 +62,13 @@ impl Ports {
             }
             recorded => {
                 let public = recorded.map_or((7443, 7444, 8443), |r| (r.control_plane, r.stream, r.gateway));
-                Self::choose(public, flags.internal_ports_from.unwrap_or(INTERNAL_FROM))?
+                Self::choose(public, flags.internal_ports_from.unwrap_or_else(free_block))?
             }
         };
         ports.control_plane = flags.port_control_plane.unwrap_or(ports.control_plane);
         ports.stream = flags.port_stream.unwrap_or(ports.stream);
         ports.gateway = flags.port_gateway.unwrap_or(ports.gateway);
+        ports.check_free()?;
         if recorded.as_ref() != Some(&ports) {
             write_json(&path, &ports)?;
         }
@@ -94,7 +98,7 @@ impl Ports {
     }
 
     /// Refuses ports on which somebody already listens.
-    pub fn check_free(&self) -> Result<(), Error> {
+    fn check_free(&self) -> Result<(), Error> {
         let named = [
             (self.control_plane, "--port-control-plane"),
             (self.stream, "--port-stream"),
@@ -126,8 +130,7 @@ impl Ports {
     fn choose((control_plane, stream, gateway): (u16, u16, u16), from: u16) -> Result<Self, Error> {
         let mut candidates = from..=u16::MAX;
         let mut next = || {
-            let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-            let usable = |port: &u16| ![control_plane, stream, gateway].contains(port) && free(port);
+            let usable = |port: &u16| ![control_plane, stream, gateway].contains(port) && free(*port);
             let exhausted = || {
                 Error::Usage(format!(
                     "no free port from {from} up; choose another --internal-ports-from"
@@ -137,7 +140,7 @@ impl Ports {
         };
         let (control_sentry, control_edge, region_sentry) = (next()?, next()?, next()?);
         let (region_edge, agent, store) = (next()?, next()?, next()?);
-        let first = store.max(from.saturating_add(9)).saturating_add(1);
+        let first = store.max(from.saturating_add(OWN_PORTS - 1)).saturating_add(1);
         let apps = PortRange {
             from: first,
             to: first.saturating_add(APP_PORTS - 1),
@@ -156,6 +159,18 @@ impl Ports {
             apps,
         })
     }
+}
+
+/// Beginning of the first block of internal ports that no other installation uses, as far as it runs now.
+fn free_block() -> u16 {
+    (INTERNAL_FROM..u16::MAX - OWN_PORTS - APP_PORTS)
+        .step_by(usize::from(OWN_PORTS + APP_PORTS))
+        .find(|from| (*from..from + OWN_PORTS).all(free))
+        .unwrap_or(INTERNAL_FROM)
+}
+
+fn free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// 127.0.0.1 and a port.

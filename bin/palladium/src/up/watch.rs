@@ -79,7 +79,10 @@ impl Watch {
 
     /// Waits until every role serves and the region has joined; does what `meanwhile` says every now and then. A region that
     /// joined before is not held up by its control plane: the answer then says what is missing.
-    pub async fn ready(&mut self, mut meanwhile: impl FnMut() -> Result<(), Error>) -> Result<Option<Error>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] after a while, and at once where waiting is of no use.
+    pub async fn ready(&mut self, meanwhile: &mut impl FnMut() -> Result<(), Error>) -> Result<Option<Error>, Error> {
         let started = Instant::now();
         let mut region_serves = None;
         loop {
@@ -93,11 +96,11 @@ impl Watch {
             };
             if overdue || missing.hopeless {
                 let log = self.tail(&missing.role);
-                let (role, reason) = (missing.role, missing.reason);
                 let error = Error::NotReady {
-                    role,
+                    role: missing.role,
                     waited: started.elapsed(),
-                    reason,
+                    reason: missing.reason,
+                    hopeless: missing.hopeless,
                     log,
                 };
                 return if missing.spared { Ok(Some(error)) } else { Err(error) };
