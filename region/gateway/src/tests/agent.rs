@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use palladium_proto::region::workload_server::{Workload, WorkloadServer};
-use palladium_proto::region::{ReportRequest, ReportResponse, RouteTable, WatchRequest};
+use palladium_proto::region::{AppServerState, ReportRequest, ReportResponse, RouteTable, WatchRequest};
 use palladium_tls::{ALPN_H2, Acceptor, Limits, exactly, incoming, mtls_server_config};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -92,6 +92,10 @@ impl Workload for Agent {
         Ok(Response::new(Box::pin(
             WatchStream::new(self.table.subscribe()).map(Ok),
         )))
+    }
+
+    async fn watch_app_server(&self, _: Request<WatchRequest>) -> Result<Response<Answers<AppServerState>>, Status> {
+        Err(Status::not_found("no such App ID"))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
