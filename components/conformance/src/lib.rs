@@ -7,6 +7,7 @@
 // This library is test code: a failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+pub mod etcd_server;
 pub mod redis_server;
 pub mod state;
 

@@ -14,6 +14,7 @@ use palladium_component::state::{
     Concurrency, DeleteRequest, GetRequest, GetResponse, Operation, SetRequest, TransactRequest, ValueForm,
 };
 use palladium_component::{OpenContext, StateError, StateStore};
+use palladium_conformance::etcd_server::EtcdServer;
 use palladium_conformance::redis_server::RedisServer;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,7 +48,7 @@ impl Answer {
 }
 
 impl Daprd {
-    async fn start(type_name: &str, metadata: &[(String, String)]) -> Self {
+    async fn start(type_name: &str, version: &str, metadata: &[(String, String)]) -> Self {
         let peers = std::env::var("PALLADIUM_PEERS").expect("PALLADIUM_PEERS: last line of `./dev peers`");
         let folder = tempfile::tempdir().unwrap();
         let fields: Vec<String> = metadata
@@ -56,7 +57,7 @@ impl Daprd {
             .collect();
         let component = format!(
             "{{\"apiVersion\": \"dapr.io/v1alpha1\", \"kind\": \"Component\", \"metadata\": {{\"name\": \"store\"}}, \
-             \"spec\": {{\"type\": \"{type_name}\", \"version\": \"v1\", \"metadata\": [{}]}}}}",
+             \"spec\": {{\"type\": \"{type_name}\", \"version\": \"{version}\", \"metadata\": [{}]}}}}",
             fields.join(", ")
         );
         std::fs::write(folder.path().join("store.yaml"), component).unwrap();
@@ -259,9 +260,9 @@ async fn share(daprd: &Daprd, ours: &dyn StateStore) {
     );
 }
 
-async fn ours(type_name: &str, metadata: &[(String, String)]) -> Arc<dyn StateStore> {
+async fn ours(type_name: &str, version: &str, metadata: &[(String, String)]) -> Arc<dyn StateStore> {
     let context = OpenContext::new("store", "orders", metadata.iter().cloned().collect());
-    palladium_components_state::open(type_name, "v1", context)
+    palladium_components_state::open(type_name, version, context)
         .await
         .expect("the store opens")
 }
@@ -271,7 +272,10 @@ async fn ours(type_name: &str, metadata: &[(String, String)]) -> Arc<dyn StateSt
 async fn redis() {
     let server = RedisServer::start().await;
     let metadata = server.metadata();
-    let (daprd, ours) = tokio::join!(Daprd::start("state.redis", &metadata), ours("state.redis", &metadata));
+    let (daprd, ours) = tokio::join!(
+        Daprd::start("state.redis", "v1", &metadata),
+        ours("state.redis", "v1", &metadata)
+    );
     share(&daprd, &*ours).await;
 }
 
@@ -286,13 +290,28 @@ async fn sqlite() {
         let made = if daprd_first {
             None
         } else {
-            Some(ours("state.sqlite", &metadata).await)
+            Some(ours("state.sqlite", "v1", &metadata).await)
         };
-        let daprd = Daprd::start("state.sqlite", &metadata).await;
+        let daprd = Daprd::start("state.sqlite", "v1", &metadata).await;
         let ours = match made {
             Some(made) => made,
-            None => ours("state.sqlite", &metadata).await,
+            None => ours("state.sqlite", "v1", &metadata).await,
         };
+        share(&daprd, &*ours).await;
+    }
+}
+
+/// In both layouts.
+#[tokio::test]
+#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
+async fn etcd() {
+    for version in ["v1", "v2"] {
+        let server = EtcdServer::start().await;
+        let metadata = server.metadata();
+        let (daprd, ours) = tokio::join!(
+            Daprd::start("state.etcd", version, &metadata),
+            ours("state.etcd", version, &metadata)
+        );
         share(&daprd, &*ours).await;
     }
 }

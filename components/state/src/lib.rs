@@ -9,6 +9,7 @@
 mod bulk;
 pub mod common;
 mod diagrid;
+mod etcd;
 mod grpc;
 mod in_memory;
 pub mod pluggable;

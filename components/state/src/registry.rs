@@ -12,6 +12,7 @@ use crate::common::StateMetadata;
 /// Every driver, in alphabetical order.
 pub const ALL: &[StateDriver] = &[
     crate::diagrid::DRIVER,
+    crate::etcd::DRIVER,
     crate::in_memory::DRIVER,
     crate::redis::DRIVER,
     crate::sqlite::DRIVER,
@@ -30,7 +31,8 @@ pub async fn open(type_name: &str, version: &str, context: OpenContext) -> Resul
             "{type_name} is only for processes of your own"
         )));
     }
-    (driver.open)(context).await
+    let version = version.to_string();
+    (driver.open)(OpenContext { version, ..context }).await
 }
 
 /// The catalog of these drivers, for the generator.

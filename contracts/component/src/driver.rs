@@ -115,6 +115,8 @@ pub enum Hosting {
 pub struct OpenContext {
     /// Name of the component.
     pub component: String,
+    /// Version of the component; empty means `v1`. For drivers whose versions differ in layout.
+    pub version: String,
     /// App ID of the Dapr Server.
     pub app_id: String,
     /// The component's metadata, secrets already resolved.
@@ -130,6 +132,7 @@ impl OpenContext {
     pub fn new(component: impl Into<String>, app_id: impl Into<String>, properties: Properties) -> Self {
         OpenContext {
             component: component.into(),
+            version: String::new(),
             app_id: app_id.into(),
             properties,
             hosting: Hosting::SelfHosted,

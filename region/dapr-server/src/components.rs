@@ -130,6 +130,7 @@ impl Opener {
     async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
         let context = OpenContext {
             component: declared.name.clone(),
+            version: declared.version.clone(),
             app_id: self.app_id.clone(),
             properties: declared.properties.clone(),
             hosting: self.hosting.clone(),

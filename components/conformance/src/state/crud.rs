@@ -56,8 +56,12 @@ pub async fn large_values(backend: &Backend) {
         let value: Bytes = (0..size)
             .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
-        space.store.set(&space.set("k", value.clone())).await.unwrap();
-        assert!(space.value("k").await == Some(value), "{size} bytes");
+        let before = space.value("k").await;
+        let outcome = space.store.set(&space.set("k", value.clone())).await;
+        let fits = value.len() <= backend.largest_value;
+        assert_eq!(outcome.is_ok(), fits, "{size} bytes: {outcome:?}");
+        let expected = if fits { Some(value) } else { before };
+        assert!(space.value("k").await == expected, "{size} bytes");
     }
 }
 

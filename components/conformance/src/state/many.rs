@@ -140,12 +140,20 @@ pub async fn transactions(backend: &Backend) {
     assert!(space.read("life").await.metadata.contains_key("ttlExpireTime"));
     assert!(space.value("gone").await.is_none());
     transact(&space, vec![]).await.expect("nothing to do is done");
-    // Many steps.
-    let steps = (0..500)
-        .map(|number| Operation::Set(space.set(&format!("n{number}"), number.to_string())))
-        .collect();
-    transact(&space, steps).await.unwrap();
-    assert_eq!(space.value("n499").await.unwrap(), "499");
+    // As many steps as the store says it takes.
+    let steps = |count| {
+        let step = |number| Operation::Set(space.set(&format!("n{number}"), format!("{number} of {count}")));
+        (1..=count).map(step).collect()
+    };
+    let max = space.store.max_transaction_operations().await.unwrap();
+    let many = max.unwrap_or(500);
+    transact(&space, steps(many)).await.unwrap();
+    let last = format!("n{many}");
+    assert_eq!(space.value(&last).await.unwrap(), format!("{many} of {many}"));
+    if max.is_some() {
+        assert!(transact(&space, steps(many + 1)).await.is_err());
+        assert_eq!(space.value(&last).await.unwrap(), format!("{many} of {many}"));
+    }
 }
 
 /// One condition that does not hold undoes every step, wherever it stands.

@@ -26,6 +26,8 @@ pub struct Backend {
     pub last_write_ignores_etag: bool,
     /// Whether a write without a TTL keeps the key's old one (Dapr's Redis) instead of ending it (Dapr's others).
     pub write_keeps_ttl: bool,
+    /// Bytes of the largest value that the server takes as it was started; what is larger is refused.
+    pub largest_value: usize,
     /// What has to live as long as the test: servers, folders.
     pub keep: Box<dyn Any + Send + Sync>,
 }
@@ -38,6 +40,7 @@ impl Backend {
             durable: true,
             last_write_ignores_etag: false,
             write_keeps_ttl: false,
+            largest_value: usize::MAX,
             keep: Box::new(()),
         }
     }
