@@ -3,10 +3,7 @@
 //! One idea: requests are made once and sent again and again, so that the client costs little beside the server. An
 //! answer that is not the expected one ends the measurement: errors must never count as speed.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,9 +11,9 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::task::JoinSet;
 
-use crate::{raw::Raw, target::Server};
+use crate::{destination::Destination, raw::Raw};
 
 /// The protocol.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +42,7 @@ pub struct Load {
 }
 
 /// What a measurement saw.
+#[derive(Default)]
 pub struct Outcome {
     /// From the first request to the last answer.
     pub seconds: f64,
@@ -54,6 +52,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Adds another measurement.
+    pub fn append(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.latencies.extend(other.latencies);
+        self.sorted = false;
+    }
+
     /// Answers.
     pub fn requests(&self) -> usize {
         self.latencies.len()
@@ -71,13 +76,12 @@ impl Outcome {
 }
 
 /// Opens the connections; each writes its key once, so that a read finds it.
-pub async fn connect(server: &Server, wire: Wire, action: Action, count: usize) -> Result<Load> {
-    let address = if wire == Wire::Http { server.http } else { server.grpc };
+pub async fn connect(to: &Destination, wire: Wire, action: Action, count: usize) -> Result<Load> {
     let mut connections = Vec::with_capacity(count);
     for index in 0..count {
         let key = format!("bench-{index}");
-        let call = |action| Call::new(wire, action, &address.to_string(), &key);
-        let mut connection = Connection::open(address, wire, call(Action::Save)).await?;
+        let call = |action| Call::new(wire, action, to, &key);
+        let mut connection = Connection::open(to, wire, call(Action::Save)).await?;
         connection.once().await.context("first write")?;
         connection.call = call(action);
         connections.push(connection);
@@ -101,11 +105,7 @@ impl Load {
                 anyhow::Ok((connection, latencies))
             });
         }
-        let mut outcome = Outcome {
-            seconds: 0.0,
-            latencies: Vec::new(),
-            sorted: false,
-        };
+        let mut outcome = Outcome::default();
         while let Some(done) = tasks.join_next().await {
             let (connection, latencies) = done??;
             self.connections.push(connection);
@@ -127,18 +127,19 @@ struct Call {
 }
 
 impl Call {
-    fn new(wire: Wire, action: Action, authority: &str, key: &str) -> Self {
+    fn new(wire: Wire, action: Action, to: &Destination, key: &str) -> Self {
+        let (authority, more) = (&to.authority, &to.headers);
         let value = "v".repeat(VALUE);
         let (path, bytes, status) = match (wire, action) {
             (Wire::Http, Action::Get) => {
                 let path = format!("/v1.0/state/statestore/{key}");
-                let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{more}\r\n");
                 (path, Bytes::from(request), 200)
             }
             (Wire::Http, Action::Save) => {
                 let path = "/v1.0/state/statestore".to_owned();
                 let body = format!(r#"[{{"key":"{key}","value":"{value}"}}]"#);
-                let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json");
+                let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n{more}Content-Type: application/json");
                 let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 (path, Bytes::from(request), 204)
             }
@@ -202,9 +203,8 @@ enum Sender {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr, wire: Wire, call: Call) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    async fn open(to: &Destination, wire: Wire, call: Call) -> Result<Self> {
+        let stream = to.connect().await?;
         let sender = match wire {
             Wire::Http => Sender::Http(Raw::new(stream)),
             Wire::Grpc => {

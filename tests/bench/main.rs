@@ -1,9 +1,12 @@
-//! `./dev bench`: the same load on our Dapr Server and on Dapr's own, by turns in one run, as a table of ratios.
+//! `./dev bench`: the same load on our Dapr Server and on Dapr's own, by turns in one run, as a table of ratios; then
+//! through our gateway, alone.
 //!
 //! One idea: on a shared machine only work per CPU-second of the server process compares, and only side by side. It must
 //! never keep results: they are printed, and whoever wants them copies them with the machine they came from.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
 
+mod destination;
+mod gateway;
 mod load;
 mod process;
 mod raw;
@@ -14,17 +17,16 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use palladium_tests::system::executable;
 
+use destination::Destination;
 use load::{Action, Wire};
 use report::{Measures, Report};
 use target::Target;
 
 #[derive(Parser)]
-#[command(about = "Load on our Dapr Server beside Dapr's own")]
+#[command(about = "Load on our Dapr Server beside Dapr's own, and through our gateway")]
 struct Options {
-    /// Folder with our release executables
-    #[arg(long)]
-    ours: PathBuf,
     /// Folder with Dapr's own programs
     #[arg(long)]
     peers: PathBuf,
@@ -101,7 +103,7 @@ async fn run(options: &Options) -> Result<()> {
     let targets = [
         Target {
             name: "Palladium",
-            program: options.ours.join("palladium-dapr-server"),
+            program: executable("palladium-dapr-server")?,
         },
         Target {
             name: "daprd 1.18.1",
@@ -109,6 +111,9 @@ async fn run(options: &Options) -> Result<()> {
         },
     ];
     let workloads: Vec<_> = WORKLOADS.iter().filter(|w| w.name.contains(&options.only)).collect();
+    let mut through = gateway::WORKLOADS.iter().chain([&gateway::ADDED]);
+    let through_gateway = through.any(|w| w.name.contains(&options.only));
+    let span = Duration::from_secs_f64(options.seconds);
     let mut report = Report::new(targets.iter().map(|t| t.name));
     for round in 1..=options.rounds {
         // There and back: what warms up or wears out over a round then favours nobody.
@@ -118,8 +123,13 @@ async fn run(options: &Options) -> Result<()> {
         }
         for (index, target) in order {
             eprintln!("round {round} of {}: {}", options.rounds, target.name);
-            let measures = visit(target, &workloads, Duration::from_secs_f64(options.seconds)).await;
+            let measures = visit(target, &workloads, span).await;
             report.add(index, measures.with_context(|| target.name)?);
+        }
+        if through_gateway {
+            eprintln!("round {round} of {}: gateway", options.rounds);
+            let measures = gateway::visit(&targets[0], &options.only, span).await;
+            report.add(0, measures.context("gateway")?);
         }
     }
     print!("{report}");
@@ -134,21 +144,18 @@ async fn visit(target: &Target, workloads: &[&Workload], span: Duration) -> Resu
     tokio::time::sleep(IDLE).await;
     measures.add("idle memory, MB", server.process.resident_megabytes()?);
     for workload in workloads {
-        let mut load = load::connect(&server, workload.wire, workload.action, workload.connections).await?;
+        let address = if workload.wire == Wire::Http {
+            server.http
+        } else {
+            server.grpc
+        };
+        let to = Destination::plain(address);
+        let mut load = load::connect(&to, workload.wire, workload.action, workload.connections).await?;
         load.run(WARM_UP).await?;
         let before = server.process.cpu_seconds()?;
         let mut result = load.run(span).await?;
         let cpu = server.process.cpu_seconds()? - before;
-        measures.add(
-            format!("{}, per CPU-second", workload.name),
-            result.requests() as f64 / cpu,
-        );
-        measures.add(
-            format!("{}, per second", workload.name),
-            result.requests() as f64 / result.seconds,
-        );
-        measures.add(format!("{}, p50 µs", workload.name), result.microseconds(0.50));
-        measures.add(format!("{}, p99 µs", workload.name), result.microseconds(0.99));
+        measures.add_load(workload.name, &mut result, cpu);
     }
     measures.add("memory after load, MB", server.process.resident_megabytes()?);
     server.stop().await?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 const TICKS: f64 = 100.0;
 
 /// The process that is measured.
+#[derive(PartialEq)]
 pub struct Process {
     /// Its id.
     pub pid: u32,

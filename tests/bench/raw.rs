@@ -5,14 +5,13 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::destination::Stream;
 
 /// A connection with a buffer for answers.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Box<[u8; 16 * 1024]>,
 }
 
@@ -26,7 +25,7 @@ pub struct Answer {
 
 impl Raw {
     /// On a connected stream.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Box<dyn Stream>) -> Self {
         Self {
             stream,
             buffer: Box::new([0; 16 * 1024]),
@@ -36,6 +35,8 @@ impl Raw {
     /// Sends a whole request and takes a whole answer.
     pub async fn call(&mut self, request: &Bytes) -> Result<Answer> {
         self.stream.write_all(request).await?;
+        // TLS may hold some of it back.
+        self.stream.flush().await?;
         let mut filled = 0;
         loop {
             ensure!(filled < self.buffer.len(), "an answer longer than the buffer");

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Result, bail};
 
+use crate::load::Outcome;
+
 /// Name and value of everything measured in one visit, in the order of the table.
 #[derive(Default)]
 pub struct Measures(Vec<(String, f64)>);
@@ -14,6 +16,15 @@ impl Measures {
     /// One more.
     pub fn add(&mut self, name: impl Into<String>, value: f64) {
         self.0.push((name.into(), value));
+    }
+
+    /// What a load did, and how many seconds of CPU time the servers spent on it.
+    pub fn add_load(&mut self, name: &str, result: &mut Outcome, cpu: f64) {
+        let requests = result.requests() as f64;
+        self.add(format!("{name}, per CPU-second"), requests / cpu);
+        self.add(format!("{name}, per second"), requests / result.seconds);
+        self.add(format!("{name}, p50 µs"), result.microseconds(0.50));
+        self.add(format!("{name}, p99 µs"), result.microseconds(0.99));
     }
 }
 

@@ -18,6 +18,8 @@ pub struct App {
     pub id: String,
     /// What lets it in.
     pub token: String,
+    /// The name of its project's gateway.
+    pub host: String,
     /// Where it calls.
     pub gateway: Api,
 }
@@ -38,11 +40,13 @@ impl App {
         let url = found["status"]["endpoints"]["http"]["url"]
             .as_str()
             .context("no endpoint")?;
+        let host = reqwest::Url::parse(url)?.host_str().context("no host")?.to_owned();
         Ok(Self {
             project: text("/metadata/projectId").context("no project id")?,
             id: id.to_owned(),
             gateway: Api::gateway(url, &system.ca_file(), token.clone())?,
             token,
+            host,
         })
     }
 
