@@ -3,8 +3,8 @@
 //! The one idea: the first contact is proven by a single-use secret, every later one by the key that was registered then.
 //! All refusals look alike to the caller; the log says why. Secrets are compared in constant time, as digests.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use palladium_proto::region::region_join_server::RegionJoin;
@@ -20,8 +20,11 @@ use crate::nonces::{Nonces, WINDOW_MS};
 use crate::sessions::Sessions;
 use crate::store::{RegionRecord, RegionStore, StoreError};
 
-/// Joins and renewals under way; each costs a signature or two.
+/// Joins under way, and renewals under way; each costs a signature or two. Apart, so that strangers with invented join tokens
+/// cannot keep regions from renewing.
 const CONCURRENT: usize = 16;
+/// Between two warnings of the same kind: strangers decide how often there is a reason.
+const WARNING: Duration = Duration::from_secs(1);
 /// Every refusal takes this long, so that guessing is slow and timing says nothing.
 const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 /// PEM of a P-256 request has about 500 bytes.
@@ -35,7 +38,32 @@ pub(crate) struct JoinService {
     pub(crate) organization_id: String,
     pub(crate) log_public_key: bytes::Bytes,
     pub(crate) nonces: Nonces,
-    pub(crate) permits: Semaphore,
+    joins: Semaphore,
+    renewals: Semaphore,
+    warned: Mutex<(Option<Instant>, u64)>,
+}
+
+/// Why there is no certificate.
+enum Refused {
+    /// For reasons that only the log tells; the region as far as it is known.
+    Silently {
+        region: String,
+        reason: &'static str,
+    },
+    Openly(Status),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::Openly(status)
+    }
+}
+
+fn refuse(region: &str, reason: &'static str) -> Refused {
+    Refused::Silently {
+        region: region.to_owned(),
+        reason,
+    }
 }
 
 impl JoinService {
@@ -46,41 +74,76 @@ impl JoinService {
         organization_id: String,
         log_public_key: bytes::Bytes,
     ) -> Self {
-        let (nonces, permits) = (Nonces::default(), Semaphore::new(CONCURRENT));
         Self {
             store,
             issuer,
             sessions,
             organization_id,
             log_public_key,
-            nonces,
-            permits,
+            nonces: Nonces::default(),
+            joins: Semaphore::new(CONCURRENT),
+            renewals: Semaphore::new(CONCURRENT),
+            warned: Mutex::default(),
         }
     }
 
-    async fn refuse(&self, region: &str, reason: &str) -> Status {
-        tracing::warn!(region, reason, "a region was refused");
-        tokio::time::sleep(REFUSAL_DELAY).await;
-        Status::permission_denied("refused; if this is your region, make a new join token")
+    /// Does the work if there is room for it. The room is free again before a refusal's delay: waiting costs nothing.
+    async fn limited(
+        &self,
+        permits: &Semaphore,
+        work: impl Future<Output = Result<JoinResponse, Refused>>,
+    ) -> Result<Response<JoinResponse>, Status> {
+        let outcome = {
+            let Ok(_permit) = permits.try_acquire() else {
+                self.warn("", "too many at once");
+                return Err(Status::resource_exhausted(
+                    "too many regions join or renew now; try again",
+                ));
+            };
+            work.await
+        };
+        match outcome {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(Refused::Openly(status)) => Err(status),
+            Err(Refused::Silently { region, reason }) => {
+                self.warn(&region, reason);
+                tokio::time::sleep(REFUSAL_DELAY).await;
+                Err(Status::permission_denied(
+                    "refused; if this is your region, make a new join token",
+                ))
+            }
+        }
     }
 
-    async fn redeem(&self, request: JoinRequest) -> Result<JoinResponse, Status> {
+    /// Warns at most once per [`WARNING`], with the number of those left out since.
+    fn warn(&self, region: &str, reason: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, untold) = &mut *warned;
+        if last.is_some_and(|last| last.elapsed() < WARNING) {
+            *untold += 1;
+            return;
+        }
+        tracing::warn!(region, reason, untold, "a region was refused");
+        (*last, *untold) = (Some(Instant::now()), 0);
+    }
+
+    async fn redeem(&self, request: JoinRequest) -> Result<JoinResponse, Refused> {
         let token = self.store.join_token(&request.token_id).await.map_err(internal)?;
         // An unknown id takes the same way as a wrong secret.
         let expected = token.as_ref().map_or([0; 32], |token| token.secret_sha256);
         let same = constant_time_eq(&token_digest(&request.token_secret), &expected);
         let Some(token) = token.filter(|_| same) else {
-            return Err(self.refuse("", "unknown or used join token, or wrong secret").await);
+            return Err(refuse("", "unknown or used join token, or wrong secret"));
         };
         if token.expires_at_unix_ms <= now_ms() {
-            return Err(self.refuse(&token.region_id, "join token has expired").await);
+            return Err(refuse(&token.region_id, "join token has expired"));
         }
         let hpke = HpkePublicKey::from_bytes(&request.hpke_public_key)
             .ok()
             .filter(|key| key.key_id() == request.hpke_key_id)
             .ok_or_else(|| Status::invalid_argument("hpke_public_key is not an X25519 key with that hpke_key_id"))?;
         if ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, request.region_key_spki.as_ref()).is_err() {
-            return Err(Status::invalid_argument("region_key_spki is not a P-256 key"));
+            return Err(Status::invalid_argument("region_key_spki is not a P-256 key").into());
         }
         let answer = self.answer(&token.region_id, request.csr_pem).await?;
         let record = RegionRecord {
@@ -91,14 +154,14 @@ impl JoinService {
         };
         // Last, in one transaction: of two callers with the same token one gets a certificate that is good for nothing.
         if !self.store.redeem(&token.id, record).await.map_err(internal)? {
-            return Err(self.refuse(&token.region_id, "join token was used before").await);
+            return Err(refuse(&token.region_id, "join token was used before"));
         }
         self.sessions.close(&token.region_id);
         tracing::info!(region = token.region_id, token = token.id, "a region joined");
         Ok(answer)
     }
 
-    async fn prove(&self, request: RenewRequest) -> Result<JoinResponse, Status> {
+    async fn prove(&self, request: RenewRequest) -> Result<JoinResponse, Refused> {
         let region_id = &request.region_id;
         let record = self
             .store
@@ -107,26 +170,22 @@ impl JoinService {
             .map_err(internal)?
             .filter(|region| !region.key_spki.is_empty());
         let Some(record) = record else {
-            return Err(self.refuse("", "renewal for a region that never joined").await);
+            return Err(refuse("", "renewal for a region that never joined"));
         };
         let now = now_ms();
-        if (now - request.issued_at_unix_ms).abs() > WINDOW_MS {
-            return Err(self
-                .refuse(region_id, "renewal's clock is off by more than five minutes")
-                .await);
+        if now.abs_diff(request.issued_at_unix_ms) > WINDOW_MS.unsigned_abs() {
+            return Err(refuse(region_id, "renewal's clock is off by more than five minutes"));
         }
         let message = signed::renewal(region_id, &request.csr_pem, request.issued_at_unix_ms, &request.nonce);
         let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, record.key_spki.as_ref());
         if key.map_or(true, |key| key.verify_sig(&message, &request.signature).is_err()) {
-            return Err(self
-                .refuse(region_id, "renewal is not signed by the region's key")
-                .await);
+            return Err(refuse(region_id, "renewal is not signed by the region's key"));
         }
         // Only after the signature, or strangers could fill the memory of nonces.
         if !self.nonces.use_up(&request.nonce, now) {
-            return Err(self.refuse(region_id, "renewal was seen before").await);
+            return Err(refuse(region_id, "renewal was seen before"));
         }
-        self.answer(region_id, request.csr_pem).await
+        Ok(self.answer(region_id, request.csr_pem).await?)
     }
 
     async fn answer(&self, region_id: &str, csr_pem: bytes::Bytes) -> Result<JoinResponse, Status> {
@@ -151,21 +210,11 @@ impl JoinService {
 #[tonic::async_trait]
 impl RegionJoin for JoinService {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| Status::unavailable("stopping"))?;
-        self.redeem(request.into_inner()).await.map(Response::new)
+        self.limited(&self.joins, self.redeem(request.into_inner())).await
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| Status::unavailable("stopping"))?;
-        self.prove(request.into_inner()).await.map(Response::new)
+        self.limited(&self.renewals, self.prove(request.into_inner())).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! not; sessions only read. Several changes of one object in one batch become one entry with its newest state, because the
 //! log says what is wanted, not what was. Must never skip a change or sign anything but what is stored.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,14 +181,20 @@ impl Logs {
         })
     }
 
-    /// Repeats the deletions that a region which gets a snapshot may never have seen, so that it reports them as done.
-    pub(crate) async fn repeat_deletions(&self, region: &str) -> Result<(), Error> {
+    /// Repeats the deletions that are not among the rows after `seq`, so that the region reports them as done: it may never
+    /// have seen them (a snapshot), or its report was lost. A deletion of what a region does not have is done at once.
+    pub(crate) async fn repeat_deletions(&self, region: &str, epoch: u64, seq: u64) -> Result<(), Error> {
         let _writing = self.writing.lock().await;
         let from = self.store.position(region).await?;
         let (_, objects) = self.store.objects(region).await?;
+        if !objects.iter().any(|object| object.deleting) {
+            return Ok(());
+        }
+        let coming = self.deletions_after(region, epoch, seq).await?;
         let mut to = from.clone();
         let mut rows = Vec::new();
-        for object in objects.iter().filter(|object| object.deleting) {
+        let pending = |object: &&DesiredObject| object.deleting && !coming.contains(&object.uid);
+        for object in objects.iter().filter(pending) {
             rows.push(self.row(region, object, &mut to)?);
         }
         if !rows.is_empty() {
@@ -196,6 +202,22 @@ impl Logs {
             self.appended.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+
+    /// Uids whose deletion stands in the kept rows after `seq`.
+    async fn deletions_after(&self, region: &str, epoch: u64, mut seq: u64) -> Result<HashSet<String>, Error> {
+        let mut uids = HashSet::new();
+        loop {
+            let rows = self.store.rows_after(region, epoch, seq, BATCH).await?;
+            let Some(last) = rows.last() else { return Ok(uids) };
+            seq = last.seq;
+            let headers = rows.iter().filter_map(|row| LogHeader::decode(row.header.clone()).ok());
+            uids.extend(
+                headers
+                    .filter(|header| header.op() == Op::Delete)
+                    .map(|header| header.uid),
+            );
+        }
     }
 
     /// Starts an epoch above both the region's and our own: the database is older than what the region has seen.

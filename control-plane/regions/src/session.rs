@@ -57,6 +57,11 @@ impl Session<'_> {
             let mut appended = self.logs.appended();
             appended.mark_unchanged();
             let mut sent = self.catch_up(hello).await?;
+            // However the session begins: a region's word that something is deleted may have been lost with the last one.
+            self.logs
+                .repeat_deletions(self.region, sent.epoch, sent.seq)
+                .await
+                .map_err(log_error)?;
             let mut heartbeat = tokio::time::interval(HEARTBEAT);
             loop {
                 self.send_rows(&mut sent).await?;
@@ -141,7 +146,6 @@ impl Session<'_> {
             message: Some(Message::Snapshot(snapshot)),
         })
         .await?;
-        self.logs.repeat_deletions(self.region).await.map_err(log_error)?;
         Ok(Sent {
             epoch: manifest.epoch,
             seq: manifest.seq,
@@ -202,7 +206,7 @@ impl Session<'_> {
                 }
                 Some(region_message::Message::ObjectStatus(status)) => {
                     self.store
-                        .report(self.region, bounded(status)?)
+                        .report(self.region, bounded(self.region, status))
                         .await
                         .map_err(internal)?;
                 }
@@ -223,9 +227,17 @@ impl Session<'_> {
 }
 
 /// What a region may say of an object, cut to size: it is shown to people.
-fn bounded(mut status: ObjectStatus) -> Result<ObjectStatus, Status> {
+fn bounded(region: &str, mut status: ObjectStatus) -> ObjectStatus {
     if status.status_json.len() > MAX_STATUS {
-        return Err(Status::invalid_argument("status_json is too large"));
+        // One object's details are not worth the session, which carries all the others.
+        let bytes = status.status_json.len();
+        tracing::warn!(
+            region,
+            uid = status.uid,
+            bytes,
+            "the details of a status are left out: too large"
+        );
+        status.status_json.clear();
     }
     for text in [&mut status.message, &mut status.reason, &mut status.field] {
         text.retain(|c| !c.is_control() || c == '\n');
@@ -233,7 +245,7 @@ fn bounded(mut status: ObjectStatus) -> Result<ObjectStatus, Status> {
             text.truncate(end);
         }
     }
-    Ok(status)
+    status
 }
 
 fn log_error(error: Error) -> Status {

@@ -131,8 +131,7 @@ async fn serve(
             Err(_) => {}
         }
         tokio::select! {
-            // Closing while being held frees the place at once.
-            gone = inbound.message() => return gone.map(|_| ()).and(Err(Status::cancelled("gone while held"))),
+            // What it sends meanwhile waits in the connection: it belongs to the session. Its going away ends the waiting.
             () = sender.closed() => return Ok(()),
             () = tokio::time::sleep_until(give_up) => {
                 return Err(Status::already_exists("another agent of this region has a live session"));

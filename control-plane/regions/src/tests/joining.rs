@@ -102,13 +102,42 @@ async fn renewals_are_fresh_signed_and_single() {
         denied(joined.keys.renew_now("reg-bbbbbbbbbbbb").0).await,
         "a region that never joined"
     );
-    for off in [-6 * 60_000, 6 * 60_000] {
-        assert!(
-            denied(joined.keys.renew(REGION, now_ms() + off).0).await,
-            "clock off by {off} ms"
-        );
+    for at in [now_ms() - 6 * 60_000, now_ms() + 6 * 60_000, i64::MIN, i64::MAX] {
+        assert!(denied(joined.keys.renew(REGION, at).0).await, "clock says {at}");
     }
     let (mut swapped, _) = joined.keys.renew_now(REGION);
     swapped.csr_pem = request.csr_pem;
     assert!(denied(swapped).await, "another request under the signature");
+}
+
+#[tokio::test]
+async fn refusals_take_no_room_while_they_are_delayed() {
+    let zone = Zone::start().await;
+    let joined = zone.joined(REGION).await;
+    let token = zone.token(REGION).await;
+    let guess = palladium_stream::JoinToken {
+        secret: secret(&"A".repeat(43)),
+        ..token.clone()
+    };
+    let began = std::time::Instant::now();
+    let guesses: tokio::task::JoinSet<_> = (0..160)
+        .map(|_| {
+            let (mut client, request) = (zone.pinned(&token), Keys::new().join(&guess).0);
+            async move { client.join(request).await.unwrap_err().code() }
+        })
+        .collect();
+    let renewal = async { zone.renewing().renew(joined.keys.renew_now(REGION).0).await };
+    let (codes, renewed) = tokio::join!(guesses.join_all(), renewal);
+    renewed.unwrap();
+    assert!(
+        codes
+            .iter()
+            .all(|code| matches!(code, Code::PermissionDenied | Code::ResourceExhausted))
+    );
+    // One after the other in rooms of sixteen, the delays alone would take ten times 300 ms.
+    assert!(
+        began.elapsed() < std::time::Duration::from_millis(2_900),
+        "{:?}",
+        began.elapsed()
+    );
 }

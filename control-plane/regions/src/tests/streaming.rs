@@ -175,12 +175,20 @@ async fn a_second_agent_of_one_region_is_held_and_alarmed() {
     })
     .await;
     assert_eq!(zone.regions.session(REGION).unwrap().session_id, "s1");
+    // What a held agent says meanwhile is neither lost nor a reason to send it away.
+    let status = ObjectStatus {
+        uid: "u-two".into(),
+        verdict: Verdict::Ready.into(),
+        ..ObjectStatus::default()
+    };
+    second.send(region_message::Message::ObjectStatus(status.clone())).await;
     zone.store.change(object("one", 1));
     entry(&mut first).await;
     drop(first);
     let (all, _) = snapshot(&mut second).await;
     assert_eq!(all.objects.len(), 1);
     assert_eq!(zone.regions.session(REGION).unwrap().session_id, "s2");
+    until("reported", || zone.store.state().reports == [status.clone()]).await;
 
     // The same process again replaces its own dead connection at once.
     let mut again = zone.connect(&joined.svid, hello("s2")).await.unwrap();
@@ -218,6 +226,50 @@ async fn deletions_that_a_snapshot_swallowed_are_told_again() {
     assert!(all.objects.is_empty());
     let (_, header) = entry(&mut session).await;
     assert_eq!((header.op(), header.uid.as_str()), (Op::Delete, "u-one"));
+}
+
+#[tokio::test]
+async fn a_deletion_whose_confirmation_was_lost_is_told_again_in_every_session() {
+    let (zone, joined) = begin().await;
+    let mut session = zone.connect(&joined.svid, hello("s1")).await.unwrap();
+    snapshot(&mut session).await;
+    zone.store.change(DesiredObject {
+        deleting: true,
+        ..object("one", 1)
+    });
+    let (mut seen, mut header) = entry(&mut session).await;
+    for _ in 0..2 {
+        // The region has taken it in; that it is done never arrives.
+        drop(session);
+        until("gone", || zone.regions.session(REGION).is_none()).await;
+        session = zone.connect(&joined.svid, at("s1", &header, &seen)).await.unwrap();
+        let before = header.seq;
+        (seen, header) = entry(&mut session).await;
+        assert_eq!(
+            (header.op(), header.uid.as_str(), header.seq),
+            (Op::Delete, "u-one", before + 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_too_large_loses_its_details_and_not_the_session() {
+    let (zone, joined) = begin().await;
+    let mut session = zone.connect(&joined.svid, hello("s1")).await.unwrap();
+    snapshot(&mut session).await;
+    let status = ObjectStatus {
+        uid: "u-two".into(),
+        verdict: Verdict::Ready.into(),
+        ..ObjectStatus::default()
+    };
+    let large = ObjectStatus {
+        status_json: vec![b' '; 65 * 1024].into(),
+        ..status.clone()
+    };
+    session.send(region_message::Message::ObjectStatus(large)).await;
+    until("reported", || zone.store.state().reports == [status.clone()]).await;
+    zone.store.change(object("one", 1));
+    entry(&mut session).await;
 }
 
 #[tokio::test]
