@@ -99,8 +99,8 @@ impl Api {
                 request = request.json(body);
             }
             match request.send().await {
-                Ok(response) if attempt < TRIES && is_passing(response.status()) => {}
-                Ok(response) => return self.read(response).await,
+                Ok(response) if attempt < TRIES && is_passing(response.status(), repeatable) => {}
+                Ok(response) => return self.read(response, path).await,
                 Err(error) if attempt < TRIES && (error.is_connect() || repeatable) => {}
                 Err(error) => return Err(unreachable(&self.base, &error)),
             }
@@ -109,7 +109,7 @@ impl Api {
         }
     }
 
-    async fn read(&self, response: Response) -> Result<Value, Error> {
+    async fn read(&self, response: Response, path: &str) -> Result<Value, Error> {
         let status = response.status();
         let text = response
             .bytes()
@@ -133,6 +133,10 @@ impl Api {
             "the server gave no reason".to_owned()
         } else {
             details.join("\n  ")
+        };
+        let detail = match status {
+            StatusCode::NOT_FOUND => format!("{detail}: {}", asked_for(path)),
+            _ => detail,
         };
         Err(Error::Refused {
             status: status.as_u16(),
@@ -190,8 +194,23 @@ fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+/// A 429 was refused before anything was done; the others may come after it was done, so only what can be done twice is repeated.
+fn is_passing(status: StatusCode, repeatable: bool) -> bool {
+    match status.as_u16() {
+        429 => true,
+        502..=504 => repeatable,
+        _ => false,
+    }
+}
+
+/// The path as a person would say it: `projects/shop/components/redis`.
+fn asked_for(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let named = path.splitn(5, '/').last().unwrap_or_default();
+    // One "name" that holds no & or = decodes to itself; + does not occur in what `segment` writes.
+    url::form_urlencoded::parse(named.as_bytes())
+        .next()
+        .map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
 /// The innermost cause says it best ("certificate has expired", "connection refused").
@@ -201,4 +220,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_done_twice_is_repeated_after_it_may_have_been_done() {
+        let repeated = |status, repeatable| is_passing(StatusCode::from_u16(status).expect("a status"), repeatable);
+        assert!(repeated(429, false) && repeated(429, true) && repeated(503, true) && repeated(504, true));
+        assert!(!repeated(502, false) && !repeated(503, false) && !repeated(504, false) && !repeated(500, true));
+    }
+
+    #[test]
+    fn a_404_names_what_was_asked_for() {
+        let path = "/apis/cra.diagrid.io/v1beta1/projects/shop/components/my%2Eredis?showsensitive=false";
+        assert_eq!(asked_for(path), "projects/shop/components/my.redis");
+    }
 }

@@ -6,36 +6,40 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::Error;
 use crate::api::Api;
+use crate::input;
 use crate::saved::{self, Config, Home};
+
+const GLOBAL: &str = "Global options";
 
 /// Flags that every command accepts.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectionArgs {
-    /// API key to use instead of the saved one
+    /// API key to use instead of the saved one; - reads standard input, or asks
     #[arg(
         long,
         global = true,
         env = "PALLADIUM_API_KEY",
         hide_env_values = true,
+        help_heading = GLOBAL,
         value_name = "KEY"
     )]
     pub api_key: Option<SecretString>,
     /// Control plane to talk to instead of the saved one
-    #[arg(long = "api", global = true, env = "PALLADIUM_API_URL", value_name = "URL")]
+    #[arg(long = "api", global = true, env = "PALLADIUM_API_URL", help_heading = GLOBAL, value_name = "URL")]
     pub api_url: Option<Url>,
     /// PEM file with the roots of the control plane and the gateway
-    #[arg(long, global = true, env = "PALLADIUM_CA_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "PALLADIUM_CA_FILE", help_heading = GLOBAL, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Folder of a local installation made by `palladium up`
-    #[arg(long, global = true, env = "PALLADIUM_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "PALLADIUM_DATA_DIR", help_heading = GLOBAL, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Folder where the command line keeps its own files [default: DATA_DIR/cli]
-    #[arg(long, global = true, env = "PALLADIUM_HOME", value_name = "DIR", hide = true)]
+    #[arg(long, global = true, env = "PALLADIUM_HOME", help_heading = GLOBAL, value_name = "DIR", hide = true)]
     pub home: Option<PathBuf>,
 }
 
@@ -51,6 +55,23 @@ impl ConnectionArgs {
     pub fn home(&self) -> Home {
         Home::new(self.home.clone(), &self.data_folder())
     }
+}
+
+/// `command` with variables that are set to nothing left out: `PALLADIUM_API_URL= palladium …` means "not set" everywhere else, too.
+pub fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let empty = arg
+                .get_env()
+                .and_then(std::env::var_os)
+                .is_some_and(|value| value.is_empty());
+            if empty {
+                arg.env(clap::builder::Resettable::Reset)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Everything a command needs to act.
@@ -79,7 +100,11 @@ impl Context {
             source = Source::local(args)?;
         }
         let source = source.ok_or(Error::NoControlPlane)?;
-        let key = args.api_key.clone().or(source.key);
+        let given = args.api_key.as_ref().map(|key| {
+            let key = input::value_or_stdin("--api-key", "API key", key.expose_secret())?;
+            Ok(SecretString::from(key))
+        });
+        let key = given.transpose()?.or(source.key);
         let key = key.ok_or_else(|| Error::NoApiKey {
             api: source.url.to_string(),
         })?;

@@ -94,7 +94,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoControlPlane => {
-                "start one with `palladium up`, or name one: `palladium login --api URL --api-key KEY --ca-file FILE`"
+                "start one with `palladium up`; one with a folder of its own is found by --data-dir DIR (or PALLADIUM_DATA_DIR); \
+                 another machine's is named by `palladium login --api URL --api-key - --ca-file FILE`"
                     .to_owned()
             }
             Self::NoApiKey { .. } => "give --api-key, set PALLADIUM_API_KEY, or run `palladium login`".to_owned(),
@@ -105,11 +106,11 @@ impl Error {
             Self::Refused { status: 404, .. } => {
                 "check the name with the `list` command, and the project with -p".to_owned()
             }
-            // The server's own remedy comes after a semicolon.
             Self::Refused {
                 status: 409, detail, ..
-            } if !detail.contains("; ") => {
-                "read it again and repeat the change, or use `apply`, which replaces".to_owned()
+            } => conflict_hint(detail)?.to_owned(),
+            Self::Refused { status: 502..=504, .. } => {
+                "`get` or `list` shows whether it was done all the same; repeat it if not".to_owned()
             }
             Self::Unreachable { .. } => "is it running, and is the CA file (--ca-file) the right one?".to_owned(),
             Self::Waited { .. } => "`get` shows its state; a longer --timeout waits longer".to_owned(),
@@ -117,5 +118,40 @@ impl Error {
             Self::NotConfirmed { .. } => "repeat it with --yes".to_owned(),
             _ => return None,
         })
+    }
+}
+
+/// What helps against a conflict; the server's own remedy comes after a semicolon.
+fn conflict_hint(detail: &str) -> Option<&'static str> {
+    let detail = detail.to_ascii_lowercase();
+    if detail.contains("; ") {
+        None
+    } else if detail.contains("api key") && detail.contains("already exists") {
+        Some("choose another name, or `palladium apikey delete` that one first")
+    } else if detail.contains("already exists") {
+        Some(
+            "`update` changes it, `apply` replaces it, and `create --ignore-if-exists` is content with it where it can be",
+        )
+    } else if detail.contains("being deleted") {
+        Some("wait until it is gone (`delete --wait` does), then create it again")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_answered_by_its_own_remedy() {
+        let hint = |detail| conflict_hint(detail).unwrap_or_default();
+        assert!(hint("Component redis already exists").contains("`apply` replaces"));
+        assert!(hint("API key ci already exists").contains("apikey delete"));
+        assert!(hint("the object is being deleted and cannot be changed").contains("until it is gone"));
+        assert_eq!(
+            hint("the object was changed meanwhile; read it again and repeat the change"),
+            ""
+        );
     }
 }

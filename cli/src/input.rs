@@ -2,7 +2,7 @@
 //!
 //! Must never echo a value: it may be a secret.
 
-use std::io::Read;
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::output;
 
 /// Largest file that `apply` reads.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -53,12 +54,46 @@ pub fn string_map(pairs: &[Pair]) -> Value {
         .into()
 }
 
-/// `value`, or what stands on standard input when it is `-`.
-pub fn value_or_stdin(argument: &'static str, value: &str) -> Result<String, Error> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
+/// `value`, or when it is `-` what stands on standard input. A person at a terminal is asked for `what`, unseen.
+pub fn value_or_stdin(argument: &'static str, what: &str, value: &str) -> Result<String, Error> {
     if value != "-" {
         return Ok(value.to_owned());
     }
+    if !std::io::stdin().is_terminal() {
+        return all_of_stdin(argument);
+    }
+    let text = ask(what).map_err(|error| Error::Argument {
+        argument,
+        reason: format!("cannot read from the terminal: {error}"),
+    })?;
+    if text.is_empty() {
+        return Err(Error::Argument {
+            argument,
+            reason: "nothing was entered".to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// One line from the terminal, without showing it.
+fn ask(what: &str) -> std::io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    output::ask(&format!("{what}: "));
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let mut line = String::new();
+    let read = stdin.lock().take(MAX_BYTES).read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn all_of_stdin(argument: &'static str) -> Result<String, Error> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
         // The second one would silently be empty.
         return Err(Error::Argument {
@@ -96,7 +131,7 @@ pub fn documents(path: &Path) -> Result<Vec<(PathBuf, Value)>, Error> {
         reason,
     };
     if path == Path::new("-") {
-        let text = value_or_stdin("-f", "-")?;
+        let text = all_of_stdin("-f")?;
         return parse(path, &text);
     }
     if !path.is_dir() {

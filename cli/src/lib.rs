@@ -6,6 +6,7 @@
 //! secret that was not asked for.
 
 mod api;
+mod bundle;
 mod commands;
 mod context;
 mod data_plane;
@@ -19,7 +20,7 @@ mod saved;
 use std::process::ExitCode;
 
 pub use commands::Command;
-pub use context::ConnectionArgs;
+pub use context::{ConnectionArgs, without_empty_variables};
 pub use error::Error;
 
 /// Runs one command line and prints what it has to say. `whole` is the executable's command line, for `completion`.

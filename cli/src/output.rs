@@ -22,14 +22,23 @@ pub enum Output {
     Yaml,
 }
 
-/// One column of a table: heading, and where its value stands in an object (a JSON pointer).
+/// One column of a table: heading, and where its value stands in an object (a JSON pointer, or [`MESSAGE`]).
 pub type Column = (&'static str, &'static str);
+
+/// In place of a pointer: the first of the object's messages. In lists only; a single object's messages stand below its table.
+pub const MESSAGE: &str = "message";
+
+/// A terminal narrower than this has not been told its width, or is not read by a person.
+const NARROWEST: u16 = 40;
 
 impl Output {
     /// Prints one object.
     pub fn object(self, object: &Value, columns: &[Column]) {
         match self {
-            Self::Table => print_table(std::slice::from_ref(object), columns, None),
+            Self::Table => {
+                let columns: Vec<Column> = columns.iter().copied().filter(|(_, at)| *at != MESSAGE).collect();
+                print_table(std::slice::from_ref(object), &columns, None);
+            }
             _ => self.verbatim(object),
         }
     }
@@ -69,6 +78,11 @@ pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// Asks the person at the terminal; the answer comes on the same line.
+pub fn ask(text: &str) {
+    eprint!("{text}");
+}
+
 /// An error and what to do about it.
 pub fn complain(error: &Error) {
     eprintln!("error: {error}");
@@ -82,6 +96,9 @@ fn print_table(objects: &[Value], columns: &[Column], current: Option<&str>) {
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_some_and(|width| width < NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     table.set_header(columns.iter().map(|(heading, _)| *heading));
     for object in objects {
         table.add_row(columns.iter().enumerate().map(|(index, (_, pointer))| {
@@ -97,6 +114,9 @@ fn print_table(objects: &[Value], columns: &[Column], current: Option<&str>) {
 
 /// Text of the value at `pointer`; `a,b` for a list of strings, empty when absent.
 fn cell(object: &Value, pointer: &str) -> String {
+    if pointer == MESSAGE {
+        return crate::poll::messages(object).into_iter().next().unwrap_or_default();
+    }
     match object.pointer(pointer) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -122,5 +142,7 @@ mod tests {
         assert_eq!(cell(&object, "/list"), "p,q");
         assert_eq!(cell(&object, "/n"), "3");
         assert_eq!(cell(&object, "/none"), "");
+        let object = json!({"status": {"appIdStatus": [{"appId": "orders", "messages": [{"message": "no"}]}]}});
+        assert_eq!(cell(&object, MESSAGE), "orders: no");
     }
 }

@@ -124,6 +124,11 @@ impl Noun {
             }
         }
         output.object(&shown, self.columns);
+        if output == Output::Table {
+            for message in poll::messages(&shown) {
+                output::note(&message);
+            }
+        }
         Ok(())
     }
 

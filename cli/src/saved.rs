@@ -1,5 +1,5 @@
-//! What the command line remembers between calls: `config.json` (where, which project) and `creds` (the API key, mode 0600),
-//! in `PALLADIUM_HOME` or `~/.palladium/cli`. Also reads what a local `palladium up` left for it in its data folder.
+//! What the command line remembers between calls: `config.json` (where, which project), `creds` (the API key) and `ca-bundle.pem`
+//! (roots for applications), mode 0600, in `PALLADIUM_HOME` or `~/.palladium/cli`. Also reads what a local `palladium up` left for it in its data folder.
 //!
 //! Must never write the key anywhere but into `creds`.
 
@@ -78,6 +78,16 @@ impl Home {
     /// Saves the API key.
     pub fn save_api_key(&self, key: &SecretString) -> Result<(), Error> {
         self.write("creds", key.expose_secret().as_bytes())
+    }
+
+    /// Saves the roots that applications are told to trust; answers where.
+    pub fn save_bundle(&self, pem: &[u8]) -> Result<PathBuf, Error> {
+        self.write("ca-bundle.pem", pem)?;
+        let path = self.0.join("ca-bundle.pem");
+        std::path::absolute(&path).map_err(|error| Error::File {
+            path,
+            reason: error.to_string(),
+        })
     }
 
     /// Written beside and renamed, so that a full disk leaves the old file whole.

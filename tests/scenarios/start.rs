@@ -7,10 +7,11 @@ use palladium_tests::{
     api::Api,
     app::App,
     disk::Disk,
-    system::{ROLES, START, SUPERVISOR, System},
+    system::{GATEWAY, ROLES, START, SUPERVISOR, System},
     until,
 };
 use serde_json::json;
+use tokio::process::Command;
 
 const PROJECTS: &str = "/apis/cra.diagrid.io/v1beta1/projects";
 
@@ -90,6 +91,64 @@ async fn a_killed_up_changes_nothing_and_the_next_one_takes_over() -> Result<()>
     system.finish().await
 }
 
+/// The lines that `up` prints to copy work as they are, in any shell, wherever this program and its data lie.
+#[tokio::test]
+async fn what_up_prints_to_copy_works() -> Result<()> {
+    let mut system = System::start().await?;
+    until(START, "it says what to try", async || {
+        ensure!(system.said()?.contains("Ctrl-C stops"));
+        Ok(())
+    })
+    .await?;
+    let said = system.said()?;
+    let lines = said.lines().skip_while(|line| *line != "Try it:").skip(1);
+    let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    ensure!(lines.len() == 3, "{said}");
+    for (line, expected) in lines.iter().zip(["hello", "\"first\"", "\"id\":\"hello\""]) {
+        // curl tells a refusal only when it is asked to.
+        let line = line.replace("curl ", "curl -fsS ");
+        let output = Command::new("sh")
+            .args(["-c", &line])
+            .env("HOME", system.home())
+            .output()
+            .await?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(output.status.success() && said.contains(expected), "{line}\n{said}");
+    }
+    // Whoever closes the terminal does not mean to stop it.
+    let roles = |system: &System| ROLES.iter().map(|role| system.pid(role)).collect::<Result<Vec<_>>>();
+    let before = roles(&system)?;
+    system.hang_up().await?;
+    ensure!(roles(&system)? == before, "something ended with the terminal");
+    system.launch().await?;
+    system.finish().await
+}
+
+/// An `up` that finds an installation which it cannot see ready says so, ends, and leaves the rest alone.
+#[tokio::test]
+async fn an_up_that_fails_stops_nothing_that_it_found() -> Result<()> {
+    let mut system = System::start().await?;
+    system.kill_up().await?;
+    let others: Vec<_> = ROLES.into_iter().filter(|role| *role != GATEWAY).collect();
+    let pids = |system: &System| others.iter().map(|role| system.pid(role)).collect::<Result<Vec<_>>>();
+    let before = pids(&system)?;
+    fs::write(system.data().join("region/config/gateway.json"), "{}")?;
+    system.kill(GATEWAY)?;
+    let (status, said) = system.run_up(&[]).await?;
+    ensure!(
+        !status.success() && said.contains("gateway is not ready") && said.contains("what was found running goes on"),
+        "{status}: {said}"
+    );
+    ensure!(pids(&system)? == before, "something was stopped");
+    // A new supervisor gets its files anew.
+    system.kill(SUPERVISOR)?;
+    system.launch().await?;
+    system.ready().await?;
+    ensure!(pids(&system)?[1..] == before[1..], "something was restarted");
+    system.finish().await
+}
+
 /// What is in the way is found before anything is started, and the message says what to do: a taken port, public or
 /// internal, a folder that cannot be made, one that cannot be written.
 #[tokio::test]
@@ -118,6 +177,10 @@ async fn sec_147_what_is_in_the_way_is_named() -> Result<()> {
     ] {
         let _taken = TcpListener::bind(("127.0.0.1", port))?;
         refused(&system, &[&format!("port {port}"), flag]).await?;
+        ensure!(
+            !system.data().join("ports.json").exists(),
+            "a port that is taken was recorded"
+        );
     }
     system.launch().await?;
     system.ready().await?;

@@ -162,6 +162,14 @@ impl System {
         Ok(())
     }
 
+    /// The terminal of `palladium up` is closed.
+    pub async fn hang_up(&mut self) -> Result<()> {
+        let mut up = self.up.take().context("not running")?;
+        signal(up.id().context("it ended by itself")?, Signal::HUP)?;
+        timeout(STOP, up.wait()).await??;
+        Ok(())
+    }
+
     /// What `palladium up` has said so far.
     pub fn said(&self) -> Result<String> {
         Ok(fs::read_to_string(self.home().join("up.log"))?)

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use palladium_launch::exit;
 
 #[global_allocator]
@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Dapr on your own machines: an identity, a TLS address and a token per application.
 #[derive(Debug, Parser)]
-#[command(name = "palladium", disable_version_flag = true)]
+#[command(name = "palladium", version)]
 struct Line {
     #[command(flatten)]
     connection: palladium_cli::ConnectionArgs,
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
     if called == "sentry" {
         return palladium_sentry::main_drop_in(arguments);
     }
-    let line = match Line::try_parse_from(arguments) {
+    let line = palladium_cli::without_empty_variables(Line::command()).try_get_matches_from(arguments);
+    let line = match line.and_then(|matches| Line::from_arg_matches(&matches)) {
         Ok(line) => line,
         Err(error) => {
             // A closed terminal is no reason to fail differently.

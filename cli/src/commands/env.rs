@@ -1,11 +1,13 @@
 //! `env`: what an application needs to run as an App ID, in the form that each SDK reads.
 //!
-//! Prints a token: that is its purpose. Must never run anything.
+//! Prints a token: that is its purpose. The variables that replace a program's roots name a file with the system's roots and
+//! Palladium's, so that everything else the program dials still works. Must never run anything.
 
 use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 
 use crate::Error;
+use crate::bundle;
 use crate::context::Context;
 use crate::data_plane::Access;
 use crate::output;
@@ -60,13 +62,16 @@ fn variables(context: &Context, access: &Access, id: &str) -> Result<Vec<(&'stat
         path: ca_file.clone(),
         reason: error.to_string(),
     })?;
+    let bundle = context.home.save_bundle(&bundle::with_system_roots(&absolute)?)?;
     for name in [
         "SSL_CERT_FILE",
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         "REQUESTS_CA_BUNDLE",
-        "NODE_EXTRA_CA_CERTS",
-        "DAPR_GRPC_TLS_CA_PATH",
     ] {
+        variables.push((name, bundle.display().to_string()));
+    }
+    // These add to the system's roots, or are for Dapr alone.
+    for name in ["NODE_EXTRA_CA_CERTS", "DAPR_GRPC_TLS_CA_PATH"] {
         variables.push((name, absolute.display().to_string()));
     }
     Ok(variables)

@@ -133,7 +133,20 @@ impl Catalog {
         }
     }
 
-    /// Everything that is wrong with a submitted component. Unknown names are not: Dapr ignores them, and so do we.
+    /// Whether a setting has no say in where the component connects to, nor how: what a building block does with any of its
+    /// components, and durations.
+    pub fn is_local(&self, type_name: &str, version: &str, name: &str) -> bool {
+        let own = self
+            .find(type_name, version)
+            .and_then(|component| component.fields.iter().find(|field| field.is_named(name)));
+        match own {
+            Some(field) => field.kind == "duration",
+            None => self.common_fields(type_name).iter().any(|field| field.is_named(name)),
+        }
+    }
+
+    /// Everything that is wrong with a submitted component. Unknown names are, although Dapr ignores them: a misspelt password would
+    /// be kept in clear.
     pub fn validate(&self, type_name: &str, version: &str, entries: &[Entry<'_>]) -> Vec<Problem> {
         let Some(component) = self.find(type_name, version) else {
             return vec![self.unknown_type(type_name, version)];
@@ -165,9 +178,16 @@ impl Catalog {
                     message: format!("'{}' is given twice: remove one", entry.name),
                 });
             }
-            let Some((field, value)) = self.field(type_name, version, entry.name).zip(entry.value) else {
+            let Some(field) = self.field(type_name, version, entry.name) else {
+                if !entry.name.is_empty() {
+                    problems.push(Problem {
+                        path: format!("spec.metadata[{index}].name"),
+                        message: self.unknown_setting(component, entry.name),
+                    });
+                }
                 continue;
             };
+            let Some(value) = entry.value else { continue };
             if let Some(message) = field.complaint(value) {
                 problems.push(Problem {
                     path: format!("spec.metadata[{index}].value"),
@@ -200,6 +220,30 @@ impl Catalog {
                         known.join(", ")
                     ),
                 }
+            }
+        }
+    }
+
+    fn unknown_setting(&self, component: &ComponentType, name: &str) -> String {
+        let type_name = &component.type_name;
+        let known = || component.fields.iter().chain(self.common_fields(type_name));
+        let wanted = name.to_ascii_lowercase();
+        let nearest = known()
+            .flat_map(|field| std::iter::once(&field.name).chain(&field.aliases))
+            .map(|known| {
+                let distance = strsim::damerau_levenshtein(&wanted, &known.to_ascii_lowercase());
+                (distance, known)
+            })
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, known)| *distance <= known.len().max(wanted.len()) / 3);
+        match nearest {
+            Some((_, known)) => format!("'{name}' is not a setting of {type_name}: did you mean {known}?"),
+            None => {
+                let names: Vec<&str> = known().map(|field| field.name.as_str()).collect();
+                format!(
+                    "'{name}' is not a setting of {type_name}: use one of: {}",
+                    names.join(", ")
+                )
             }
         }
     }

@@ -12,6 +12,8 @@ use crate::error::FieldErrors;
 use crate::meta::{Draft, MetadataInput};
 use crate::names;
 
+const KUBECTL_COPY: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Decodes `value` strictly; `prefix` is put before the path of a complaint.
 pub fn strict<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T, FieldErrors> {
     serde_path_to_error::deserialize(value).map_err(|error| {
@@ -104,7 +106,9 @@ pub fn draft(kind: &KindDefinition, body: Value) -> Result<Draft, FieldErrors> {
         }
     };
     let labels = metadata.labels.unwrap_or_default();
-    let annotations = metadata.annotations.unwrap_or_default();
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    // kubectl's copy of the whole file, secrets in clear; it means nothing here.
+    annotations.remove(KUBECTL_COPY);
     names::check_map("metadata.labels", &labels, 256, &mut errors);
     names::check_map("metadata.annotations", &annotations, 4096, &mut errors);
     let content = match (kind.normalize)(Value::Object(body)) {

@@ -16,6 +16,9 @@ use crate::decode;
 use crate::error::FieldErrors;
 use crate::names::NameRule;
 
+/// The finalizer of everything that a region is told about; the region releases it by reporting that the object is gone.
+pub const REGION_FINALIZER: &str = "cra.diagrid.io/region";
+
 /// Where objects of a kind live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -59,11 +59,12 @@ impl fmt::Display for Role {
 impl FromStr for Role {
     type Err = String;
 
-    /// Takes the full identifier with colon or dot, or the bare name; `editor` is the old spelling of `apiOperator`.
+    /// Takes the full identifier with colon or dot, or the name alone (`viewer`, `:viewer`); `editor` is the old spelling of `apiOperator`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text
             .strip_prefix("cra.diagrid:")
             .or_else(|| text.strip_prefix("cra.diagrid."))
+            .or_else(|| text.strip_prefix(':'))
             .unwrap_or(text);
         match name {
             "viewer" => Ok(Role::Viewer),

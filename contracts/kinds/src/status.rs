@@ -65,7 +65,7 @@ pub struct CommonStatus {
     /// Facts.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// Reasons for people; empty when ready.
+    /// Reasons and warnings for people; mostly empty when ready.
     #[serde(default)]
     pub messages: Vec<Message>,
     /// Last change.

@@ -11,6 +11,7 @@ use palladium_sealing::{HpkePublicKey, SealedField, keyed_hash};
 use serde_json::{Map, Value};
 
 use crate::fields::{self, Found};
+use crate::leaks;
 
 /// Where the object is; bound into every sealed value.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,15 @@ pub struct Stored<'a> {
     pub content: &'a Map<String, Value>,
     /// Its secrets, by path.
     pub secrets: &'a BTreeMap<String, SecretState>,
+}
+
+/// What is submitted beside the content; no secret belongs there.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// Labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: &'a BTreeMap<String, String>,
 }
 
 /// An object without secrets.
@@ -69,7 +79,8 @@ pub enum Problem {
     },
 }
 
-/// Extracts the secrets of `content`. `may_read` = the caller may read the object's secrets anyway.
+/// Extracts the secrets of `content`. Who changes where the object points brings its secrets again, whatever their role: what a
+/// role may read is decided per request and by the region too, where a redirected secret goes is not.
 ///
 /// # Errors
 /// See [`Problem`]; nothing has been kept then.
@@ -80,13 +91,13 @@ pub fn extract(
     key: Option<&HpkePublicKey>,
     fingerprint_key: &[u8; 32],
     stored: Option<Stored<'_>>,
-    may_read: bool,
+    beside: Beside<'_>,
     mut content: Map<String, Value>,
 ) -> Result<Extraction, Problem> {
     let none = BTreeMap::new();
     let known = stored.map_or(&none, |stored| stored.secrets);
     let mut out = Extraction::default();
-    let (mut errors, mut kept) = (FieldErrors::default(), Vec::new());
+    let (mut errors, mut kept, mut clear) = (FieldErrors::default(), Vec::new(), Vec::new());
     for (field, found) in fields::slots(kind, catalog, &content) {
         let own = SecretKeyRef::managed(place.uid, &field);
         match found {
@@ -112,6 +123,7 @@ pub fn extract(
                     })?;
                     out.sealed.push(SealedSecret { value, fingerprint });
                 }
+                clear.push((field.clone(), secret));
             }
             Found::Mask | Found::Reference(_) => {
                 let refers_elsewhere = matches!(&found, Found::Reference(reference) if *reference != own);
@@ -136,14 +148,17 @@ pub fn extract(
         fields::put_reference(kind, &mut content, &field, &own);
     }
     if let Some(stored) = stored
-        && !may_read
         && !kept.is_empty()
     {
-        let paths: Vec<String> = known.keys().chain(out.fingerprints.keys()).cloned().collect();
-        if fields::pointing(kind, &paths, stored.content) != fields::pointing(kind, &paths, &content) {
+        let before = known
+            .iter()
+            .map(|(field, state)| (field.clone(), state.fingerprint.clone()));
+        let before = fields::pointing(kind, catalog, &kept, &before.collect(), stored.content);
+        if before != fields::pointing(kind, catalog, &kept, &out.fingerprints, &content) {
             errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
         }
     }
+    errors.0.extend(leaks::found(&clear, &content, beside));
     errors.into_result()?;
     out.forgotten = known
         .keys()
@@ -158,6 +173,6 @@ fn must_be_entered_again(field: &str) -> FieldError {
     FieldError {
         field: field.to_owned(),
         reason: "must be entered again, because the object now points elsewhere".into(),
-        remedy: "give the secret itself, or leave the addresses as they are".into(),
+        remedy: "give the secret itself, or leave the other settings as they are".into(),
     }
 }

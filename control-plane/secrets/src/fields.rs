@@ -2,6 +2,8 @@
 //!
 //! Must never know what happens to the values.
 
+use std::collections::BTreeMap;
+
 use palladium_component::catalog::{Catalog, Entry};
 use palladium_kinds::definition::{KindDefinition, Sensitive};
 use palladium_kinds::secret_ref::{SecretKeyRef, is_mask};
@@ -100,30 +102,38 @@ pub(crate) fn put_text(kind: &KindDefinition, content: &mut Map<String, Value>, 
     }
 }
 
-/// The part of the content that decides where secrets are sent, without the secrets themselves.
-pub(crate) fn pointing(kind: &KindDefinition, secret_paths: &[String], content: &Map<String, Value>) -> Value {
+/// The part of the content that decides where the secrets at `kept` are sent. Other secrets count by their fingerprint: an address
+/// may hold a password and be one itself.
+pub(crate) fn pointing(
+    kind: &KindDefinition,
+    catalog: &Catalog,
+    kept: &[String],
+    fingerprints: &BTreeMap<String, Vec<u8>>,
+    content: &Map<String, Value>,
+) -> Value {
     match kind.sensitive {
         Sensitive::ComponentMetadata => {
-            let plain: Vec<(String, &Value)> = items(content)
-                .filter_map(|item| Some((item.get("name")?.as_str()?.to_ascii_lowercase(), item)))
-                .filter(|(name, _)| {
-                    !secret_paths
-                        .iter()
-                        .any(|path| path.eq_ignore_ascii_case(&format!("spec.metadata.{name}")))
-                })
-                .map(|(name, item)| {
-                    (
-                        name,
-                        item.get("value")
-                            .or_else(|| item.get("secretKeyRef"))
-                            .unwrap_or(&Value::Null),
-                    )
+            let spec = content.get("spec");
+            let get = |key: &str| spec.and_then(|spec| spec.get(key));
+            let text = |key: &str| get(key).and_then(Value::as_str).unwrap_or_default();
+            let mut settings: Vec<(String, Value)> = items(content)
+                .filter_map(|item| Some((item.get("name")?.as_str()?, item)))
+                .filter(|(name, _)| !catalog.is_local(text("type"), text("version"), name))
+                .filter_map(|(name, item)| {
+                    let path = format!("spec.metadata.{name}");
+                    if kept.contains(&path) {
+                        return None;
+                    }
+                    let plain = || item.get("value").or_else(|| item.get("secretKeyRef")).cloned();
+                    let value = match fingerprints.get(&path) {
+                        Some(fingerprint) => Some(json!({ "fingerprint": fingerprint })),
+                        None => plain(),
+                    };
+                    Some((name.to_ascii_lowercase(), value.unwrap_or_default()))
                 })
                 .collect();
-            let mut plain = plain;
-            plain.sort_by(|a, b| a.0.cmp(&b.0));
-            let spec = content.get("spec");
-            json!({ "metadata": plain, "version": spec.and_then(|s| s.get("version")), "auth": content.get("auth") })
+            settings.sort_by(|a, b| a.0.cmp(&b.0));
+            json!({ "metadata": settings, "version": get("version"), "auth": content.get("auth") })
         }
         _ => kind
             .pointing

@@ -15,6 +15,11 @@ use super::*;
 const UID: &str = "0199a000-0000-7000-8000-000000000001";
 const PASSWORD: &str = "spec.metadata.redisPassword";
 const KEY: [u8; 32] = [7; 32];
+static EMPTY: BTreeMap<String, String> = BTreeMap::new();
+const NOTHING: Beside<'static> = Beside {
+    labels: &EMPTY,
+    annotations: &EMPTY,
+};
 
 fn field(name: &str, sensitive: bool) -> CatalogField {
     CatalogField {
@@ -40,6 +45,10 @@ fn catalog() -> Catalog {
             field("redisHost", false),
             field("redisPassword", true),
             field("enableTLS", false),
+            CatalogField {
+                kind: "duration".into(),
+                ..field("dialTimeout", false)
+            },
         ],
         example: String::new(),
     };
@@ -73,7 +82,7 @@ fn submit(content: Map<String, Value>, pair: &HpkeKeyPair) -> Extraction {
         Some(pair.public()),
         &KEY,
         None,
-        false,
+        NOTHING,
         content,
     )
     .unwrap()
@@ -92,12 +101,7 @@ fn states(extraction: &Extraction) -> BTreeMap<String, SecretState> {
     extraction.fingerprints.iter().map(state).collect()
 }
 
-fn again(
-    before: &Extraction,
-    may_read: bool,
-    content: Map<String, Value>,
-    pair: &HpkeKeyPair,
-) -> Result<Extraction, Problem> {
+fn again(before: &Extraction, content: Map<String, Value>, pair: &HpkeKeyPair) -> Result<Extraction, Problem> {
     let secrets = states(before);
     let stored = Some(Stored {
         content: &before.content,
@@ -110,7 +114,7 @@ fn again(
         Some(pair.public()),
         &KEY,
         stored,
-        may_read,
+        NOTHING,
         content,
     )
 }
@@ -166,21 +170,19 @@ fn sec_103_a_mask_keeps_the_secret_and_is_never_stored() {
         json!({"value": "***"}),
         json!({"secretKeyRef": reference}),
     ] {
-        let out = again(&first, false, items(unchanged), &pair).unwrap();
+        let out = again(&first, items(unchanged), &pair).unwrap();
         assert!(out.sealed.is_empty() && out.forgotten.is_empty());
         assert_eq!(out.content, first.content);
     }
     // The same value again is no change either; another one is sealed anew, with a higher version.
     assert!(
-        again(&first, false, items(json!({"value": "hunter2"})), &pair)
+        again(&first, items(json!({"value": "hunter2"})), &pair)
             .unwrap()
             .sealed
             .is_empty()
     );
     assert_eq!(
-        again(&first, false, items(json!({"value": "new"})), &pair)
-            .unwrap()
-            .sealed[0]
+        again(&first, items(json!({"value": "new"})), &pair).unwrap().sealed[0]
             .value
             .version,
         2
@@ -199,7 +201,7 @@ fn sec_103_a_mask_keeps_the_secret_and_is_never_stored() {
                 key,
                 &KEY,
                 None,
-                true,
+                NOTHING,
                 redis(metadata)
             )
             .is_err()
@@ -214,7 +216,7 @@ fn sec_103_whoever_redirects_must_enter_the_secret_again() {
         redis(json!([{"name": "redisHost", "value": host}, {"name": "redisPassword", "value": password}]))
     };
     let first = submit(items("good:1", "hunter2"), &pair);
-    let error = again(&first, false, items("evil:1", MASK), &pair).unwrap_err();
+    let error = again(&first, items("evil:1", MASK), &pair).unwrap_err();
     assert!(
         error.to_string().contains(PASSWORD) && !error.to_string().contains("hunter2"),
         "{error}"
@@ -223,9 +225,59 @@ fn sec_103_whoever_redirects_must_enter_the_secret_again() {
         json!([{"name": "redisHost", "value": "good:1"}, {"name": "enableTLS", "value": "false"},
         {"name": "redisPassword", "value": MASK}]),
     );
-    assert!(again(&first, false, tls_off, &pair).is_err());
-    assert!(again(&first, true, items("other:1", MASK), &pair).is_ok());
-    assert!(again(&first, false, items("other:1", "hunter2"), &pair).is_ok());
+    assert!(again(&first, tls_off, &pair).is_err());
+    let reference = SecretKeyRef::managed(UID, PASSWORD);
+    let by_reference = redis(json!([{"name": "redisHost", "value": "evil:1"},
+        {"name": "redisPassword", "secretKeyRef": reference}]));
+    assert!(again(&first, by_reference, &pair).is_err());
+    // An address that is itself sealed, because a password stands in it, is an address all the same.
+    assert!(again(&first, items("redis://x:y@evil:1", MASK), &pair).is_err());
+    // How patient it is and what its keys look like decides nothing about where it goes.
+    let patient = redis(
+        json!([{"name": "redisHost", "value": "good:1"}, {"name": "dialTimeout", "value": "9s"},
+        {"name": "redisPassword", "value": MASK}]),
+    );
+    assert!(again(&first, patient, &pair).is_ok());
+    assert!(again(&first, items("other:1", "hunter2"), &pair).is_ok());
+}
+
+#[test]
+fn a_secret_in_clear_elsewhere_in_the_object_is_refused_by_path() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let run = |host: &str, beside: Beside<'_>| {
+        let content =
+            redis(json!([{"name": "redisHost", "value": host}, {"name": "redisPassword", "value": "correct-horse"}]));
+        extract(
+            &component::KIND,
+            &catalog(),
+            place(1),
+            Some(pair.public()),
+            &KEY,
+            None,
+            beside,
+            content,
+        )
+    };
+    let map = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    let (copy, key) = (map("copy", "{\"value\":\"correct-horse\"}"), map("correct-horse", "x"));
+    let annotated = |annotations| Beside { annotations, ..NOTHING };
+    for (host, beside, path) in [
+        ("correct-horse.example:1", NOTHING, "spec.metadata[0].value"),
+        ("h", annotated(&copy), "metadata.annotations.copy"),
+        (
+            "h",
+            Beside {
+                labels: &key,
+                ..NOTHING
+            },
+            "metadata.labels",
+        ),
+    ] {
+        let error = run(host, beside).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{path}: ")), "{error}");
+        assert!(!error.contains("correct-horse"), "{error}");
+    }
+    assert!(run("h", NOTHING).is_ok());
 }
 
 #[test]
@@ -244,7 +296,7 @@ fn sec_111_references_to_other_objects_secrets_are_refused() {
             Some(pair.public()),
             &KEY,
             None,
-            true,
+            NOTHING,
             redis(metadata),
         );
         assert!(matches!(error, Err(Problem::Invalid(_))), "{key}");
@@ -265,7 +317,7 @@ fn an_app_ids_token_is_extracted_masked_and_forgotten() {
         Some(pair.public()),
         &KEY,
         None,
-        false,
+        NOTHING,
         content("hunter2".into()),
     )
     .unwrap();
@@ -285,7 +337,7 @@ fn an_app_ids_token_is_extracted_masked_and_forgotten() {
         Some(pair.public()),
         &KEY,
         stored,
-        false,
+        NOTHING,
         masked,
     )
     .unwrap();
@@ -297,7 +349,7 @@ fn an_app_ids_token_is_extracted_masked_and_forgotten() {
         Some(pair.public()),
         &KEY,
         stored,
-        false,
+        NOTHING,
         content("".into()),
     )
     .unwrap();
@@ -308,7 +360,18 @@ fn an_app_ids_token_is_extracted_masked_and_forgotten() {
 fn without_a_region_key_a_secret_is_refused_and_plain_content_accepted() {
     let secret = redis(json!([{"name": "redisPassword", "value": "x"}]));
     let plain = redis(json!([{"name": "redisHost", "value": "x"}]));
-    let run = |content| extract(&component::KIND, &catalog(), place(1), None, &KEY, None, true, content);
+    let run = |content| {
+        extract(
+            &component::KIND,
+            &catalog(),
+            place(1),
+            None,
+            &KEY,
+            None,
+            NOTHING,
+            content,
+        )
+    };
     assert!(matches!(run(secret), Err(Problem::NoKey { .. })));
     assert!(run(plain).is_ok());
 }

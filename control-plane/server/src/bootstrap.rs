@@ -11,6 +11,7 @@ use palladium_audit::{Outcome, Record};
 use palladium_authn::ApiKeyToken;
 use palladium_control_store::{Create, Mutation, NewApiKey, Organization, Store};
 use palladium_kinds::audit_event::{AuditActor, AuditResource, AuditSource};
+use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::{
     FieldErrors, Grant, KindDefinition, OrganizationId, ProjectId, RegionId, Role, RoleScope, ids, project, region,
 };
@@ -109,7 +110,7 @@ fn objects(config: &BootstrapConfig, region_id: &RegionId) -> Result<Vec<Mutatio
             labels: Default::default(),
             annotations: Default::default(),
             finalizers: if kind.regional {
-                vec![managed::REGION_FINALIZER.to_owned()]
+                vec![REGION_FINALIZER.to_owned()]
             } else {
                 vec![]
             },

@@ -7,12 +7,10 @@
 
 use palladium_control_store::{Create, Mutation, Resource, Update};
 use palladium_kinds::audit_event::FieldChange;
+use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::project::{MANAGED_KV_NAME, MANAGED_KV_TYPE};
 use palladium_kinds::{FieldErrors, ProjectId, component, ids};
 use serde_json::{Map, Value, json};
-
-/// The finalizer of everything that a region is told about.
-pub(crate) const REGION_FINALIZER: &str = "cra.diagrid.io/region";
 
 /// Whether a project's content asks for the store; `None` when it does not speak of it.
 pub(crate) fn is_wanted(project: &Map<String, Value>) -> Option<bool> {

@@ -14,7 +14,7 @@ use crate::{Error, Store};
 pub struct NewApiKey {
     /// `key-…`
     pub id: String,
-    /// Unique in the organization.
+    /// Unique among the keys of the same scope: a name must not tell what other projects have.
     pub name: String,
     /// SHA-256 of the whole key.
     pub token_sha256: [u8; 32],
@@ -61,18 +61,18 @@ impl Store {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// A key by id or name.
+    /// The key of that id, or the keys of that name.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn key_find(&self, organization: &OrganizationId, id_or_name: &str) -> Result<Option<ApiKeyRow>, Error> {
-        let row = sqlx::query("SELECT * FROM api_keys WHERE org_id = ?1 AND (id = ?2 OR name = ?2)")
+    pub async fn keys_named(&self, organization: &OrganizationId, id_or_name: &str) -> Result<Vec<ApiKeyRow>, Error> {
+        let rows = sqlx::query("SELECT * FROM api_keys WHERE org_id = ?1 AND (id = ?2 OR name = ?2) LIMIT 100")
             .bind(organization.as_str())
             .bind(id_or_name)
-            .fetch_optional(&self.readers)
+            .fetch_all(&self.readers)
             .await
             .map_err(|error| self.sort(error))?;
-        row.as_ref().map(from_row).transpose()
+        rows.iter().map(from_row).collect()
     }
 
     /// All keys of the organization, by name.
@@ -94,8 +94,14 @@ impl Store {
         organization: &OrganizationId,
         key: &NewApiKey,
     ) -> Result<(), Error> {
-        let taken: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE org_id = ?1 AND name = ?2")
+        let project = match &key.grant.scope {
+            RoleScope::Global => "",
+            RoleScope::Project(id) => id.as_str(),
+        };
+        let taken = "SELECT COUNT(*) FROM api_keys WHERE org_id = ?1 AND project_id = ?2 AND name = ?3";
+        let taken: i64 = sqlx::query_scalar(taken)
             .bind(organization.as_str())
+            .bind(project)
             .bind(&key.name)
             .fetch_one(&mut **tx)
             .await
@@ -107,10 +113,6 @@ impl Store {
                 deleting: false,
             });
         }
-        let project = match &key.grant.scope {
-            RoleScope::Global => "",
-            RoleScope::Project(id) => id.as_str(),
-        };
         sqlx::query(
             "INSERT INTO api_keys (id, org_id, name, token_sha256, role, project_id, created_at, created_by, expires_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

@@ -3,14 +3,12 @@
 //! The one idea: a report can change status and release a finalizer, nothing else; and only for objects of that very region.
 
 use palladium_kinds::Timestamp;
+use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::status::{Report, Verdict};
 
 use crate::commit::Tx;
 use crate::resource::{text, version};
 use crate::{Error, Store};
-
-/// The finalizer that a region releases by reporting that an object is gone.
-pub(crate) const REGION_FINALIZER: &str = "cra.diagrid.io/region";
 
 /// Kind-specific status fields that a region may report. Everything else is dropped, so that nothing secret can slip in.
 const DETAILS: &[&str] = &[

@@ -47,11 +47,15 @@ impl Store {
             path: path.clone(),
             reason,
         };
-        let private = folder.to_owned();
-        tokio::task::spawn_blocking(move || palladium_os::files::private_folder(&private))
+        let (private, file) = (folder.to_owned(), path.clone());
+        let prepare = move || {
+            palladium_os::files::private_folder(&private).map_err(|error| error.to_string())?;
+            private_files(&file).map_err(|error| error.to_string())
+        };
+        tokio::task::spawn_blocking(prepare)
             .await
             .map_err(|error| unusable(error.to_string()))?
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(unusable)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -172,16 +176,55 @@ impl Store {
     }
 }
 
+/// Makes the database file if it is missing, and it and its companions readable by their owner only; SQLite gives companions that
+/// it makes later the mode of the database.
+fn private_files(database: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let narrow = |path: &Path| match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o777 != 0o600 => {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    if !database.exists() {
+        let mut options = std::fs::OpenOptions::new();
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(database)?;
+    }
+    narrow(database)?;
+    for companion in ["-wal", "-shm", "-journal"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(companion);
+        narrow(Path::new(&name))?;
+    }
+    Ok(())
+}
+
 /// Every step of the schema, embedded; a step that was released is never edited (its checksum is kept in the database).
 fn migrations() -> Migrator {
-    let initial = SqlStr::from_static(include_str!("../migrations/sqlite/0001_initial.sql"));
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        initial,
-        false,
-    )])
+    let steps = [
+        (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+        (
+            2,
+            "api key names",
+            include_str!("../migrations/sqlite/0002_api_key_names.sql"),
+        ),
+    ];
+    let step = |(number, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(
+            number,
+            name.into(),
+            MigrationType::Simple,
+            SqlStr::from_static(sql),
+            false,
+        )
+    };
+    Migrator::with_migrations(steps.into_iter().map(step).collect())
 }
 
 /// Numbers are never negative here; SQLite has no unsigned type.

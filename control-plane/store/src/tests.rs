@@ -477,3 +477,32 @@ async fn the_audit_log_is_read_in_pages_newest_first() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn database_files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("server");
+    let modes = || {
+        std::fs::read_dir(&data)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                (
+                    entry.file_name(),
+                    entry.metadata().unwrap().permissions().mode() & 0o777,
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let store = Store::open(&data).await.unwrap();
+    assert!(modes().len() > 1, "the write-ahead log is there");
+    assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+    store.close().await;
+    // One that an older version made.
+    let file = data.join("control-plane.db");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = Store::open(&data).await.unwrap();
+    assert!(modes().iter().all(|(_, mode)| *mode == 0o600), "{:?}", modes());
+    store.close().await;
+}

@@ -37,7 +37,7 @@ pub struct Create {
     /// Name, for people
     #[arg(short, long)]
     name: String,
-    /// cra.diagrid:admin, :apiOperator, :apiConsumer or :viewer
+    /// viewer, apiConsumer, apiOperator or admin; in full: cra.diagrid:viewer
     #[arg(short, long)]
     role: String,
     /// Seconds until it expires [default: never]

@@ -11,7 +11,7 @@ pub struct SpecFlags {
     /// URL of the application, for calls to it; without one the App ID only calls out
     #[arg(long, value_name = "URL")]
     app_endpoint: Option<String>,
-    /// Token that the application wants to see; - reads standard input
+    /// Token that the application wants to see; - reads standard input, or asks
     #[arg(long, value_name = "TOKEN")]
     app_token: Option<String>,
     /// How the application is spoken to: http or grpc
@@ -55,7 +55,7 @@ impl SpecFlags {
         let token = self
             .app_token
             .as_deref()
-            .map(|token| input::value_or_stdin("--app-token", token))
+            .map(|token| input::value_or_stdin("--app-token", "token of the application", token))
             .transpose()?;
         let endpoint = given([
             ("url", self.app_endpoint.clone().map(Value::from)),

@@ -67,6 +67,9 @@ pub struct Delete {
     name: String,
     #[command(flatten)]
     project: ProjectArg,
+    /// Accepted for scripts: nothing is asked
+    #[arg(long, visible_alias = "approve")]
+    yes: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -85,6 +88,7 @@ impl AppId {
             }
             Self::Update(update) => update.run(context).await,
             Self::Delete(delete) => {
+                let _nothing_is_asked = delete.yes;
                 let project = context.project(delete.project.project.as_deref())?;
                 NOUN.delete(context, Some(project), &delete.name, &delete.wait).await
             }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::NOUN;
 use crate::Error;
 use crate::context::Context;
-use crate::output::Column;
+use crate::output::{self, Column};
 use crate::poll::WaitArgs;
 use crate::resource::{self, OutputArg, ProjectArg};
 
@@ -67,6 +67,31 @@ impl Acting {
         let path = resource::object(NOUN.kind, Some(project), &self.named.name);
         let answer = context.api.post(&format!("{path}/tokens:{action}"), &json!({})).await?;
         NOUN.written(context, &path, answer, &self.wait, self.named.output.output)
-            .await
+            .await?;
+        let name = &self.named.name;
+        let done = if self.wait.wait { "is there" } else { "is being made" };
+        output::note(&format!(
+            "a new token of {name} {done}; {}",
+            self.old(context, &path, action).await?
+        ));
+        output::note(&format!("the new one: `palladium env {name} -p {project}`"));
+        Ok(())
+    }
+
+    /// What became of the token before.
+    async fn old(&self, context: &Context, path: &str, action: &str) -> Result<String, Error> {
+        if action == "revoke" {
+            return Ok("the ones before are refused from now on".to_owned());
+        }
+        let tokens = if self.wait.wait {
+            context.api.get(&format!("{path}/tokens")).await?
+        } else {
+            json!({})
+        };
+        let ends = tokens["items"].as_array().into_iter().flatten();
+        Ok(match ends.filter_map(|token| token["notAfter"].as_str()).max() {
+            Some(end) => format!("the one before is valid until {end}"),
+            None => "the one before is valid for one more hour".to_owned(),
+        })
     }
 }

@@ -101,7 +101,7 @@ impl State {
                 ttl,
                 target,
             } => {
-                let value = input::json_or_text(&input::value_or_stdin("--value", &value)?);
+                let value = input::json_or_text(&input::value_or_stdin("--value", "value", &value)?);
                 let mut item = json!({"key": key, "value": value});
                 if let Some(etag) = etag {
                     item["etag"] = etag.into();
@@ -124,7 +124,7 @@ impl State {
                     .map(drop)
             }
             Self::Transaction { data, target } => {
-                let data = input::value_or_stdin("--data", &data)?;
+                let data = input::value_or_stdin("--data", "data", &data)?;
                 let body: Value = serde_json::from_str(&data).map_err(|error| Error::Argument {
                     argument: "--data",
                     reason: format!("not JSON: {error}"),

@@ -22,7 +22,7 @@ pub struct Create {
     /// Version of the type
     #[arg(long, default_value = "v1")]
     version: String,
-    /// Setting (repeatable); the value - reads standard input
+    /// Setting (repeatable); the value - reads standard input, or asks
     #[arg(long = "metadata", value_name = "K=V")]
     metadata: Vec<Pair>,
     /// App IDs that may use it [default: what the project says, normally all]
@@ -59,6 +59,9 @@ impl Create {
 pub fn settings(pairs: &[Pair]) -> Result<Vec<Value>, Error> {
     pairs
         .iter()
-        .map(|pair| Ok(json!({"name": pair.key, "value": input::value_or_stdin("--metadata", &pair.value)?})))
+        .map(|pair| {
+            let value = input::value_or_stdin("--metadata", &pair.key, &pair.value)?;
+            Ok(json!({ "name": pair.key, "value": value }))
+        })
         .collect()
 }

@@ -20,6 +20,7 @@ pub const NOUN: Noun = Noun {
         ("VERSION", "/spec/version"),
         ("SCOPES", "/scopes"),
         ("STATUS", "/status/status"),
+        ("MESSAGE", output::MESSAGE),
     ],
 };
 
@@ -66,6 +67,9 @@ pub struct Delete {
     name: String,
     #[command(flatten)]
     project: ProjectArg,
+    /// Accepted for scripts: nothing is asked
+    #[arg(long, visible_alias = "approve")]
+    yes: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -81,6 +85,7 @@ impl Component {
             }
             Self::Update(update) => update.run(context).await,
             Self::Delete(delete) => {
+                let _nothing_is_asked = delete.yes;
                 let project = context.project(delete.project.project.as_deref())?;
                 NOUN.delete(context, Some(project), &delete.name, &delete.wait).await
             }

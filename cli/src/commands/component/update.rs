@@ -17,7 +17,7 @@ pub struct Update {
     name: String,
     #[command(flatten)]
     project: ProjectArg,
-    /// Setting (repeatable); the value - reads standard input
+    /// Setting (repeatable); the value - reads standard input, or asks
     #[arg(long = "metadata", value_name = "K=V")]
     metadata: Vec<Pair>,
     /// App IDs that may use it

@@ -64,14 +64,23 @@ pub fn carries_credentials(value: &str) -> bool {
     if lower.contains("-----begin") && lower.contains("private key-----") {
         return true;
     }
-    let in_url = lower.split("://").skip(1).any(|rest| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority
-            .rsplit_once('@')
-            .is_some_and(|(userinfo, _)| userinfo.contains(':'))
-    });
-    in_url
+    // With a scheme or without one: `redis://user:password@host`, `user:password@host:6379`, `user:password@tcp(host)/db`.
+    let in_address = lower
+        .split([',', ';', ' '])
+        .chain(lower.split("://").skip(1))
+        .flat_map(|address| {
+            let (before, after) = address.split_once("://").unwrap_or(("", address));
+            [before, after]
+        })
+        .any(|rest| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority
+                .rsplit_once('@')
+                .is_some_and(|(userinfo, _)| userinfo.contains(':'))
+        });
+    let packed: String = lower.split_whitespace().collect();
+    in_address
         || ["password=", "pwd=", "accountkey=", "sharedaccesskey="]
             .iter()
-            .any(|part| lower.contains(part))
+            .any(|part| packed.contains(part))
 }

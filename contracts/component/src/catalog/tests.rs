@@ -107,7 +107,8 @@ fn validation_names_paths_and_never_values() {
             "spec.metadata[2].value",
             "spec.metadata[3].value",
             "spec.metadata[4].name",
-            "spec.metadata[5].name"
+            "spec.metadata[5].name",
+            "spec.metadata[6].name"
         ]
     );
     assert!(problems.iter().all(|problem| !problem.message.contains("hunter2")));
@@ -116,6 +117,48 @@ fn validation_names_paths_and_never_values() {
         value: None,
     }];
     assert!(sample().validate("state.redis", "v1", &reference).is_empty());
+}
+
+#[test]
+fn a_misspelt_setting_is_refused_with_what_was_meant() {
+    let problem = |name| {
+        let host = entry("redisHost", "h:1");
+        sample().validate("state.redis", "v1", &[host, entry(name, "hunter2")])
+    };
+    for (name, meant) in [
+        ("redisPasswrod", "redisPassword"),
+        ("password", "redisPassword"),
+        ("redis-password", "redisPassword"),
+        ("keyPrefx", "keyPrefix"),
+    ] {
+        let found = problem(name);
+        assert_eq!(found[0].path, "spec.metadata[1].name");
+        if name == "password" {
+            assert!(found[0].message.contains("use one of: redisHost"), "{found:?}");
+        } else {
+            assert!(
+                found[0].message.ends_with(&format!("did you mean {meant}?")),
+                "{found:?}"
+            );
+        }
+    }
+    for name in ["REDISpassword", "keyPrefix", "primaryEncryptionKey"] {
+        assert!(problem(name).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn durations_and_what_the_building_block_does_are_local() {
+    for (name, local) in [
+        ("keyPrefix", true),
+        ("dialTimeout", true),
+        ("redisHost", false),
+        ("enableTLS", false),
+        ("redisDB", false),
+        ("x", false),
+    ] {
+        assert_eq!(sample().is_local("state.redis", "v1", name), local, "{name}");
+    }
 }
 
 #[test]
@@ -145,6 +188,11 @@ fn names_of_secrets() {
     }
     for value in [
         "amqp://u:p@h",
+        "redis://u:p,q@h",
+        "u:p@h:6379",
+        "h:1,u:p@h:2",
+        "u:p@tcp(h:3306)/db",
+        "host=h password = x",
         "Server=x;Password=y",
         "AccountKey=abc",
         "-----BEGIN EC PRIVATE KEY-----\nx",

@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::route::{Access, Answer, ProtectedHandler, Route};
 use super::routes::routes;
 use super::stages::{App, Authenticated, RequestParts, Source};
+use super::unique_keys;
 
 /// The whole API as a service.
 pub fn router(app: Arc<App>) -> Router {
@@ -69,7 +70,7 @@ async fn serve(
 ) -> Response {
     let (began, request_id) = (Instant::now(), ids::new_uid());
     let deadline = Duration::from_millis(app.limits().request_ms);
-    let answer = tokio::time::timeout(deadline, handle(app, &route, params, request, &request_id)).await;
+    let answer = tokio::time::timeout(deadline, handle(app.clone(), &route, params, request, &request_id)).await;
     let mut response = match answer {
         Ok(Ok(answer)) => (answer.status, Json(answer.body)).into_response(),
         Ok(Err(failure)) => failed(failure),
@@ -84,14 +85,22 @@ async fn serve(
     // Answers hold tokens at times; no cache may keep any of them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    tracing::info!(
-        method = %route.method(),
-        route = route.path(),
-        status = response.status().as_u16(),
-        elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        request_id,
-        "request"
-    );
+    let logged = match response.status() {
+        // Strangers must not be able to fill the log.
+        StatusCode::UNAUTHORIZED => app.log_stranger(),
+        _ => Some(0),
+    };
+    if let Some(left_out) = logged {
+        tracing::info!(
+            method = %route.method(),
+            route = route.path(),
+            status = response.status().as_u16(),
+            elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_id,
+            left_out = (left_out > 0).then_some(left_out),
+            "request"
+        );
+    }
     response
 }
 
@@ -234,13 +243,14 @@ fn json_body(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Failure> {
             "send application/json or application/merge-patch+json",
         ));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
+    unique_keys::parse(bytes).map_err(|error| {
+        let wrong = if error.is_data() {
+            "the body gives a field twice; give it once"
+        } else {
+            "the body is not JSON"
+        };
         // Only the place: the text may hold a secret.
-        Failure::bad_request(format!(
-            "the body is not JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
+        Failure::bad_request(format!("{wrong} (line {}, column {})", error.line(), error.column()))
     })
 }
 

@@ -9,3 +9,4 @@ pub mod openapi;
 pub mod route;
 pub mod routes;
 pub mod stages;
+mod unique_keys;

@@ -169,6 +169,7 @@ async fn sec_128_refusals_and_failures_are_recorded() {
     let strangers = h.events("outcome=refused&action=appids.list").await;
     assert_eq!(strangers.len(), 10);
     assert_eq!(strangers[0]["actor"]["type"], "unauthenticated");
+    assert_eq!(strangers[0]["actor"]["name"], "anonymous");
 }
 
 #[tokio::test]

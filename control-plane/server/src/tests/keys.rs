@@ -50,6 +50,51 @@ async fn sec_072_nobody_mints_more_than_they_have() {
 }
 
 #[tokio::test]
+async fn sec_072_a_name_does_not_tell_what_other_scopes_have() {
+    let h = Harness::new().await;
+    let keys = format!("{CRA}/apikeys");
+    h.project("theirs").await;
+    let own = h.key("admin", "default").await;
+    let named = |scope: Value| json!({"name": "ci", "role": "viewer", "scope": scope});
+    let theirs = h.post(&keys, named(json!("project:theirs"))).await;
+    let theirs = theirs["id"].as_str().unwrap();
+    let (status, made) = h.call(&own, Method::POST, &keys, named(json!("project:default"))).await;
+    assert_eq!(status, 201, "{made}");
+    h.post(&keys, named(Value::Null)).await;
+    assert_eq!(
+        h.call(&own, Method::POST, &keys, named(json!("project:default")))
+            .await
+            .0,
+        409
+    );
+    // Neither does a refusal; and what a caller may not delete is not meant by a name.
+    let other = h
+        .call(&own, Method::DELETE, &format!("{keys}/{theirs}"), Value::Null)
+        .await;
+    assert_eq!(
+        other,
+        h.call(&own, Method::DELETE, &format!("{keys}/key-none"), Value::Null)
+            .await
+    );
+    assert_eq!(
+        h.call(&own, Method::DELETE, &format!("{keys}/ci"), Value::Null).await.0,
+        200
+    );
+    let (status, several) = h
+        .call(&h.admin, Method::DELETE, &format!("{keys}/ci"), Value::Null)
+        .await;
+    assert_eq!(status, 409, "{several}");
+    let by_id = format!("{keys}/{theirs}");
+    assert_eq!(h.call(&h.admin, Method::DELETE, &by_id, Value::Null).await.0, 200);
+    assert_eq!(
+        h.call(&h.admin, Method::DELETE, &format!("{keys}/ci"), Value::Null)
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
 async fn sec_072_the_last_administrator_stays() {
     let h = Harness::new().await;
     let keys = format!("{CRA}/apikeys");

@@ -247,11 +247,14 @@ fn catalog() -> Catalog {
         example: String::new(),
     };
     let redis = ["redisUsername", "redisPassword", "clientKey", "sentinelPassword"].map(|name| field(name, true));
-    let redis = redis.into_iter().chain([field("redisHost", false)]).collect();
+    let redis = redis
+        .into_iter()
+        .chain(["redisHost", "redisDB"].map(|name| field(name, false)))
+        .collect();
     Catalog {
         components: vec![
             driver("state.redis", "allowed", redis),
-            driver("state.diagrid", "allowed", vec![]),
+            driver("state.diagrid", "allowed", vec![field("state", false)]),
             driver("bindings.localstorage", "refused", vec![]),
         ],
         common: Default::default(),

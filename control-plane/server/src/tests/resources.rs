@@ -291,3 +291,59 @@ fn the_committed_openapi_document_is_fresh() {
         "run: cargo xtask generate"
     );
 }
+
+#[tokio::test]
+async fn a_scope_that_names_nobody_is_told_until_it_does() {
+    let h = Harness::new().await;
+    let project = format!("{CRA}/projects/default");
+    let body = json!({"metadata": {"name": "c"}, "spec": {"type": "state.diagrid"}, "scopes": ["orders", "nosuchapp"]});
+    let told = |object: &Value| {
+        let messages = object["status"]["messages"].as_array().cloned().unwrap_or_default();
+        let texts = messages.iter().filter_map(|message| message["message"].as_str());
+        texts
+            .filter_map(|text| text.strip_prefix("scope ")?.split(' ').next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&h.post(&format!("{project}/components"), body).await),
+        ["orders", "nosuchapp"]
+    );
+    h.post(
+        &format!("{project}/appids"),
+        json!({"metadata": {"name": "orders"}, "spec": {}}),
+    )
+    .await;
+    assert_eq!(told(&h.get(&format!("{project}/components/c")).await), ["nosuchapp"]);
+    let list = h.get(&format!("{project}/components")).await;
+    let listed = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["metadata"]["name"] == "c")
+        .unwrap();
+    assert_eq!(told(listed), ["nosuchapp"]);
+    h.post(
+        &format!("{project}/appids"),
+        json!({"metadata": {"name": "nosuchapp"}, "spec": {}}),
+    )
+    .await;
+    assert!(told(&h.get(&format!("{project}/components/c")).await).is_empty());
+}
+
+#[tokio::test]
+async fn a_body_with_a_key_twice_is_refused_without_its_text() {
+    let h = Harness::new().await;
+    let body = r#"{"metadata": {"name": "hunter2"}, "spec": {}, "spec": {"hunter2": 1}}"#;
+    let request = http::Request::builder()
+        .method(Method::POST)
+        .uri(format!("{CRA}/projects"));
+    let request = request
+        .header("x-diagrid-api-key", &h.admin)
+        .header("content-type", "application/json");
+    let (status, answer) = h.send(request.body(axum::body::Body::from(body)).unwrap()).await;
+    assert_eq!(status, 400);
+    assert!(
+        detail(&answer).contains("twice") && !answer.to_string().contains("hunter2"),
+        "{answer}"
+    );
+}

@@ -57,13 +57,7 @@ async fn sec_101_a_canary_in_every_sensitive_field_is_in_no_file_and_no_answer()
         canaries.push(text.clone());
         text
     };
-    let fields = [
-        "redisUsername",
-        "redisPassword",
-        "clientKey",
-        "sentinelPassword",
-        "someApiToken",
-    ];
+    let fields = ["redisUsername", "redisPassword", "clientKey", "sentinelPassword"];
     let items: Vec<Value> = fields
         .iter()
         .map(|name| json!({"name": name, "value": canary(name)}))
@@ -91,6 +85,7 @@ async fn sec_101_a_canary_in_every_sensitive_field_is_in_no_file_and_no_answer()
         json!({"metadata": {"name": "e"}, "spec": {"type": "state.redis", "password": canary("unknown")}}),
         json!({"metadata": {"name": "e"}, "spec": {"type": "state.redis", "metadata": [{"name": "x", "value": {"y": canary("object")}}]}}),
         json!({"metadata": {"name": "e"}, "spec": {"type": "state.redis", "metadata": canary("list")}}),
+        json!({"metadata": {"name": "e"}, "spec": {"type": "state.redis", "metadata": [{"name": "redisPasswrod", "value": canary("misspelt")}]}}),
         json!({"metadata": {"name": "e"}, "spec": {"type": "nothing", "metadata": [{"name": "redisPassword", "value": canary("type")}]}}),
     ] {
         let (status, answer) = h.call(&h.admin, Method::POST, &components, body).await;
@@ -191,6 +186,120 @@ async fn sec_103_what_was_read_can_be_sent_back() {
         (202, &json!(1)),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn sec_103_nobody_moves_a_secret_to_another_address_without_entering_it_again() {
+    let h = Harness::new().await;
+    let components = format!("{CRA}/projects/default/components");
+    let (component, app) = (
+        format!("{components}/redis"),
+        format!("{CRA}/projects/default/appids/a"),
+    );
+    h.post(&components, redis("good:1", json!({"value": "hunter2"}))).await;
+    let endpoint = |url: &str, token: Value| json!({"metadata": {"name": "a"}, "spec": {"appEndpoint": {"url": url, "token": token}}});
+    h.post(
+        &format!("{CRA}/projects/default/appids"),
+        endpoint("http://good:1", json!("hunter3")),
+    )
+    .await;
+    let reference = h.get(&component).await["spec"]["metadata"][1]["secretKeyRef"].clone();
+    for key in [
+        h.admin.clone(),
+        h.key("apiOperator", "").await,
+        h.key("apiOperator", "default").await,
+        h.key("admin", "default").await,
+    ] {
+        for secret in [json!({"value": "**********"}), json!({ "secretKeyRef": reference })] {
+            for host in ["evil:1", "redis://x:y@evil:1"] {
+                let (status, answer) = h.call(&key, Method::PUT, &component, redis(host, secret.clone())).await;
+                assert_eq!(status, 400, "{answer}");
+                assert!(
+                    detail(&answer).contains("spec.metadata.redisPassword: must be entered again"),
+                    "{answer}"
+                );
+                let patch = json!({"spec": redis(host, secret.clone())["spec"]});
+                assert_eq!(h.call(&key, Method::PATCH, &component, patch).await.0, 400);
+            }
+        }
+        let moved = json!({"spec": {"appEndpoint": {"url": "http://evil:1"}}});
+        for (method, body) in [
+            (Method::PATCH, moved),
+            (Method::PUT, endpoint("http://evil:1", json!("**********"))),
+        ] {
+            let (status, answer) = h.call(&key, method, &app, body).await;
+            assert_eq!(status, 400, "{answer}");
+            assert!(
+                detail(&answer).contains("spec.appEndpoint.token: must be entered again"),
+                "{answer}"
+            );
+        }
+    }
+    assert_eq!(h.get(&component).await["metadata"]["generation"], 1);
+    assert_eq!(h.get(&app).await["metadata"]["generation"], 1);
+    // With the secret it is allowed.
+    let (status, _) = h
+        .call(
+            &h.admin,
+            Method::PUT,
+            &component,
+            redis("other:1", json!({"value": "hunter2"})),
+        )
+        .await;
+    assert_eq!(status, 202);
+    let (status, _) = h
+        .call(
+            &h.admin,
+            Method::PUT,
+            &app,
+            endpoint("http://other:1", json!("hunter3")),
+        )
+        .await;
+    assert_eq!(status, 202);
+}
+
+#[tokio::test]
+async fn sec_101_misspelt_settings_and_copies_of_a_secret_are_refused() {
+    let h = Harness::new().await;
+    let components = format!("{CRA}/projects/default/components");
+    let with = |name: &str, metadata: Value| {
+        json!({"metadata": metadata, "spec": {"type": "state.redis", "metadata": [
+        {"name": "redisHost", "value": "h:1"}, {"name": name, "value": "correct-horse"}]}})
+    };
+    let (status, answer) = h
+        .call(
+            &h.admin,
+            Method::POST,
+            &components,
+            with("redisPasswrod", json!({"name": "r"})),
+        )
+        .await;
+    assert_eq!(status, 400);
+    let said = detail(&answer);
+    assert!(
+        said.contains("spec.metadata[1].name") && said.contains("did you mean redisPassword?"),
+        "{said}"
+    );
+    let annotated = |key: &str| {
+        with(
+            "redisPassword",
+            json!({"name": "r", "annotations": {key: "password is correct-horse"}}),
+        )
+    };
+    let (status, answer) = h.call(&h.admin, Method::POST, &components, annotated("note")).await;
+    assert!(
+        status == 400 && detail(&answer).contains("metadata.annotations.note"),
+        "{answer}"
+    );
+    // What kubectl adds to every object is left out.
+    let made = h
+        .post(
+            &components,
+            annotated("kubectl.kubernetes.io/last-applied-configuration"),
+        )
+        .await;
+    assert_eq!(made["metadata"]["annotations"], json!({}));
+    assert_eq!(files_with(&h, "correct-horse"), Vec::<String>::new());
 }
 
 #[tokio::test]

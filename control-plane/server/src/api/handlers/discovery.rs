@@ -1,8 +1,8 @@
 //! What a client needs before it knows anything, and who it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::failure::Failure;
 use crate::api::openapi;
@@ -22,9 +22,10 @@ pub(in crate::api) fn healthz(app: Arc<App>) -> Answering {
     })
 }
 
-/// The OpenAPI document.
+/// The OpenAPI document; made once, because anybody may ask for it.
 pub(in crate::api) fn openapi(_: Arc<App>) -> Answering {
-    Box::pin(async { Ok(Answer::ok(openapi::document())) })
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi::document);
+    Box::pin(async { Ok(Answer::ok(DOCUMENT.clone())) })
 }
 
 /// Where a CLI signs in. There is no identity provider yet, so the issuer is empty: use an API key.

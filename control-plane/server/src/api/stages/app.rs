@@ -57,6 +57,9 @@ pub struct AppParts {
     pub limits: LimitsConfig,
 }
 
+/// How the audit log calls whoever was not recognized.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// What all requests share.
 pub struct App {
     pub(super) store: Store,
@@ -68,6 +71,7 @@ pub struct App {
     pub(super) fingerprint_key: [u8; 32],
     pub(super) join_token_life: Duration,
     strangers: Strangers,
+    logged_strangers: Strangers,
     public_url: String,
     limits: LimitsConfig,
 }
@@ -85,6 +89,7 @@ impl App {
             fingerprint_key: parts.fingerprint_key,
             join_token_life: parts.join_token_life,
             strangers: Strangers::default(),
+            logged_strangers: Strangers::default(),
             public_url: parts.public_url,
             limits: parts.limits,
         }
@@ -152,6 +157,15 @@ impl App {
         }
     }
 
+    /// How many log lines a 401 is worth: `None` = no line, otherwise how many were left out before it.
+    pub(in crate::api) fn log_stranger(&self) -> Option<u64> {
+        match self.logged_strangers.note(Timestamp::now().unix_millis()) {
+            Note::Counted => None,
+            Note::Record => Some(0),
+            Note::RecordAndSummarize(left_out) => Some(left_out),
+        }
+    }
+
     /// Records the end of a flood of strangers; called by a timer.
     pub async fn summarize_strangers(&self) {
         if let Some(counted) = self.strangers.due(Timestamp::now().unix_millis()) {
@@ -163,6 +177,7 @@ impl App {
         let record = Record {
             actor: palladium_kinds::audit_event::AuditActor {
                 kind: "unauthenticated".into(),
+                name: ANONYMOUS.into(),
                 ..Default::default()
             },
             action: "unauthenticated",

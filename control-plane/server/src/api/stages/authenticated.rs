@@ -13,6 +13,7 @@ use palladium_kinds::{Action, KindDefinition, Timestamp, project};
 use serde_json::Value;
 
 use super::App;
+use super::app::ANONYMOUS;
 use crate::api::failure::Failure;
 use crate::api::route::Route;
 
@@ -64,6 +65,7 @@ impl Authenticated {
         let mut record = Record {
             actor: AuditActor {
                 kind: "unauthenticated".into(),
+                name: ANONYMOUS.into(),
                 ..AuditActor::default()
             },
             action: action.name,

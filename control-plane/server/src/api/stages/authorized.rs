@@ -57,11 +57,21 @@ impl Validated {
                 })
             }
             Wanted::DeleteKey => {
-                let key = app.store.key_find(&app.organization.id, call.param("name")).await?;
-                let target = match key.as_ref().map(|key| &key.grant.scope) {
-                    Some(RoleScope::Project(id)) => Target::project(&app.organization.id, id),
-                    _ => Target::organization(&app.organization.id),
+                let organization = &app.organization.id;
+                let target = |key: Option<&ApiKeyRow>| match key.map(|key| &key.grant.scope) {
+                    Some(RoleScope::Project(id)) => Target::project(organization, id),
+                    _ => Target::organization(organization),
                 };
+                // What the caller may not delete does not exist for it.
+                let mut keys = app.store.keys_named(organization, call.param("name")).await?;
+                keys.retain(|key| allow(app, &call, &target(Some(key))).is_ok());
+                if keys.len() > 1 {
+                    return Err(Failure::conflict(
+                        "several API keys have this name, in different scopes; delete it by its id",
+                    ));
+                }
+                let key = keys.pop();
+                let target = target(key.as_ref());
                 allow(app, &call, &target)?;
                 let key = Some(key.ok_or_else(|| Failure::not_found("API key"))?);
                 Ok(Authorized {

@@ -10,7 +10,7 @@ use palladium_sealing::ExposeSecret as _;
 use serde_json::Value;
 
 use super::extracted::Reply;
-use super::{App, Extracted};
+use super::{App, Extracted, scopes};
 use crate::api::failure::Failure;
 use crate::api::route::Answer;
 
@@ -46,6 +46,8 @@ impl Extracted {
                 let mut object = now.ok_or_else(|| Failure::not_found("object"))?;
                 if deleting {
                     farewell(&mut object);
+                } else {
+                    scopes::tell_unknown(app, std::slice::from_mut(&mut object)).await?;
                 }
                 shown(call.kind()?, &object)
             }

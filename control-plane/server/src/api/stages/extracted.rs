@@ -6,10 +6,11 @@ use palladium_audit::Side;
 use palladium_control_store::{Create, Mutation, Resource, SecretState, Update};
 use palladium_kinds::api_key::ApiKey;
 use palladium_kinds::audit_event::{AuditResource, FieldChange};
+use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::meta::Draft;
 use palladium_kinds::{KindDefinition, ProjectId, RegionId, ids, project};
 use palladium_sealing::{HpkePublicKey, SecretString};
-use palladium_secrets::{Extraction, Place, Stored};
+use palladium_secrets::{Beside, Extraction, Place, Stored};
 use serde_json::{Map, Value, json};
 
 use super::validated::Wanted;
@@ -108,7 +109,7 @@ impl Authorized {
                 1,
                 region_id.as_deref().unwrap_or_default(),
                 None,
-                draft.content,
+                &mut draft,
             )
             .await?;
         let after = whole(&extraction.content, &draft.labels, &draft.annotations);
@@ -139,7 +140,7 @@ impl Authorized {
             labels: draft.labels,
             annotations: draft.annotations,
             finalizers: if kind.regional {
-                vec![managed::REGION_FINALIZER.to_owned()]
+                vec![REGION_FINALIZER.to_owned()]
             } else {
                 vec![]
             },
@@ -172,7 +173,7 @@ impl Authorized {
                 existing.generation + 1,
                 &region,
                 Some(stored),
-                draft.content,
+                &mut draft,
             )
             .await?;
         let old = fingerprints(&secrets);
@@ -317,14 +318,10 @@ impl Authorized {
         generation: u64,
         region: &str,
         stored: Option<Stored<'_>>,
-        content: Map<String, Value>,
+        draft: &mut Draft,
     ) -> Result<Extraction, Failure> {
         let record = app.store.region_record(region).await?;
         let key = record.and_then(|record| HpkePublicKey::from_bytes(&record.hpke_public_key).ok());
-        let may_read = kind
-            .crud
-            .read_sensitive
-            .is_some_and(|action| app.authorizer.authorize(&self.call.actor, action, &self.target));
         let project = self.target.project.as_ref().map_or("", |id| id.as_str());
         let place = Place {
             region,
@@ -340,8 +337,11 @@ impl Authorized {
             key,
             &app.fingerprint_key,
             stored,
-            may_read,
-            content,
+            Beside {
+                labels: &draft.labels,
+                annotations: &draft.annotations,
+            },
+            std::mem::take(&mut draft.content),
         )?)
     }
 

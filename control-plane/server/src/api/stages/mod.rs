@@ -19,6 +19,7 @@ mod complete;
 mod extracted;
 mod keys;
 mod permitted;
+mod scopes;
 mod sensitive;
 mod validated;
 

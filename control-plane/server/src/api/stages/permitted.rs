@@ -9,7 +9,7 @@ use palladium_kinds::{ProjectId, RoleScope, Timestamp, app_identity, project};
 use serde_json::{Value, json};
 
 use super::committed::{json as to_json, shown};
-use super::{App, Authenticated, keys};
+use super::{App, Authenticated, keys, scopes};
 use crate::api::failure::Failure;
 
 /// Most items of one page.
@@ -81,13 +81,15 @@ impl Permitted {
                     more = Some(after);
                     break 'pages;
                 }
-                items.push(shown(kind, &resource));
-                after = resource.name;
+                after.clone_from(&resource.name);
+                items.push(resource);
             }
             if ended {
                 break;
             }
         }
+        scopes::tell_unknown(app, &mut items).await?;
+        let items: Vec<Value> = items.iter().map(|resource| shown(kind, resource)).collect();
         let version = kind.api_versions.first().copied().unwrap_or_default();
         let mut list = json!({ "apiVersion": version, "kind": format!("{}List", kind.kind), "items": items });
         if let Some(more) = more {
@@ -99,7 +101,9 @@ impl Permitted {
     /// The object that the path names.
     pub(super) async fn found(&self, app: &App) -> Result<Resource, Failure> {
         let found = self.call.object(app, self.project.as_ref()).await?;
-        found.ok_or_else(|| Failure::not_found(self.call.kind.map_or("object", |kind| kind.kind)))
+        let mut found = found.ok_or_else(|| Failure::not_found(self.call.kind.map_or("object", |kind| kind.kind)))?;
+        scopes::tell_unknown(app, std::slice::from_mut(&mut found)).await?;
+        Ok(found)
     }
 
     /// Which tokens an App ID has, as its region reported.
