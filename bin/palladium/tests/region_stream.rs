@@ -54,7 +54,7 @@ impl Zone {
     ) -> Self {
         let folder = folder.join(id);
         for name in ["sentry", "trust"] {
-            std::fs::create_dir_all(folder.join(name)).unwrap();
+            palladium_os::files::private_folder(&folder.join(name)).unwrap();
         }
         let domain = palladium_spiffe::platform::trust_domain(id).unwrap();
         let sentry_address = free();

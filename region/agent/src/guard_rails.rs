@@ -10,6 +10,7 @@ use palladium_sealing::write_file_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::desired::canonical;
 use crate::error::at;
 
 /// What the control plane may ask of this region.
@@ -117,10 +118,21 @@ pub(crate) struct GuardRailsFile {
 }
 
 impl GuardRailsFile {
-    /// Reads the file; writes it with the defaults when it is missing. Blocks on local disk.
-    pub(crate) fn open(path: &Path) -> Result<(Self, GuardRails), Error> {
-        if !path.exists() {
-            write_file_atomic(path, DEFAULT_FILE.as_bytes(), 0o600)?;
+    /// Reads the file; writes it with the defaults when it is missing and the region is `new`. A region that has a desired
+    /// state had guard rails too: whatever became of them, the defaults may permit more. Blocks on local disk.
+    pub(crate) fn open(path: &Path, new: bool) -> Result<(Self, GuardRails), Error> {
+        match std::fs::symlink_metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(path)(error)),
+            Err(_) if new => write_file_atomic(path, DEFAULT_FILE.as_bytes(), 0o600)?,
+            Err(_) => {
+                return Err(Error::GuardRails {
+                    path: path.to_owned(),
+                    reason: "the file is gone, although this region has a desired state. Bring it back; or write a new one, \
+                             with `allow: {}` as its whole text for the defaults"
+                        .to_owned(),
+                });
+            }
         }
         let mut file = Self {
             path: path.to_owned(),
@@ -157,28 +169,22 @@ impl GuardRailsFile {
 }
 
 fn allows(patterns: &[String], host: &str) -> bool {
-    let host = host
-        .trim_end_matches('.')
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_ascii_lowercase();
-    patterns
-        .iter()
-        .any(|pattern| match pattern.to_ascii_lowercase().as_str() {
-            "*" => true,
-            "loopback" => {
-                host == "localhost"
-                    || host
-                        .parse::<std::net::IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
-            }
-            pattern => match pattern.strip_prefix("*.") {
-                Some(suffix) => host
-                    .strip_suffix(suffix)
-                    .is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
-                None => host == pattern,
-            },
-        })
+    let host = canonical(host);
+    patterns.iter().any(|pattern| match canonical(pattern).as_str() {
+        "*" => true,
+        "loopback" => {
+            host == "localhost"
+                || host
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+        pattern => match pattern.strip_prefix("*.") {
+            Some(suffix) => host
+                .strip_suffix(suffix)
+                .is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
+            None => host == pattern,
+        },
+    })
 }
 
 const MAX_BYTES: usize = 64 * 1024;
@@ -226,6 +232,8 @@ mod tests {
             "127.9.9.9",
             "::1",
             "[::1]",
+            "[::ffff:127.0.0.1]",
+            "::1%lo",
             "a.corp.example",
             "API.example",
             "api.example.",
@@ -238,6 +246,7 @@ mod tests {
             "x.api.example",
             "10.0.0.1",
             "169.254.169.254",
+            "::ffff:169.254.169.254",
             "",
         ] {
             assert!(!rails.allows_callback(host), "{host}");
@@ -259,12 +268,23 @@ mod tests {
     fn a_changed_file_is_read_again_and_a_broken_one_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guard-rails.yaml");
-        let (mut file, rails) = GuardRailsFile::open(&path).unwrap();
+        let (mut file, rails) = GuardRailsFile::open(&path, true).unwrap();
         assert_eq!(rails, GuardRails::default());
         assert!(file.changed().unwrap().is_none());
         write_later(&path, "confirmedEpoch: 2", 5);
         assert_eq!(file.changed().unwrap().unwrap().confirmed_epoch, 2);
         write_later(&path, "confirmedEpoch: 2\nallow: {everything: true}", 9);
         assert!(file.changed().is_err());
+    }
+
+    #[test]
+    fn a_removed_file_does_not_come_back_with_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard-rails.yaml");
+        assert!(matches!(
+            GuardRailsFile::open(&path, false),
+            Err(Error::GuardRails { .. })
+        ));
+        assert!(!path.exists());
     }
 }

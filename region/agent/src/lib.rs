@@ -15,6 +15,7 @@ mod error;
 mod guard_rails;
 mod joined;
 mod observed;
+mod pointing;
 mod ports;
 mod read_back;
 mod reconcile;

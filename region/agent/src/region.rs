@@ -21,7 +21,7 @@ use crate::audit::{Audit, Event};
 use crate::desired::disk::{Disk, Loaded};
 use crate::desired::objects::Entry;
 use crate::desired::verify::Object;
-use crate::desired::{Desired, Judgement, LogKey, Position, Refusal};
+use crate::desired::{Desired, Judgement, LogKey, Position, Refusal, Rules};
 use crate::guard_rails::{GuardRails, GuardRailsFile};
 use crate::joined::{self, Joined, RegionKey};
 use crate::observed::Observed;
@@ -104,7 +104,8 @@ impl Region {
             tracing::warn!("secrets at rest are wrapped by a bare key file: fit for a laptop, not for production");
         }
         let attestor = crate::run::open_attestor(&config, &kek)?;
-        let (rails_file, rails) = GuardRailsFile::open(&config.guard_rails_file)?;
+        let mut desired = std::fs::read_dir(folder.join("desired")).into_iter().flatten();
+        let (rails_file, rails) = GuardRailsFile::open(&config.guard_rails_file, desired.next().is_none())?;
         let vault = |name: &'static str| Vault::open(kek.clone(), &folder.join(name), name);
         let region = Self {
             names: Names { domain },
@@ -151,15 +152,16 @@ impl Region {
             tracing::error!(damage, "desired state on disk");
             self.audit_event("region", "desiredState.load", damage, "damaged");
         }
+        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         let rails = self.rails();
         let mut desired = Desired::default();
-        desired.replace(objects, &rails);
+        desired.replace(objects, self.rules(&rails));
         for (header, payload) in entries {
-            desired.apply(header, payload, &rails);
+            desired.apply(header, payload, self.rules(&rails));
         }
         for (_, pinned) in self.pinned.read_all::<Pinned>()? {
             if let Some(object) = pinned.object() {
-                desired.restore(object, &rails);
+                desired.restore(object, self.rules(&rails));
             }
         }
         let count = desired.entries().count();
@@ -170,7 +172,7 @@ impl Region {
             "desired state loaded"
         );
         *self.desired_mut() = desired;
-        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(Copy { key, disk, position });
+        *copy = Some(Copy { key, disk, position });
         self.say_judgements();
         self.versions.bump();
         Ok(())
@@ -180,7 +182,7 @@ impl Region {
     pub(crate) fn position(&self) -> (Position, bool) {
         let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         copy.as_ref()
-            .map(|copy| (copy.position.clone(), copy.disk.is_long()))
+            .map(|copy| (copy.position.clone(), copy.disk.wants_snapshot()))
             .unwrap_or_default()
     }
 
@@ -200,7 +202,8 @@ impl Region {
         copy.disk.append(entry, &position)?;
         copy.position = position.clone();
         let rails = self.rails();
-        self.desired_mut().apply(header.clone(), entry.payload.clone(), &rails);
+        self.desired_mut()
+            .apply(header.clone(), entry.payload.clone(), self.rules(&rails));
         self.say_judgement(&header.uid);
         self.versions.bump();
         Ok(position)
@@ -216,7 +219,7 @@ impl Region {
             .key
             .snapshot(region, &copy.position, rails.confirmed_epoch, snapshot)?;
         let mut next = self.desired().clone();
-        let gone = next.replace(objects, &rails);
+        let gone = next.replace(objects, self.rules(&rails));
         for gone in gone.iter().filter(|gone| gone.in_force.is_none()) {
             self.say_deleted(&gone.header.uid, gone.header.generation);
         }
@@ -256,6 +259,8 @@ impl Region {
 
     /// Reads the guard rails again if their file changed, and judges everything by them. Blocks on local disk.
     pub(crate) fn refresh_rails(&self) {
+        // What is being taken in was judged by the old ones; it comes into force before everything is judged again.
+        let _taking_in_waits = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = self.rails_file.lock().unwrap_or_else(PoisonError::into_inner).changed();
         match changed {
             Ok(None) => {}
@@ -263,12 +268,17 @@ impl Region {
                 tracing::info!("guard rails changed");
                 self.audit_event("region", "guardRails.change", "", "done");
                 *self.rails.write().unwrap_or_else(PoisonError::into_inner) = rails.clone();
-                self.desired_mut().judge_again(&rails);
+                self.desired_mut().judge_again(self.rules(&rails));
                 self.say_judgements();
                 self.versions.bump();
             }
             Err(error) => tracing::error!(%error, "guard rails stay as they were"),
         }
+    }
+
+    fn rules<'a>(&'a self, rails: &'a GuardRails) -> Rules<'a> {
+        let secrets = &self.secrets;
+        Rules { rails, secrets }
     }
 
     /// The guard rails in force.

@@ -13,11 +13,14 @@ use zeroize::Zeroize;
 
 use crate::Error;
 use crate::desired::Admitted;
+use crate::pointing::Pointing;
 use crate::vault::Vault;
 
 struct Secret {
     version: u64,
     value: SecretString,
+    /// Where it may go.
+    bound: Option<Pointing>,
 }
 
 /// On disk, inside a wrapped file.
@@ -27,6 +30,9 @@ struct Stored {
     field: String,
     version: u64,
     value: String,
+    #[serde(default)]
+    #[zeroize(skip)]
+    bound: Option<Pointing>,
 }
 
 /// The store.
@@ -48,6 +54,7 @@ impl Secrets {
                     Secret {
                         version: one.version,
                         value: SecretString::from(one.value.clone()),
+                        bound: one.bound.clone(),
                     },
                 )
             });
@@ -105,30 +112,87 @@ impl Secrets {
             }
             confirmed.push(confirmation);
         }
-        if !opened.is_empty() {
-            self.store(uid, opened)?;
+        let moved = self.moved(object);
+        if !opened.is_empty() || !moved.is_empty() {
+            self.store(uid, opened, moved)?;
         }
         Ok(confirmed)
     }
 
-    fn store(&self, uid: &str, opened: Vec<(String, u64, SecretString)>) -> Result<(), Error> {
+    fn store(
+        &self,
+        uid: &str,
+        opened: Vec<(String, u64, SecretString)>,
+        moved: Vec<(String, Pointing)>,
+    ) -> Result<(), Error> {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let fields = objects.entry(uid.to_owned()).or_default();
         let mut stored: BTreeMap<&str, Stored> = fields
             .iter()
-            .map(|(field, secret)| (field.as_str(), on_disk(field, secret.version, &secret.value)))
+            .map(|(field, secret)| (field.as_str(), on_disk(field, secret)))
             .collect();
-        for (field, version, value) in &opened {
-            stored.insert(field, on_disk(field, *version, value));
+        let opened: Vec<(String, Secret)> = opened
+            .into_iter()
+            .map(|(field, version, value)| {
+                let bound = None;
+                (field, Secret { version, value, bound })
+            })
+            .collect();
+        for (field, secret) in &opened {
+            stored.insert(field, on_disk(field, secret));
+        }
+        for (field, pointing) in &moved {
+            if let Some(stored) = stored.get_mut(field.as_str()) {
+                stored.bound = Some(pointing.clone());
+            }
         }
         // Disk first: what is only in memory must never be confirmed.
         self.vault.write(uid, &stored.into_values().collect::<Vec<_>>())?;
-        fields.extend(
-            opened
-                .into_iter()
-                .map(|(field, version, value)| (field, Secret { version, value })),
-        );
+        fields.extend(opened);
+        for (field, pointing) in moved {
+            if let Some(secret) = fields.get_mut(&field) {
+                secret.bound = Some(pointing);
+            }
+        }
         Ok(())
+    }
+
+    /// The secrets that `object` sends elsewhere than they are bound to, or that came with it, and where to.
+    fn moved(&self, object: &Admitted) -> Vec<(String, Pointing)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let held = objects.get(&object.meta.uid);
+        let mut moved = Vec::new();
+        for (_, field) in object.managed_references() {
+            let secret = held.and_then(|held| held.get(&field));
+            let sealed = newest_sealed(object, &field);
+            if secret.is_none() && sealed.is_none() {
+                continue;
+            }
+            let version = |field: &str| {
+                let held = held.and_then(|held| held.get(field)).map_or(0, |secret| secret.version);
+                held.max(newest_sealed(object, field).unwrap_or_default())
+            };
+            let pointing = Pointing::of(object, &field, version);
+            let stays = secret.filter(|secret| sealed.is_none_or(|sealed| sealed <= secret.version));
+            let bound = stays.and_then(|secret| secret.bound.as_ref());
+            if bound.is_none_or(|bound| !bound.is_same_place(&pointing)) {
+                moved.push((field, pointing));
+            }
+        }
+        moved
+    }
+
+    /// A secret of `object` that is here already and would now go elsewhere than where it was entered for.
+    pub(crate) fn redirected(&self, object: &Admitted) -> Option<String> {
+        let moved = self.moved(object);
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let held = objects.get(&object.meta.uid)?;
+        let redirected = |field: &String| {
+            held.get(field).is_some_and(|secret| {
+                secret.bound.is_some() && newest_sealed(object, field).is_none_or(|sealed| sealed <= secret.version)
+            })
+        };
+        moved.into_iter().map(|(field, _)| field).find(redirected)
     }
 
     /// The confirmation of a sealed value, if it is stored here.
@@ -175,10 +239,17 @@ pub(crate) enum TakeIn {
     Disk(#[from] Error),
 }
 
-fn on_disk(field: &str, version: u64, value: &SecretString) -> Stored {
+/// The version in which a secret comes with the object.
+fn newest_sealed(object: &Admitted, field: &str) -> Option<u64> {
+    let sealed = object.sealed.iter().filter(|sealed| sealed.field == field);
+    sealed.map(|sealed| sealed.version).max()
+}
+
+fn on_disk(field: &str, secret: &Secret) -> Stored {
     Stored {
         field: field.to_owned(),
-        version,
-        value: value.expose_secret().to_owned(),
+        version: secret.version,
+        value: secret.value.expose_secret().to_owned(),
+        bound: secret.bound.clone(),
     }
 }

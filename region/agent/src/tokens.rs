@@ -24,6 +24,8 @@ struct Token {
     created_ms: i64,
     /// End of the overlap; 0 = none.
     not_after_ms: i64,
+    /// The highest `minimum` that was asked for when this was written.
+    minimum: u64,
     value: SecretString,
 }
 
@@ -34,6 +36,8 @@ struct Stored {
     revision: u64,
     created_ms: i64,
     not_after_ms: i64,
+    #[serde(default)]
+    minimum: u64,
     value: String,
 }
 
@@ -67,6 +71,7 @@ impl Tokens {
                 revision: one.revision,
                 created_ms: one.created_ms,
                 not_after_ms: one.not_after_ms,
+                minimum: one.minimum,
                 value: SecretString::from(one.value.clone()),
             });
             apps.insert(uid, tokens.collect());
@@ -82,11 +87,16 @@ impl Tokens {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the tokens what the spec asks for. Blocks on local disk when something changes.
+    /// Makes the tokens what the spec asks for. Both numbers only grow: an older spec, from a control plane that was restored
+    /// from a backup, neither rotates a token nor brings a revoked one back. Blocks on local disk when something changes.
     pub(crate) fn ensure(&self, uid: &str, revision: u64, minimum: u64, now_ms: i64) -> Result<Change, Error> {
         let mut apps = self.apps();
         let mut tokens = apps.get(uid).cloned().unwrap_or_default();
         let mut change = Change::default();
+        let known = tokens.iter().map(|token| token.minimum).max().unwrap_or_default();
+        let minimum = minimum.max(known);
+        let highest = tokens.iter().map(|token| token.revision).max().unwrap_or_default();
+        let revision = revision.max(highest).max(minimum);
         let before = tokens.len();
         tokens.retain(|token| token.revision >= minimum);
         change.revoked = before - tokens.len();
@@ -104,11 +114,13 @@ impl Tokens {
                 revision,
                 created_ms: now_ms,
                 not_after_ms: 0,
+                minimum,
                 value: app_token::mint()?,
             });
             change.minted = true;
         }
-        if !change.is_none() {
+        if !change.is_none() || minimum > known {
+            tokens.iter_mut().for_each(|token| token.minimum = minimum);
             // Disk first: a token that a restart would forget must not be handed out.
             let stored: Vec<Stored> = tokens.iter().map(Stored::from).collect();
             self.vault.write(uid, &stored)?;
@@ -179,6 +191,7 @@ impl From<&Token> for Stored {
             revision: token.revision,
             created_ms: token.created_ms,
             not_after_ms: token.not_after_ms,
+            minimum: token.minimum,
             value: token.value.expose_secret().to_owned(),
         }
     }
@@ -247,6 +260,28 @@ mod tests {
             }
         );
         assert!(store.digests("u").iter().all(|digest| !old.contains(digest)));
+    }
+
+    #[test]
+    fn sec_051_an_older_spec_neither_rotates_nor_brings_a_revoked_token_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = tokens(folder.path());
+        store.ensure("u", 3, 2, 1_000).unwrap();
+        let current = store.current("u").unwrap();
+        for store in [store, tokens(folder.path())] {
+            assert!(store.ensure("u", 1, 0, 2_000).unwrap().is_none());
+            assert_eq!(store.current("u").unwrap().expose_secret(), current.expose_secret());
+            assert_eq!(store.digests("u").len(), 1, "no overlap");
+        }
+        let store = tokens(folder.path());
+        store.ensure("u", 3, 3, 3_000).unwrap();
+        let store = tokens(folder.path());
+        store.ensure("u", 4, 0, 4_000).unwrap();
+        store.ensure("u", 4, 4, 5_000).unwrap();
+        assert_eq!(store.digests("u").len(), 1);
+        // A minimum above the revision asks for a new token as well.
+        store.ensure("u", 4, 9, 6_000).unwrap();
+        assert!(store.ensure("u", 4, 9, 7_000).unwrap().is_none());
     }
 
     #[test]

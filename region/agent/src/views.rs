@@ -5,6 +5,7 @@
 //! own Dapr Server needs to call the application.
 
 use palladium_kinds::app_identity::{AppIdentitySpec, EndpointToken, Protocol, quantity_bytes};
+use palladium_kinds::project::MANAGED_KV_TYPE;
 use palladium_proto::region::{
     AppEndpoint, AppServerState, DeletedApp, HealthCheck, Identity, IdentityTable, ManagedComponent, ManagedTable,
     Peer, ProjectHosts, Route, RouteTable,
@@ -15,7 +16,7 @@ use crate::desired::{Admitted, Desired};
 use crate::region::Region;
 
 /// Component types that the store serves.
-pub(crate) const MANAGED_TYPES: &[&str] = &["state.diagrid"];
+pub(crate) const MANAGED_TYPES: &[&str] = &[MANAGED_KV_TYPE];
 
 /// `<project id>/<app id>`: how a Dapr Server is called in the supervisor's table, the ports file and reports.
 pub(crate) fn server_name(project_id: &str, app_id: &str) -> String {
@@ -61,6 +62,7 @@ pub(crate) fn routes(region: &Region) -> RouteTable {
             hosts: hosts.unwrap_or_default(),
         });
     }
+    table.revoked = revoked(region, |_| true);
     table
 }
 
@@ -95,6 +97,7 @@ pub(crate) fn app_server(region: &Region, project_id: &str, app_id: &str) -> Opt
         project_name: app.meta.project_name.clone(),
         store_address: store.map(|address| address.to_string()).unwrap_or_default(),
         store_spiffe_id: store.map(|_| region.names.store()).unwrap_or_default(),
+        revoked: revoked(region, |app| app.meta.project_id == project_id),
     })
 }
 
@@ -133,8 +136,24 @@ fn endpoint(region: &Region, app: &Admitted, spec: &AppIdentitySpec) -> Option<A
 
 /// For Sentry.
 pub(crate) fn identities(region: &Region) -> IdentityTable {
+    IdentityTable {
+        version: 0,
+        identities: live(region, |_| true),
+    }
+}
+
+/// The identities of which older SVIDs are void.
+fn revoked(region: &Region, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
+    let mut identities = live(region, of);
+    identities.retain(|identity| identity.revoked_before_unix_s > 0);
+    identities
+}
+
+/// The identities of App IDs that are there.
+fn live(region: &Region, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
     let desired = region.desired();
     let identities = apps(&desired)
+        .filter(|(app, _)| of(app))
         .filter(|(app, _)| {
             !region
                 .tombstones
@@ -146,10 +165,7 @@ pub(crate) fn identities(region: &Region) -> IdentityTable {
                 .revocations
                 .before(&server_name(&app.meta.project_id, &app.meta.name)),
         });
-    IdentityTable {
-        version: 0,
-        identities: identities.collect(),
-    }
+    identities.collect()
 }
 
 /// For the store.
@@ -198,6 +214,7 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
         version: 0,
         components,
         deleted_apps: deleted_apps.collect(),
+        revoked: revoked(region, |_| true),
     }
 }
 

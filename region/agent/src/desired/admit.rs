@@ -16,7 +16,7 @@ use palladium_stream::{Payload, PayloadMetadata};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::hosts;
+use super::hosts::{self, Found};
 use crate::guard_rails::GuardRails;
 use crate::vault::is_name;
 
@@ -56,7 +56,7 @@ impl Refused {
         }
     }
 
-    fn held(message: impl Into<String>, field: impl Into<String>) -> Self {
+    pub(crate) fn held(message: impl Into<String>, field: impl Into<String>) -> Self {
         Self {
             held: true,
             reason: "BeyondGuardRails",
@@ -250,8 +250,21 @@ impl Admitted {
                     return Ok(());
                 }
                 for item in &content.spec.metadata {
-                    let value = item.value.as_ref().and_then(Value::as_str).unwrap_or_default();
-                    self.check_component_hosts(rails, &item.name, value, true)?;
+                    let foreign = item
+                        .secret_key_ref
+                        .as_ref()
+                        .is_some_and(|reference| !reference.is_managed());
+                    if foreign && hosts::points(&item.name) {
+                        let message = "where the component connects to is in another secret store, which cannot be checked \
+                                       (allow.componentHosts)";
+                        return Err(Refused::held(message, item.field()));
+                    }
+                    let value = match &item.value {
+                        None | Some(Value::Null) => String::new(),
+                        Some(Value::String(text)) => text.clone(),
+                        Some(other) => other.to_string(),
+                    };
+                    self.check_component_hosts(rails, &item.name, &value, true)?;
                 }
                 Ok(())
             }
@@ -266,17 +279,20 @@ impl Admitted {
         value: &str,
         quote: bool,
     ) -> Result<(), Refused> {
-        let beyond = hosts::in_setting(name, value)
-            .into_iter()
-            .find(|host| !rails.allows_component(host));
-        match beyond {
-            None => Ok(()),
-            Some(host) => {
-                let host = if quote { host } else { "the host in it".to_owned() };
-                let message = format!("components may not connect to {host} (allow.componentHosts)");
-                Err(Refused::held(message, format!("spec.metadata.{name}")))
-            }
+        if rails.allows_all_components() {
+            return Ok(());
         }
+        for found in hosts::in_setting(name, value) {
+            let host = match found {
+                Found::Host(host) if rails.allows_component(&host) => continue,
+                Found::Host(host) if quote => host,
+                Found::Host(_) => "the host in it".to_owned(),
+                Found::Unknown => "a host that is not recognized in this setting".to_owned(),
+            };
+            let message = format!("components may not connect to {host} (allow.componentHosts)");
+            return Err(Refused::held(message, format!("spec.metadata.{name}")));
+        }
+        Ok(())
     }
 
     /// The resolved specs of the kinds, for those who know which one they look at.

@@ -92,22 +92,33 @@ impl Disk {
         let Some((path, file)) = &mut self.log else {
             return Err(Error::Damaged {
                 path: self.folder.clone(),
-                reason: "no snapshot to append to".to_owned(),
+                reason: "there is no log to append to; the next snapshot begins one".to_owned(),
             });
         };
+        let path = path.clone();
         let body = entry.encode_to_vec();
         let mut record = Vec::with_capacity(body.len() + 4);
         record.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
         record.extend_from_slice(&body);
         let written = file.write_all(&record).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            // A full disk: half a record must not stand in front of the next one.
-            file.set_len(self.length).map_err(at(path))?;
-            return Err(at(path)(error));
+        let marked = written.map_err(at(&path)).and_then(|()| self.mark(after));
+        if let Err(error) = marked {
+            // A full disk: neither half a record nor one that was not acknowledged may stand in front of the next one.
+            self.cut_back();
+            return Err(error);
         }
         self.length += record.len() as u64;
         self.entries += 1;
-        self.mark(after)
+        Ok(())
+    }
+
+    /// Takes back what was written behind the last good record; when that fails too, the log is not used any more.
+    fn cut_back(&mut self) {
+        let Some((path, file)) = &self.log else { return };
+        if let Err(error) = file.set_len(self.length) {
+            tracing::error!(path = %path.display(), %error, "the log cannot be cut back; nothing is appended to it any more");
+            self.log = None;
+        }
     }
 
     /// Makes a snapshot the new generation.
@@ -121,9 +132,11 @@ impl Disk {
             &snapshot.encode_to_vec(),
             0o600,
         )?;
+        // Until all of it is done there is no log: entries must not go behind a snapshot that was not acknowledged.
+        self.log = None;
         (self.length, self.entries) = (0, 0);
-        self.open_log(&name).map_err(at(&log))?;
         self.mark(position)?;
+        self.open_log(&name).map_err(at(&log))?;
         for old in self.generations()?.into_iter().skip(GENERATIONS) {
             for extension in ["snapshot", "log", "damaged"] {
                 // What cannot be removed now is tried again with the next snapshot.
@@ -133,9 +146,9 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether a fresh snapshot would be welcome.
-    pub(crate) fn is_long(&self) -> bool {
-        self.entries >= LONG_LOG
+    /// Whether a fresh snapshot would be welcome: the log is long, or there is none to append to.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.entries >= LONG_LOG || self.log.is_none()
     }
 
     fn mark(&self, position: &Position) -> Result<(), Error> {

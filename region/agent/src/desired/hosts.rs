@@ -1,74 +1,176 @@
 //! Which hosts a component's settings name, for the guard rails.
 //!
 //! One idea: on the side of caution. URLs, `host:port` lists and settings whose name says host, address or endpoint all
-//! count; a text that is none of these has no host. Only plain values are looked at by name; secret values are looked at
-//! too, and never quoted.
+//! count; a setting that must name a host and in which none can be read has an unknown one, which no guard rail allows.
+//! Only plain values are looked at by name; secret values are looked at too, and never quoted.
+
+use std::net::IpAddr;
 
 use url::Url;
 
-/// Hosts in one setting's value.
-pub(crate) fn in_setting(name: &str, value: &str) -> Vec<String> {
-    let lower = name.to_ascii_lowercase();
-    let named = [
-        "host",
-        "address",
-        "endpoint",
-        "server",
-        "broker",
-        "url",
-        "uri",
-        "connectionstring",
-        "nodes",
-        "peers",
-    ]
-    .iter()
-    .any(|word| lower.contains(word));
-    value
-        .split([',', ';', ' ', '\n'])
-        .filter_map(|part| host(part.trim(), named))
-        .collect()
+/// A setting's host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// As [`canonical`] writes it.
+    Host(String),
+    /// It names one, but not in a form that is understood here.
+    Unknown,
 }
 
-fn host(part: &str, named: bool) -> Option<String> {
-    // `Server=tcp:db.example` and the like.
-    let part = match part.split_once('=') {
-        Some((key, value)) if !part.contains("://") => {
-            let named =
-                ["server", "host", "data source", "endpoint"].contains(&key.trim().to_ascii_lowercase().as_str());
-            return if named {
-                host(value.trim_start_matches("tcp:"), true)
-            } else {
-                None
-            };
+/// Settings whose name says that the value is a host.
+const HOSTS: &[&str] = &[
+    "host", "address", "addr", "endpoint", "server", "broker", "nodes", "peers", "proxy",
+];
+/// Settings whose value holds a host among other things.
+const CONNECTIONS: &[&str] = &["url", "uri", "connectionstring", "dsn", "datasource"];
+/// Keys of `key=value` texts whose value is a host.
+const KEYS: &[&str] = &[
+    "server", "host", "address", "addr", "source", "endpoint", "url", "uri", "proxy",
+];
+
+/// Whether a setting of this name says where the component connects to.
+pub(crate) fn points(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    HOSTS.iter().chain(CONNECTIONS).any(|word| name.contains(word))
+}
+
+/// Hosts in one setting's value.
+pub(crate) fn in_setting(name: &str, value: &str) -> Vec<Found> {
+    let name = name.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    let value = value.trim();
+    if value.is_empty() {
+        return Vec::new();
+    }
+    // Behind a URL any further part may be one's host.
+    let named = is(HOSTS) || is(CONNECTIONS) || value.contains("://");
+    let mut found = Vec::new();
+    if is_pairs(value) {
+        let separators: &[char] = if value.contains(';') {
+            &[';']
+        } else {
+            &[' ', '\t', '\n', '\r']
+        };
+        for pair in value.split(separators).map(str::trim).filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some((key, value)) => in_pair(key, value, &mut found),
+                None => in_list(pair, named, &mut found),
+            }
         }
-        _ => part,
+    } else {
+        in_list(value, named, &mut found);
+    }
+    if found.is_empty() && (is(HOSTS) || is(CONNECTIONS)) {
+        found.push(Found::Unknown);
+    }
+    found
+}
+
+/// `Server=db;User=x` or `host=db user=x`, and not a URL that happens to have a query.
+fn is_pairs(value: &str) -> bool {
+    let key = value.split(['=', ';']).next().unwrap_or_default();
+    value.contains('=') && !key.contains("://") && !key.contains('@')
+}
+
+fn in_pair(key: &str, value: &str, found: &mut Vec<Found>) {
+    let key = key.trim().to_ascii_lowercase();
+    if !KEYS.iter().any(|word| key.contains(word)) {
+        // `Password=http://…` is none, but what looks like an address is looked at.
+        if value.contains("://") {
+            in_list(value, true, found);
+        }
+        return;
+    }
+    let value = value.trim();
+    let value = value.strip_prefix("tcp:").unwrap_or(value);
+    // SQL Server writes the port behind a comma.
+    match value.split_once(',') {
+        Some((host, port)) if !key.contains("host") && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+            in_list(host, true, found);
+        }
+        _ => in_list(value, true, found),
+    }
+}
+
+/// Addresses with commas, semicolons or blanks between them.
+fn in_list(value: &str, named: bool, found: &mut Vec<Found>) {
+    let parts = value.split([',', ';', ' ', '\t', '\n', '\r']);
+    for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
+        match part.split_once("://") {
+            Some(_) => in_url(part, found),
+            None => found.extend(in_address(part, named)),
+        }
+    }
+}
+
+fn in_url(text: &str, found: &mut Vec<Found>) {
+    let Ok(url) = Url::parse(text) else {
+        found.push(Found::Unknown);
+        return;
     };
-    if part.is_empty() {
-        return None;
-    }
-    if part.contains("://") {
-        return Url::parse(part)
-            .ok()
-            .and_then(|url| url.host_str().map(ToOwned::to_owned));
-    }
-    let bare = part
-        .rsplit_once('@')
-        .map_or(part, |(_, host)| host)
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    match bare.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() && !host.is_empty() => Some(host.to_owned()),
-        _ if bare.parse::<std::net::IpAddr>().is_ok() => Some(bare.to_owned()),
-        _ if named
-            && bare
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) =>
-        {
-            Some(bare.to_owned())
+    found.push(url.host_str().map_or(Found::Unknown, known));
+    // PostgreSQL's drivers, for one, let the query overrule the host.
+    for (key, value) in url.query_pairs() {
+        if KEYS.iter().any(|word| key.to_ascii_lowercase().contains(word)) {
+            in_list(&value, true, found);
         }
-        _ => None,
     }
+}
+
+/// `user:password@host:port/path`, and less of it.
+fn in_address(text: &str, named: bool) -> Option<Found> {
+    let bare = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    // Go's MySQL form.
+    let bare = bare
+        .strip_prefix("tcp(")
+        .map_or(bare, |inner| inner.split(')').next().unwrap_or_default());
+    let bare = bare.split(['/', '?']).next().unwrap_or_default();
+    let unknown = named.then_some(Found::Unknown);
+    if let Some(rest) = bare.strip_prefix('[') {
+        return match rest.split_once(']') {
+            Some((host, port)) if port.is_empty() || is_port(port.strip_prefix(':')) => Some(known(host)),
+            _ => unknown,
+        };
+    }
+    if ip(bare).is_some() {
+        return Some(known(bare));
+    }
+    match bare.rsplit_once(':') {
+        Some((host, port)) if is_port(Some(port)) && !host.is_empty() => Some(known(host)),
+        Some(_) => unknown,
+        None if named => Some(known(bare)),
+        None => None,
+    }
+}
+
+fn is_port(text: Option<&str>) -> bool {
+    text.is_some_and(|text| text.parse::<u16>().is_ok())
+}
+
+fn known(host: &str) -> Found {
+    let host = canonical(host);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if ip(&host).is_some() || !host.is_empty() && host.bytes().all(plain) {
+        Found::Host(host)
+    } else {
+        Found::Unknown
+    }
+}
+
+/// One way to write a host: lower case, no brackets, no final dot, no zone, and an IPv4 address in IPv6 clothes as itself.
+pub(crate) fn canonical(host: &str) -> String {
+    let host = host.strip_prefix('[').unwrap_or(host);
+    let host = host.strip_suffix(']').unwrap_or(host);
+    match ip(host) {
+        Some(address) => address.to_string(),
+        None => host.trim_end_matches('.').to_ascii_lowercase(),
+    }
+}
+
+/// An address, whatever zone it claims.
+fn ip(text: &str) -> Option<IpAddr> {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -80,21 +182,79 @@ mod tests {
         let cases: &[(&str, &str, &[&str])] = &[
             ("redisHost", "redis.example:6379", &["redis.example"]),
             ("redisHost", "localhost", &["localhost"]),
+            ("redisHost", "[::ffff:127.0.0.1]", &["127.0.0.1"]),
+            ("redisHost", "[::ffff:127.0.0.1]:6379", &["127.0.0.1"]),
+            ("redisHost", "[::1]", &["::1"]),
+            ("redisHost", "[fe80::1%eth0]:6379", &["fe80::1"]),
+            ("redisHost", "fe80::1%eth0", &["fe80::1"]),
+            ("redisHost", "Redis.Example.", &["redis.example"]),
             ("brokers", "k1:9092,k2:9092", &["k1", "k2"]),
             ("connectionString", "postgres://u:p@db.example/x", &["db.example"]),
             (
                 "connectionString",
-                "Server=tcp:db.example,1433;Password=x",
-                &["db.example", "1433"],
+                "postgres://db.example/x?sslmode=require",
+                &["db.example"],
             ),
+            (
+                "connectionString",
+                "postgres://db.example/x?host=evil.example",
+                &["db.example", "evil.example"],
+            ),
+            ("connectionString", "postgres://[::ffff:10.0.0.1]/x", &["10.0.0.1"]),
+            (
+                "connectionString",
+                "postgres://good.example,@evil/x",
+                &["good.example", "evil"],
+            ),
+            (
+                "connectionString",
+                "Server=tcp:db.example,1433;Password=x",
+                &["db.example"],
+            ),
+            ("connectionString", "Data Source=db.example;User Id=x", &["db.example"]),
             ("connectionString", "host=db.example user=x", &["db.example"]),
+            (
+                "connectionString",
+                "host=a.example,b.example user=x",
+                &["a.example", "b.example"],
+            ),
+            (
+                "connectionString",
+                "u:p@tcp(db.example:3306)/x?tls=true",
+                &["db.example"],
+            ),
             ("anything", "10.0.0.1", &["10.0.0.1"]),
             ("anything", "http://169.254.169.254/latest", &["169.254.169.254"]),
             ("redisDB", "0", &[]),
             ("keyPrefix", "name", &[]),
+            ("keyPrefix", "a=b", &[]),
+            ("redisHost", "", &[]),
         ];
         for (name, value, expected) in cases {
-            assert_eq!(in_setting(name, value), *expected, "{name}={value}");
+            let expected: Vec<Found> = expected.iter().map(|host| Found::Host((*host).to_owned())).collect();
+            assert_eq!(in_setting(name, value), expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_must_name_a_host_and_does_not_visibly_has_an_unknown_one() {
+        for (name, value) in [
+            ("redisHost", "{podName}"),
+            ("redisHost", "[::1"),
+            ("redisHost", "[::1]x"),
+            ("redisHost", "a:b:c"),
+            ("redisHost", "evil.example:six"),
+            ("redisHost", "user=x"),
+            ("connectionString", "user=x password=y"),
+            ("connectionString", "host='evil.example' user=x"),
+            ("connectionString", "postgres://u:p,w@evil.example/x"),
+            ("connectionString", "postgres://ev%69l.example/x"),
+            ("connectionString", "postgres:///x"),
+            ("endpoint", "http://"),
+            ("anything", "http://[::1/"),
+        ] {
+            let found = in_setting(name, value);
+            assert!(found.contains(&Found::Unknown), "{name}={value}: {found:?}");
         }
     }
 }

@@ -11,5 +11,6 @@ pub(crate) mod objects;
 pub(crate) mod verify;
 
 pub(crate) use admit::Admitted;
-pub(crate) use objects::{Desired, Judgement};
+pub(crate) use hosts::{canonical, points};
+pub(crate) use objects::{Desired, Judgement, Rules};
 pub(crate) use verify::{LogKey, Position, Refusal};

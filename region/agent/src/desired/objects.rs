@@ -13,6 +13,29 @@ use palladium_proto::region::{LogHeader, Op};
 use super::admit::{Admitted, Refused, admit};
 use super::verify::Object;
 use crate::guard_rails::GuardRails;
+use crate::secrets::Secrets;
+
+/// What an object is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) rails: &'a GuardRails,
+    pub(crate) secrets: &'a Secrets,
+}
+
+impl Rules<'_> {
+    /// The object may be in force by itself, and sends no kept secret elsewhere.
+    fn admit(self, header: &LogHeader, payload: &[u8]) -> Result<Admitted, Refused> {
+        let admitted = admit(header, payload, self.rails)?;
+        if !self.rails.allow.secret_read_back.component_secrets
+            && let Some(field) = self.secrets.redirected(&admitted)
+        {
+            let message = "it points elsewhere than where this secret was entered for; enter the secret again with the change \
+                           (or allow.secretReadBack.componentSecrets)";
+            return Err(Refused::held(message, field));
+        }
+        Ok(admitted)
+    }
+}
 
 /// What was made of an object's newest generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +88,12 @@ pub(crate) struct Desired {
 
 impl Desired {
     /// Takes in one accepted log entry. Returns the object that a deletion removed.
-    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rails: &GuardRails) -> Option<Entry> {
+    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) -> Option<Entry> {
         if header.op() == Op::Delete {
             return self.remove(&header.uid);
         }
         let before = self.objects.get(&header.uid).and_then(|entry| entry.in_force.clone());
-        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), rails) {
+        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), rules) {
             Ok(admitted) => {
                 self.names.insert(key(&header), header.uid.clone());
                 let object = (header.clone(), payload.clone());
@@ -97,7 +120,7 @@ impl Desired {
     }
 
     /// Takes in a whole snapshot. Returns the objects that are not in it any more.
-    pub(crate) fn replace(&mut self, objects: Vec<Object>, rails: &GuardRails) -> Vec<Entry> {
+    pub(crate) fn replace(&mut self, objects: Vec<Object>, rules: Rules<'_>) -> Vec<Entry> {
         let kept: HashSet<&str> = objects.iter().map(|(header, _)| header.uid.as_str()).collect();
         let gone: Vec<String> = self
             .objects
@@ -107,20 +130,20 @@ impl Desired {
             .collect();
         let gone = gone.iter().filter_map(|uid| self.remove(uid)).collect();
         for (header, payload) in objects {
-            self.apply(header, payload, rails);
+            self.apply(header, payload, rules);
         }
         gone
     }
 
     /// Judges everything again, after the guard rails changed: also what is in force.
-    pub(crate) fn judge_again(&mut self, rails: &GuardRails) {
+    pub(crate) fn judge_again(&mut self, rules: Rules<'_>) {
         let all: Vec<Object> = self
             .objects
             .values()
             .map(|entry| (entry.header.clone(), entry.payload.clone()))
             .collect();
         for entry in self.objects.values_mut() {
-            let stays = |in_force: &InForce| admit(&in_force.object.0, &in_force.object.1, rails).is_ok();
+            let stays = |in_force: &InForce| rules.admit(&in_force.object.0, &in_force.object.1).is_ok();
             if !entry.in_force.as_ref().is_none_or(stays)
                 && let Some(over) = entry.in_force.take()
             {
@@ -128,12 +151,12 @@ impl Desired {
             }
         }
         for (header, payload) in all {
-            self.apply(header, payload, rails);
+            self.apply(header, payload, rules);
         }
     }
 
     /// Puts an older generation back into force, for an object whose newest one is refused (after a restart).
-    pub(crate) fn restore(&mut self, (header, payload): Object, rails: &GuardRails) {
+    pub(crate) fn restore(&mut self, (header, payload): Object, rules: Rules<'_>) {
         let Some(entry) = self.objects.get_mut(&header.uid) else {
             return;
         };
@@ -141,7 +164,7 @@ impl Desired {
         {
             return;
         }
-        if let Ok(admitted) = admit(&header, &payload, rails) {
+        if let Ok(admitted) = rules.admit(&header, &payload) {
             self.names.insert(key(&header), header.uid.clone());
             entry.in_force = Some(InForce {
                 object: (header, payload),
@@ -163,7 +186,7 @@ impl Desired {
         header: &LogHeader,
         payload: &Bytes,
         before: Option<&InForce>,
-        rails: &GuardRails,
+        rules: Rules<'_>,
     ) -> Result<Admitted, Refused> {
         let foreign = |message: &str| Refused {
             held: false,
@@ -180,7 +203,7 @@ impl Desired {
         if self.names.get(&key).is_some_and(|uid| *uid != header.uid) {
             return Err(foreign("another object has this name; it must be deleted first"));
         }
-        admit(header, payload, rails)
+        rules.admit(header, payload)
     }
 
     /// All objects.

@@ -89,6 +89,13 @@ fn within_rails(region: &Region, component: &Admitted) -> Result<(), Word> {
     Ok(())
 }
 
+/// App IDs shown in a component's status; beyond that only their number is told.
+const MAX_ROWS: usize = 256;
+/// Characters of what a Dapr Server says that go on.
+const MAX_MESSAGE: usize = 512;
+/// Failures told in the one sentence about the component.
+const MAX_TOLD: usize = 4;
+
 /// What the Dapr Servers in scope made of it.
 fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
     let meta = &component.meta;
@@ -107,8 +114,10 @@ fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
         let (status, message) = match load.filter(|load| load.generation == meta.generation) {
             Some(load) if load.ok => (word::READY, None),
             Some(load) => {
-                failed.push(format!("{app_id}: {}", load.message));
-                (word::ERROR, Some(load.message.clone()))
+                // A Dapr Server is not believed to be brief.
+                let message: String = load.message.chars().take(MAX_MESSAGE).collect();
+                failed.push(format!("{app_id}: {message}"));
+                (word::ERROR, Some(message))
             }
             None => {
                 waiting += 1;
@@ -122,11 +131,22 @@ fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
             messages,
         });
     }
+    let (all, more) = (rows.len(), failed.len().saturating_sub(MAX_TOLD));
+    if all > MAX_ROWS {
+        // Stable: within each word the order of the App IDs stays.
+        rows.sort_by_key(|row| (row.status != word::ERROR, row.status == word::READY));
+        rows.truncate(MAX_ROWS);
+    }
     let word = if !failed.is_empty() {
-        Word::error("NotLoaded", failed.join("; "))
+        failed.truncate(MAX_TOLD);
+        let mut message = failed.join("; ");
+        if more > 0 {
+            message.push_str(&format!("; and {more} more of {all} App IDs"));
+        }
+        Word::error("NotLoaded", message)
     } else if waiting > 0 {
         Word::pending("Loading", format!("{waiting} App ID(s) have not loaded it yet"))
-    } else if rows.is_empty() {
+    } else if all == 0 {
         Word::ready("NotUsed")
     } else {
         Word::ready("Loaded")

@@ -193,7 +193,7 @@ impl Control {
             control_roots: String::new(),
             log_public_key: self.log_key().0.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        std::fs::create_dir_all(folder).unwrap();
+        palladium_os::files::private_folder(folder).unwrap();
         joined.write(folder).unwrap();
     }
 }

@@ -239,3 +239,102 @@ fn a_deletion_survives_a_crash_and_a_deletion_of_nothing_is_done_at_once() {
     let second = Region::open(config(folder.path())).unwrap();
     assert!(second.tombstones.has("AppIdentity", PROJECT, "orders"));
 }
+
+#[test]
+fn sec_140_what_was_not_acknowledged_is_not_in_the_log_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    first.take_entry(&control.put(&Wanted::app("one"))).unwrap();
+    let log = logs(folder.path(), "log").pop().unwrap();
+    let good = fs::read(&log).unwrap();
+    // The mark cannot be written, as on a full disk: the entry is refused as a whole and comes again later.
+    let (marks, aside) = (folder.path().join("agent/marks"), folder.path().join("aside"));
+    fs::rename(&marks, &aside).unwrap();
+    fs::write(&marks, "").unwrap();
+    let two = control.put(&Wanted::app("two"));
+    assert!(first.take_entry(&two).is_err());
+    assert_eq!(fs::read(&log).unwrap(), good);
+    fs::remove_file(&marks).unwrap();
+    fs::rename(&aside, &marks).unwrap();
+    first.take_entry(&two).unwrap();
+    drop(first);
+    let second = Region::open(config(folder.path())).unwrap();
+    assert_eq!(apps(&second), ["one", "two"]);
+    assert!(logs(folder.path(), "damaged").is_empty());
+}
+
+#[test]
+fn sec_142_a_kept_secret_goes_nowhere_else_than_where_it_was_entered_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let mut region = region(folder.path(), &control);
+    let first = sealed_component(&region, b"hunter2");
+    let take_in = |region: &Region| {
+        let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+        assert!(take_in_secrets(region, &object).is_ok());
+    };
+    let in_force = |region: &Region| {
+        let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+        object.meta.generation
+    };
+    region.take_entry(&control.put(&first)).unwrap();
+    take_in(&region);
+    let with = |generation, host: &str, prefix: &str| {
+        let mut body = first.body.clone();
+        body["spec"]["metadata"][0]["value"] = host.into();
+        let settings = body["spec"]["metadata"].as_array_mut().unwrap();
+        settings.push(json!({ "name": "keyPrefix", "value": prefix }));
+        let mut wanted = first.clone().generation(generation, body);
+        wanted.sealed.clear();
+        wanted
+    };
+    // What stays in the Dapr Server may change.
+    region
+        .take_entry(&control.put(&with(2, "localhost:6379", "name")))
+        .unwrap();
+    assert_eq!(in_force(&region), 2);
+    take_in(&region);
+    // Elsewhere: without the secret, with the old sealed form of it, and once more after a restart.
+    let elsewhere = with(3, "evil.example:6379", "name");
+    region.take_entry(&control.put(&elsewhere)).unwrap();
+    let mut replayed = with(4, "evil.example:6379", "name");
+    replayed.sealed = first.sealed.clone();
+    region.take_entry(&control.put(&replayed)).unwrap();
+    let held = |region: &Region| {
+        let said = region.statuses.latest("u-store").unwrap();
+        assert_eq!(
+            (said.verdict(), said.field.as_str()),
+            (Verdict::Held, "spec.metadata.redisPassword")
+        );
+    };
+    held(&region);
+    drop(region);
+    region = Region::open(config(folder.path())).unwrap();
+    held(&region);
+    assert_eq!(in_force(&region), 2);
+    // Entered again: it may go there, and is not held after a restart.
+    let again = |region: &Region, version| {
+        let place = SealedField {
+            region: REGION,
+            project: PROJECT,
+            uid: "u-store",
+            field: "spec.metadata.redisPassword",
+            version,
+        };
+        region.secrets.key().public().seal(&place, b"hunter2").unwrap()
+    };
+    let mut entered = with(5, "evil.example:6379", "name");
+    entered.sealed = vec![again(&region, 5)];
+    region.take_entry(&control.put(&entered)).unwrap();
+    assert_eq!(in_force(&region), 5);
+    take_in(&region);
+    drop(region);
+    region = Region::open(config(folder.path())).unwrap();
+    assert_eq!(in_force(&region), 5);
+    // And not back to the first place.
+    region
+        .take_entry(&control.put(&with(6, "localhost:6379", "name")))
+        .unwrap();
+    assert_eq!(in_force(&region), 5);
+}

@@ -45,8 +45,7 @@ pub(crate) async fn link(region: Arc<Region>, shutdown: Shutdown) {
             Some(Ok(())) => End::Closed,
             Some(Err(end)) => end,
         };
-        from_snapshot =
-            matches!(&end, End::Refused(refusal) if refusal.wants_snapshot()) || matches!(end, End::LongLog);
+        from_snapshot = matches!(&end, End::Refused(refusal) if refusal.wants_snapshot()) || region.position().1;
         report(&end);
         if began.elapsed() >= GOOD || matches!(end, End::LongLog) {
             backoff.reset();
