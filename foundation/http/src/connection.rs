@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use palladium_spiffe::SpiffeId;
+
+use crate::Upload;
 
 /// What the transport knows about a connection.
 #[derive(Debug, Default)]
@@ -52,12 +53,12 @@ impl<S> WithConnection<S> {
     }
 }
 
-impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithConnection<S> {
+impl<S: Service<Request<Upload>>> Service<Request<Upload>> for WithConnection<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Upload>) -> Self::Future {
         request.extensions_mut().insert(self.connection.clone());
         self.inner.call(request)
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -16,11 +18,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use palladium_tasks::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::io::{Activity, Watched};
 use crate::serve::Opening;
-use crate::{Connection, Limits};
+use crate::upload::read_on;
+use crate::{Connection, Limits, Upload};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -28,20 +32,22 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// HTTP/2 bytes that one stream may have waiting for a slow peer.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// Counts requests, so that a connection that never sends one can be told from an idle one.
+/// Counts requests, so that a connection that never sends one can be told from an idle one, and keeps hold of bodies.
 struct Counted<S> {
     inner: S,
     connection: Arc<Connection>,
+    /// For HTTP/2: where bodies go that are given up.
+    rest: Option<UnboundedSender<Incoming>>,
 }
 
-impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Counted<S> {
+impl<S: Service<Request<Upload>>> Service<Request<Incoming>> for Counted<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.count_request();
-        self.inner.call(request)
+        self.inner.call(Upload::of(request, self.rest.as_ref()))
     }
 }
 
@@ -50,7 +56,7 @@ pub(crate) async fn drive<T, F, S, B>(opening: Opening<T>, limits: Arc<Limits>, 
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: FnOnce(Arc<Connection>) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<Upload>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Send + 'static,
@@ -102,16 +108,18 @@ async fn serve<T, F, S, B>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: FnOnce(Arc<Connection>) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<Upload>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let connection = Arc::new(connection);
+    let (rest, given_up) = unbounded_channel();
     let service = Counted {
         inner: make(connection.clone()),
         connection: connection.clone(),
+        rest: connection.http2.then_some(rest),
     };
     let stream = Watched::new(stream, prefix, !connection.http2, limits.head);
     let watch = Watch {
@@ -119,6 +127,8 @@ where
         connection,
         stall: limits.stall,
         idle: limits.idle,
+        given_up,
+        rest: limits.stream_window.into(),
         shutdown,
     };
     let stream = TokioIo::new(stream);
@@ -154,11 +164,15 @@ struct Watch {
     connection: Arc<Connection>,
     stall: Duration,
     idle: Duration,
+    /// Bodies that nobody reads any more.
+    given_up: UnboundedReceiver<Incoming>,
+    /// How many bytes of each are still read: what the peer may send of one without being read at all.
+    rest: u64,
     shutdown: Shutdown,
 }
 
 impl Watch {
-    async fn over<C>(self, mut http: Pin<&mut C>, end: impl Fn(Pin<&mut C>)) -> Result<(), BoxError>
+    async fn over<C>(mut self, mut http: Pin<&mut C>, end: impl Fn(Pin<&mut C>)) -> Result<(), BoxError>
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -167,6 +181,7 @@ impl Watch {
         let mut silence = Duration::ZERO;
         let mut ending = false;
         let mut stop = pin!(self.shutdown.wait());
+        let mut rests = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
@@ -175,6 +190,8 @@ impl Watch {
                     ending = true;
                     end(http.as_mut());
                 }
+                Some(body) = self.given_up.recv() => rests.push(read_on(body, self.rest)),
+                Some(()) = rests.next(), if !rests.is_empty() => {}
                 _ = looks.tick() => {
                     let seen = self.activity.look();
                     if seen.stuck {

@@ -1,4 +1,5 @@
-//! The one accept loop of every HTTP server here: HTTP/1.1 and HTTP/2, over TCP, TLS or a Unix socket.
+//! The one accept loop of every listener that serves HTTP requests: HTTP/1.1 and HTTP/2, over TCP, TLS or a Unix socket.
+//! Servers that speak nothing but gRPC to each other (Sentry, agent, store, region stream) use `palladium_tls::incoming`.
 //!
 //! One idea: limits, framing and draining are decided once, so that no listener can forget one. A service gets the
 //! request and a [`Connection`] that says who is at the other end. Start reading at [`Server::serve`].
@@ -11,11 +12,13 @@ mod framing;
 mod io;
 mod limits;
 mod serve;
+mod upload;
 
 pub use bind::{BindError, bind, bind_shared, bind_unix};
 pub use connection::{Connection, WithConnection};
 pub use limits::Limits;
 pub use serve::{Accept, Opening, Server, TlsListener};
+pub use upload::Upload;
 
 #[cfg(test)]
 mod tests;

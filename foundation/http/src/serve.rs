@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use palladium_tasks::{Shutdown, Tasks};
@@ -20,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::drive::drive;
-use crate::{Connection, Limits};
+use crate::{Connection, Limits, Upload};
 
 /// A connection on its way: what there is to do before HTTP, done in the connection's own task.
 pub type Opening<S> = Pin<Box<dyn Future<Output = io::Result<(S, Connection)>> + Send>>;
@@ -116,7 +115,7 @@ impl<L: Accept> Server<L> {
     pub async fn serve<F, S, B>(self, make: F, shutdown: &Shutdown)
     where
         F: Fn(Arc<Connection>) -> S + Clone + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+        S: Service<Request<Upload>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn StdError + Send + Sync>>,
         B: Body<Data = Bytes> + Send + 'static,

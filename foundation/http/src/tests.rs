@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -19,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::{Accept, Connection, Limits, Server, TlsListener, bind};
+use crate::{Accept, Connection, Limits, Server, TlsListener, Upload, bind};
 
 struct Running {
     address: SocketAddr,
@@ -51,13 +50,14 @@ fn start_on(listener: impl Accept + 'static, address: SocketAddr, limits: Limits
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Upload>,
     calls: Arc<AtomicUsize>,
     connection: Arc<Connection>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     calls.fetch_add(1, Ordering::SeqCst);
     match request.uri().path() {
         "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
+        "/early" => return Ok(Response::new(Full::from("early"))),
         "/big" => return Ok(Response::new(Full::from(vec![b'x'; 64 * 1024 * 1024]))),
         _ => {}
     }
@@ -272,6 +272,46 @@ async fn http2_is_told_by_its_preface() {
         .await
         .expect("whole");
     assert_eq!(answer.to_bytes(), "/h2 4  true");
+}
+
+/// Types of the frames that come on stream 1 until nothing more does for a while.
+async fn frames(stream: &mut TcpStream, patience: Duration) -> Vec<u8> {
+    let (mut seen, mut head) = (Vec::new(), [0; 9]);
+    while let Ok(Ok(_)) = timeout(patience, stream.read_exact(&mut head)).await {
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.expect("whole frame");
+        if head[8] == 1 {
+            seen.push(head[3]);
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn an_early_answer_is_not_followed_by_a_reset_while_the_body_may_still_come() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let [data, headers, reset] = [0_u8, 1, 3];
+    // POST http://x/early, its body to come.
+    let mut ask = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    let block = b"\x83\x86\x41\x01x\x04\x06/early";
+    ask.extend_from_slice(&[0, 0, block.len() as u8, headers, 4, 0, 0, 0, 1]);
+    ask.extend_from_slice(block);
+    let server = start(Limits::default());
+    let connect = async || {
+        let mut stream = TcpStream::connect(server.address).await.expect("listening");
+        stream.write_all(&ask).await.expect("written");
+        assert_eq!(frames(&mut stream, PATIENCE).await, [headers, data]);
+        stream
+    };
+    let mut whole = connect().await;
+    whole.write_all(b"\0\0\x01\0\x01\0\0\0\x01a").await.expect("written");
+    assert_eq!(frames(&mut whole, 4 * PATIENCE).await, [0; 0], "a body that came whole");
+    let mut slow = connect().await;
+    assert_eq!(
+        frames(&mut slow, 4 * PATIENCE).await,
+        [reset],
+        "a body that does not come"
+    );
 }
 
 #[tokio::test]

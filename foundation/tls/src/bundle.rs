@@ -131,7 +131,11 @@ impl TrustBundles {
     /// Replaces the table of revocations: SVIDs of an ID whose validity begins before the instant (Unix seconds) are
     /// refused from now on, and their live connections are closed.
     pub fn set_revocations(&self, revoked_before: HashMap<SpiffeId, i64>) {
-        self.0.send_modify(|state| state.revoked_before = revoked_before);
+        self.0.send_if_modified(|state| {
+            let changed = state.revoked_before != revoked_before;
+            state.revoked_before = revoked_before;
+            changed
+        });
     }
 
     /// Whether an SVID of `id` that begins to be valid at `not_before` is revoked.

@@ -17,6 +17,7 @@ use palladium_launch::DaprServerConfig;
 use palladium_proto::operator::operator_client::OperatorClient;
 use palladium_proto::region::workload_client::WorkloadClient;
 use palladium_proto::region::{AppServerState, LoadResult, ReportRequest, WatchRequest};
+use palladium_spiffe::SpiffeId;
 use palladium_tasks::{Backoff, Shutdown, Tasks};
 use palladium_tls::{ALPN_H2, Connector, SvidSource, TrustBundles, exactly, mtls_client_config};
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ use crate::server::Server;
 
 /// Opening a connection, handshake included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The kind of what is loaded; anything else in a report is about the App ID itself.
+const COMPONENT: &str = "Component";
 
 /// The way to the agent, and to the store that the agent names.
 pub struct Agent {
@@ -68,14 +72,24 @@ impl Agent {
         OperatorClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }
 
-    /// Settings of this version are in effect.
-    async fn report_settings(&self, version: u64) {
-        self.report(|said| said.applied_version = version).await;
+    /// Settings of this version are in effect, less what could not be used of them.
+    async fn report_settings(&self, version: u64, unusable: Option<LoadResult>) {
+        self.report(|said| {
+            said.applied_version = version;
+            said.loads.retain(|load| load.kind == COMPONENT);
+            said.loads.extend(unusable);
+        })
+        .await;
     }
 
     /// This is what became of the components; the Dapr Server serves from the first such report on.
     async fn report_loads(&self, loads: Vec<LoadResult>) {
-        self.report(|said| (said.loads, said.ready) = (loads, true)).await;
+        self.report(|said| {
+            said.ready = true;
+            said.loads.retain(|load| load.kind != COMPONENT);
+            said.loads.extend(loads);
+        })
+        .await;
     }
 
     /// Each report replaces the one before, so what did not change is said again.
@@ -134,9 +148,13 @@ async fn follow_state(
                 backoff.reset();
                 let version = state.version;
                 let state = Arc::new(state);
-                apply.state(&state);
+                let revoked = state.revoked.iter();
+                let revoked =
+                    revoked.filter_map(|one| Some((SpiffeId::parse(&one.spiffe_id).ok()?, one.revoked_before_unix_s)));
+                agent.bundles.set_revocations(revoked.collect());
+                let unusable = apply.state(&state);
                 newest.send_replace(Some(state));
-                agent.report_settings(version).await;
+                agent.report_settings(version, unusable).await;
             }
             Ok::<_, tonic::Status>(())
         };
@@ -179,7 +197,7 @@ impl ComponentConnector for StoreConnector {
         Box::pin(async move {
             let state = state.filter(|state| !state.store_address.is_empty());
             let state = state.ok_or_else(|| io::Error::other("this region has no managed services"))?;
-            let id = palladium_spiffe::SpiffeId::parse(&state.store_spiffe_id).map_err(io::Error::other)?;
+            let id = SpiffeId::parse(&state.store_spiffe_id).map_err(io::Error::other)?;
             let tls = mtls_client_config(&svid, &bundles, exactly(&id), ALPN_H2);
             let connector = Connector::mtls(tls, bundles, CONNECT_DEADLINE);
             let stream: Box<dyn Duplex> = Box::new(connector.connect(&state.store_address).await?);

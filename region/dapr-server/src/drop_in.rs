@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
 use crate::server::{Components, Server};
-use crate::{logs, workers};
+use crate::{closing, logs, workers};
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -88,7 +88,7 @@ fn build_info() -> String {
 }
 
 async fn run(
-    settings: Settings,
+    mut settings: Settings,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Fatal> {
     let start = Instant::now();
@@ -97,6 +97,9 @@ async fn run(
         env!("CARGO_PKG_VERSION")
     );
     let configuration = load_configurations(&settings.config_files)?;
+    if configuration.metrics == Some(false) {
+        settings.listen.metrics_port = None;
+    }
     let signals = Shutdown::on_signals()?;
     let mut tasks = Tasks::new();
 
@@ -175,9 +178,7 @@ async fn run(
         tracing::warn!(%overdue, "not everything ended in time");
     }
     for entry in server.components.load().state_stores() {
-        if let Err(error) = entry.component.store().close().await {
-            tracing::warn!(component = entry.component.name(), %error, "a component did not close");
-        }
+        closing::close(entry).await;
     }
     Ok(threads)
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
+use palladium_http::Upload;
 use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
@@ -49,7 +49,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Answers one call.
-pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Request<Incoming>) -> Response<Body> {
+pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Request<Upload>) -> Response<Body> {
     let start = Instant::now();
     if !is_grpc(request.headers()) {
         let mut answer = Response::new(Body::Empty);
@@ -91,7 +91,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
 }
 
 /// A call of a service that is not ours.
-fn foreign(request: &Request<Incoming>) -> Status {
+fn foreign(request: &Request<Upload>) -> Status {
     let path = request.uri().path();
     if path.starts_with(DAPR) {
         return Status::unimplemented(format!("unknown method {path}"));

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use palladium_http::Upload;
 
 pub(crate) use body::read;
 pub use body::{Body, BoxError};
@@ -56,7 +56,7 @@ struct Head {
 }
 
 /// Answers one request.
-pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Incoming>) -> Response<Body> {
+pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upload>) -> Response<Body> {
     let start = Instant::now();
     let (mut parts, body) = request.into_parts();
     let method = parts.method.clone();
@@ -118,7 +118,7 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Inc
     answer
 }
 
-async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Incoming) -> Answer {
+async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Upload) -> Answer {
     match route {
         Route::StateGet { store, key } => state::get(server, &head, store, key).await,
         Route::StateSave { store } => state::save(server, &head, store, body).await,

@@ -12,6 +12,7 @@ mod agent;
 mod api_rules;
 mod app_channel;
 mod auth;
+mod closing;
 mod components;
 mod config;
 mod cors;

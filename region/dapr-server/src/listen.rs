@@ -9,10 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use palladium_http::{Accept, BindError, Limits, Server as HttpServer, TlsListener, bind_shared, bind_unix};
+use palladium_http::{Accept, BindError, Limits, Server as HttpServer, TlsListener, Upload, bind_shared, bind_unix};
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use tokio::net::TcpListener;
@@ -250,7 +249,7 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
             let services = Services::new(&server);
             let make = move |_| {
                 let (server, services) = (server.clone(), services.clone());
-                service_fn(move |request: Request<Incoming>| {
+                service_fn(move |request: Request<Upload>| {
                     let (server, services) = (server.clone(), services.clone());
                     async move { Ok::<_, Infallible>(grpc::handle(&server, &services, request).await) }
                 })
@@ -258,13 +257,13 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
             listener.serve(make, &shutdown).await;
         }
         What::Internal => {
-            let make = |_| service_fn(async |request: Request<Incoming>| plain(grpc::handle_internal(&request)));
+            let make = |_| service_fn(async |request: Request<Upload>| plain(grpc::handle_internal(&request)));
             listener.serve(make, &shutdown).await;
         }
         What::Metrics => {
             let make = move |_| {
                 let server = server.clone();
-                service_fn(move |_: Request<Incoming>| {
+                service_fn(move |_: Request<Upload>| {
                     let text = server.metrics.text();
                     async move { plain(Response::new(Body::from(text))) }
                 })
@@ -274,7 +273,7 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
         // Go's profiles have no counterpart here; the port is there because scripts wait for it.
         What::Profile => {
             let make = |_| {
-                service_fn(async |_: Request<Incoming>| {
+                service_fn(async |_: Request<Upload>| {
                     let mut answer = Response::new(Body::from("no profiles: this is not a Go program\n"));
                     *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
                     plain(answer)
@@ -288,7 +287,7 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
 async fn serve_http<L: Accept>(server: Arc<Server>, surface: Surface, listener: HttpServer<L>, shutdown: &Shutdown) {
     let make = move |_| {
         let server = server.clone();
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |request: Request<Upload>| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(http::handle(&server, surface, request).await) }
         })

@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
-use palladium_http::{BindError, Limits, Server as HttpServer, TlsListener, bind, bind_shared};
+use palladium_http::{BindError, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
 use palladium_identity::{Attestation, Identity, IdentityError, Settings as IdentitySettings};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
@@ -28,6 +27,7 @@ use tokio::time::timeout;
 use crate::agent::{self, Agent};
 use crate::api_rules::ApiRules;
 use crate::auth::Auth;
+use crate::closing;
 use crate::config::{AppProtocol, AppSettings};
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, Surface};
@@ -170,7 +170,7 @@ async fn serve(
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
 
     let mut tasks = Tasks::new();
-    let (lost_tx, lost_rx) = tokio::sync::oneshot::channel();
+    let (lost_tx, mut lost_rx) = tokio::sync::oneshot::channel();
     let stop = shutdown.child();
     tasks.spawn("identity", async move {
         if let Err(error) = identity.keep_fresh(stop).await {
@@ -180,11 +180,15 @@ async fn serve(
 
     let server = Arc::new(new_server(&config, shutdown.clone()));
     let agent = Agent::new(&config, &svid, &bundles)?;
-    if shutdown
-        .unless(agent::follow(server.clone(), agent, &mut tasks))
-        .await
-        .is_none()
-    {
+    let followed = tokio::select! {
+        followed = shutdown.unless(agent::follow(server.clone(), agent, &mut tasks)) => followed,
+        // The agent may be away for longer than the identity lasts.
+        Ok(error) = &mut lost_rx => {
+            shutdown.trigger();
+            return Err(error.into());
+        }
+    };
+    if followed.is_none() {
         return Ok(Vec::new());
     }
     server.ready.set(Target::Outbound);
@@ -209,7 +213,7 @@ async fn serve(
     let stop = shutdown.clone();
     tasks.spawn("internal", async move {
         let make =
-            |_| service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(grpc::handle_internal(&request)));
+            |_| service_fn(async |request: Request<Upload>| Ok::<_, Infallible>(grpc::handle_internal(&request)));
         internal.serve(make, &stop).await;
     });
     if let Some(address) = config.metrics_listen {
@@ -218,7 +222,7 @@ async fn serve(
         tasks.spawn("metrics", async move {
             let make = move |_| {
                 let server = server.clone();
-                service_fn(move |_: Request<Incoming>| {
+                service_fn(move |_: Request<Upload>| {
                     let text = server.metrics.text();
                     async move { Ok::<_, Infallible>(hyper::Response::new(Body::from(text))) }
                 })
@@ -238,13 +242,18 @@ async fn serve(
     tracing::info!(id = %own, gateway = %config.gateway_listen, "serving");
 
     let lost = tokio::select! {
+        // First: at a stop the other one may have been heard already.
+        biased;
         () = shutdown.wait() => None,
-        lost = lost_rx => lost.ok(),
+        lost = &mut lost_rx => lost.ok(),
     };
     drop(ready);
     shutdown.trigger();
     if let Err(overdue) = tasks.drain(DRAIN + Duration::from_secs(1)).await {
         tracing::warn!(%overdue, "not everything ended in time");
+    }
+    for entry in server.components.load().state_stores() {
+        closing::close(entry).await;
     }
     match lost {
         Some(error) => Err(error.into()),
@@ -269,7 +278,7 @@ fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Accep
         let shutdown = server.shutdown.clone();
         let make = move |_| {
             let (server, services) = (server.clone(), Services::new(&server));
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |request: Request<Upload>| {
                 let (server, services) = (server.clone(), services.clone());
                 async move {
                     Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
@@ -285,21 +294,13 @@ fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Accep
 }
 
 pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Server {
-    let nowhere = AppSettings {
-        port: None,
-        protocol: AppProtocol::Http,
-        address: String::new(),
-        max_concurrency: None,
-        health: None,
-        token: None,
-    };
     Server {
         app_id: config.app_id.clone(),
         namespace: config.project_id.clone(),
         hosted: true,
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
-        app_settings: ArcSwap::from_pointee(nowhere),
+        app_settings: ArcSwap::from_pointee(nowhere()),
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),
         cors: None,
@@ -312,6 +313,18 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         metrics: Metrics::new(&config.app_id, &config.project_id, true),
         shutdown,
         end_at_once: Default::default(),
+    }
+}
+
+/// The settings of an App ID without an endpoint.
+pub(crate) fn nowhere() -> AppSettings {
+    AppSettings {
+        port: None,
+        protocol: AppProtocol::Http,
+        address: String::new(),
+        max_concurrency: None,
+        health: None,
+        token: None,
     }
 }
 

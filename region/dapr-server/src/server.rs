@@ -157,11 +157,17 @@ pub struct Extended(RwLock<BTreeMap<String, String>>);
 
 impl Extended {
     const MAX_ENTRIES: usize = 256;
+    /// Names and values together.
+    const MAX_BYTES: usize = 64 * 1024;
 
     /// Sets one; `false` when there is no room.
     pub fn set(&self, name: String, value: String) -> bool {
         let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= Self::MAX_ENTRIES && !map.contains_key(&name) {
+        let others = map.iter().filter(|(other, _)| **other != name);
+        let (count, bytes) = others.fold((0, 0), |(count, bytes), (name, value)| {
+            (count + 1, bytes + name.len() + value.len())
+        });
+        if count >= Self::MAX_ENTRIES || bytes + name.len() + value.len() > Self::MAX_BYTES {
             return false;
         }
         map.insert(name, value);
@@ -171,5 +177,24 @@ impl Extended {
     /// All of them.
     pub fn all(&self) -> BTreeMap<String, String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_callers_attach_is_bounded_in_number_and_bytes() {
+        let extended = Extended::default();
+        let half = "x".repeat(Extended::MAX_BYTES / 2 - 1);
+        assert!(extended.set("a".into(), half.clone()) && extended.set("b".into(), half.clone()));
+        assert!(!extended.set("c".into(), String::new()), "no room");
+        assert!(extended.set("a".into(), "short".into()), "replacing makes room");
+        assert!(extended.set("c".into(), "d".into()));
+        for number in 0..Extended::MAX_ENTRIES - 3 {
+            assert!(extended.set(number.to_string(), String::new()), "{number}");
+        }
+        assert!(!extended.set("one more".into(), String::new()));
     }
 }

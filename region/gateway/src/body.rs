@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use palladium_http::Upload;
 use tokio::time::Sleep;
 
 use crate::access_log::Record;
@@ -63,7 +64,7 @@ pub(crate) struct GivenUp(&'static str);
 /// A request body on its way to a Dapr Server. Trailers are dropped: no client of Dapr sends any, and headers that come
 /// after the checks are none.
 pub(crate) struct RequestBody {
-    inner: Incoming,
+    inner: Upload,
     meter: Meter,
     fate: Arc<Fate>,
     /// `None` for gRPC, whose streams may be silent.
@@ -74,7 +75,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, grpc: bool, limit: u64, stall: Duration) -> (Self, Arc<Fate>) {
+    pub(crate) fn new(inner: Upload, grpc: bool, limit: u64, stall: Duration) -> (Self, Arc<Fate>) {
         let fate = Arc::new(Fate::default());
         if inner.is_end_stream() {
             fate.set(FINISHED);

@@ -23,7 +23,7 @@ pub(crate) async fn certificate(
 ) -> Result<PublicCertSource, Error> {
     if let Some(files) = &config.certificate {
         let source = PublicCertSource::new();
-        let seen = stamp(files);
+        let seen = stamp(files).await;
         source.set(read(files).await?);
         tasks.spawn(
             "edge-certificate-files",
@@ -65,7 +65,7 @@ async fn follow(
     shutdown: Shutdown,
 ) {
     while shutdown.unless(tokio::time::sleep(LOOK)).await.is_some() {
-        let now = stamp(&files);
+        let now = stamp(&files).await;
         if now == seen {
             continue;
         }
@@ -80,7 +80,7 @@ async fn follow(
     }
 }
 
-fn stamp(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
-    let modified = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    [modified(&files.chain_file), modified(&files.key_file)]
+async fn stamp(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
+    let modified = async |path: &Path| tokio::fs::metadata(path).await.ok()?.modified().ok();
+    [modified(&files.chain_file).await, modified(&files.key_file).await]
 }

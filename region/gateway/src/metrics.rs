@@ -149,7 +149,7 @@ impl Metrics {
         Ok(async move {
             let make = move |_| {
                 let metrics = metrics.clone();
-                service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                service_fn(move |request: http::Request<palladium_http::Upload>| {
                     let known = request.uri().path() == "/metrics";
                     let text = if known { metrics.text() } else { String::new() };
                     let mut response = Response::new(Full::new(Bytes::from(text)));

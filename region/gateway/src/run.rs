@@ -116,6 +116,7 @@ impl Gateway {
                 dialer: Dialer::new(svid.clone(), bundles.clone()),
                 metrics: metrics.clone(),
             },
+            bundles: bundles.clone(),
             shared: shared.clone(),
             snapshot: Snapshot::new(&config.data_folder),
         };

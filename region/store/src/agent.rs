@@ -15,10 +15,10 @@ use palladium_proto::region::workload_client::WorkloadClient;
 use palladium_proto::region::{DeletedApp, ManagedTable, ReportRequest, WatchRequest};
 use palladium_sealing::write_file_atomic;
 use palladium_tasks::{Backoff, Shutdown};
-use palladium_tls::Connector;
+use palladium_tls::{Connector, TrustBundles};
 use tonic::transport::Channel;
 
-use crate::access::{Access, LastTable};
+use crate::access::{Access, LastTable, revocations};
 use crate::projects::Projects;
 use crate::rows::{StorageError, Work};
 
@@ -30,6 +30,7 @@ const DESTROYED: &str = "destroyed-apps.json";
 /// Applies tables, from disk or from the agent.
 pub(crate) struct Tables {
     pub(crate) access: Access,
+    pub(crate) bundles: TrustBundles,
     pub(crate) projects: Arc<Projects>,
     pub(crate) last: LastTable,
     pub(crate) destroyed: DestroyedApps,
@@ -87,6 +88,8 @@ impl Tables {
 
     /// Puts a table in force and destroys what it declares dead.
     pub(crate) async fn apply(&mut self, table: &ManagedTable) -> Destroyed {
+        // Before a new App ID of an old one's name gets anything.
+        self.bundles.set_revocations(revocations(table));
         self.access.replace(table);
         // Before anything is destroyed: after a crash the permissions are the new ones.
         let (last, kept) = (self.last.clone(), table.clone());

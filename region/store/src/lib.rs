@@ -10,6 +10,7 @@
 
 mod access;
 mod agent;
+mod budget;
 mod config;
 mod error;
 mod projects;

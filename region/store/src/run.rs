@@ -12,6 +12,7 @@ use palladium_os::files::Lock;
 use palladium_proto::components::state_store_server::StateStoreServer;
 use palladium_proto::components::transactional_state_store_server::TransactionalStateStoreServer;
 use palladium_proto::components::transactional_store_multi_max_size_server::TransactionalStoreMultiMaxSizeServer;
+use palladium_proto::region::ManagedTable;
 use palladium_sealing::Kek;
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
@@ -21,9 +22,11 @@ use palladium_tls::{
 };
 use tokio::net::TcpListener;
 use tonic::transport::Server;
+use tower::util::MapRequestLayer;
 
-use crate::access::{Access, LastTable};
+use crate::access::{Access, LastTable, revocations};
 use crate::agent::{DestroyedApps, Tables};
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::Error;
 use crate::projects::Projects;
@@ -37,8 +40,10 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long calls have to finish at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 const LAST_TASKS: Duration = Duration::from_secs(1);
-/// Greatest message: a Dapr Server's own limit on a request is smaller.
-const MAX_MESSAGE: usize = 256 << 20;
+/// Greatest message; a Dapr Server takes 4 MiB from an application unless told otherwise.
+const MAX_MESSAGE: usize = 16 << 20;
+/// Callers' data in memory, in all calls together.
+const MAX_HELD: usize = 256 << 20;
 const CALLS_PER_CONNECTION: u32 = 1024;
 
 /// Runs until `shutdown`. Reads its launch envelope from standard input first.
@@ -96,27 +101,33 @@ impl Store {
         let agent_id = parse("agent_id", &config.agent_id)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_folder(&opening)).await;
-        let (lock, projects) = opened.map_err(|error| Error::Config(error.to_string()))??;
+        let Opened {
+            lock,
+            projects,
+            last,
+            table,
+            destroyed,
+        } = opened.map_err(|error| Error::Config(error.to_string()))??;
 
         let access = Access::new();
         let projects = Arc::new(projects);
-        let last = LastTable::new(&config.data_folder);
-        if let Some(table) = last.read() {
+        if let Some(table) = table {
             tracing::info!(
                 version = table.version,
                 components = table.components.len(),
                 "serving from the last table"
             );
             access.replace(&table);
+            bundles.set_revocations(revocations(&table));
         }
         let listener = palladium_http::bind("the managed store", config.listen, "--internal-ports-from")?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let server = mtls_server_config(&svid, &bundles, dapr_servers_of(own_id.trust_domain()), ALPN_H2);
         let acceptor = Acceptor::mtls(server, bundles.clone(), HANDSHAKE);
 
-        let destroyed = DestroyedApps::open(&config.data_folder);
         let tables = Tables {
             access: access.clone(),
+            bundles: bundles.clone(),
             projects: projects.clone(),
             last,
             destroyed,
@@ -152,12 +163,13 @@ impl Store {
             connections: self.connections,
             ..Limits::default()
         };
-        let service = self.service.clone();
+        let (service, budget) = (self.service.clone(), Budget::new(MAX_HELD));
         let server = Server::builder()
             .timeout(REQUEST)
             .max_concurrent_streams(CALLS_PER_CONNECTION)
             .http2_max_header_list_size(16 * 1024)
             .http2_adaptive_window(Some(true))
+            .layer(MapRequestLayer::new(move |request| budget.meter(request)))
             .add_service(StateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStoreMultiMaxSizeServer::new(service))
@@ -193,14 +205,31 @@ fn dapr_servers_of(domain: &TrustDomain) -> Authorizer {
     })
 }
 
+/// What there is in a store's folder.
+struct Opened {
+    lock: Lock,
+    projects: Projects,
+    last: LastTable,
+    /// The last table itself.
+    table: Option<ManagedTable>,
+    destroyed: DestroyedApps,
+}
+
 /// Blocks on local disk, and for a passphrase on the processor.
-fn open_folder(config: &Config) -> Result<(Lock, Projects), Error> {
+fn open_folder(config: &Config) -> Result<Opened, Error> {
     palladium_os::files::private_folder(&config.data_folder).map_err(|error| file(config, &error))?;
     let lock = Lock::try_acquire(&config.data_folder.join("lock")).map_err(|error| file(config, &error))?;
     let lock = lock.ok_or_else(|| file(config, &"another store uses this folder: stop it first"))?;
     let kek = Kek::open(&config.kek).map_err(Error::Key)?;
     let projects = Projects::new(&config.data_folder, Arc::new(kek)).map_err(|error| file(config, &error))?;
-    Ok((lock, projects))
+    let last = LastTable::new(&config.data_folder);
+    Ok(Opened {
+        lock,
+        projects,
+        table: last.read(),
+        last,
+        destroyed: DestroyedApps::open(&config.data_folder),
+    })
 }
 
 fn file(config: &Config, reason: &dyn std::fmt::Display) -> Error {

@@ -1061,6 +1061,9 @@ pub struct RouteTable {
     pub routes: ::prost::alloc::vec::Vec<Route>,
     #[prost(message, repeated, tag = "3")]
     pub hosts: ::prost::alloc::vec::Vec<ProjectHosts>,
+    /// whose older SVIDs are void; an identity that is not here has none
+    #[prost(message, repeated, tag = "4")]
+    pub revoked: ::prost::alloc::vec::Vec<Identity>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Peer {
@@ -1126,6 +1129,9 @@ pub struct AppServerState {
     pub store_address: ::prost::alloc::string::String,
     #[prost(string, tag = "10")]
     pub store_spiffe_id: ::prost::alloc::string::String,
+    /// as in RouteTable, within the project
+    #[prost(message, repeated, tag = "11")]
+    pub revoked: ::prost::alloc::vec::Vec<Identity>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {
@@ -1168,6 +1174,9 @@ pub struct ManagedTable {
     pub components: ::prost::alloc::vec::Vec<ManagedComponent>,
     #[prost(message, repeated, tag = "3")]
     pub deleted_apps: ::prost::alloc::vec::Vec<DeletedApp>,
+    /// as in RouteTable
+    #[prost(message, repeated, tag = "4")]
+    pub revoked: ::prost::alloc::vec::Vec<Identity>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeletedApp {

@@ -5,19 +5,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderName;
-use palladium_proto::region::{AppEndpoint, AppServerState};
+use palladium_proto::region::{AppEndpoint, AppServerState, LoadResult};
 use palladium_tasks::{Shutdown, Tasks};
 use secrecy::SecretString;
 
-use crate::app_channel::{AppChannel, watch};
+use crate::app_channel::{AppChannel, ChannelError, watch};
 use crate::auth::{Auth, Digest256, TOKEN_HEADER};
 use crate::config::{AppProtocol, AppSettings, HealthSettings};
+use crate::platform::nowhere;
 use crate::server::Server;
 
 /// What is in effect, so that only changes are acted on.
 pub(super) struct Apply {
     server: Arc<Server>,
     endpoint: Option<AppEndpoint>,
+    /// Why the endpoint cannot be used, if it cannot.
+    fault: Option<String>,
     /// Ends the probes of the current endpoint.
     probes: Option<(Shutdown, Tasks)>,
 }
@@ -27,11 +30,13 @@ impl Apply {
         Self {
             server,
             endpoint: None,
+            fault: None,
             probes: None,
         }
     }
 
-    pub(super) fn state(&mut self, state: &AppServerState) {
+    /// Puts settings into effect. What cannot be used of them comes back, to be reported.
+    pub(super) fn state(&mut self, state: &AppServerState) -> Option<LoadResult> {
         if let Auth::Digests(digests) = &self.server.auth {
             let accepted = state.tokens.iter().filter_map(|token| {
                 let sha256 = <[u8; 32]>::try_from(&token.sha256[..]).ok()?;
@@ -47,17 +52,24 @@ impl Apply {
         }
         if self.endpoint != state.endpoint {
             self.endpoint.clone_from(&state.endpoint);
-            self.replace_endpoint();
+            self.fault = self.replace_endpoint().err().map(|error| error.to_string());
         }
+        self.fault.clone().map(|message| LoadResult {
+            kind: "AppIdentity".to_owned(),
+            name: state.app_id.clone(),
+            message,
+            ..LoadResult::default()
+        })
     }
 
-    fn replace_endpoint(&mut self) {
+    fn replace_endpoint(&mut self) -> Result<(), ChannelError> {
         if let Some((stop, _)) = self.probes.take() {
             stop.trigger();
         }
         self.server.app.store(None);
+        self.server.app_settings.store(Arc::new(nowhere()));
         let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else {
-            return;
+            return Ok(());
         };
         let protocol = if endpoint.protocol == "grpc" {
             AppProtocol::Grpc
@@ -74,9 +86,6 @@ impl Apply {
                 timeout: Duration::from_millis(check.timeout_ms.max(1).into()),
                 threshold: check.failure_threshold.max(1),
             });
-        self.server
-            .app_settings
-            .store(Arc::new(about(endpoint, protocol, health.clone())));
         let header = if endpoint.token_header.is_empty() {
             TOKEN_HEADER
         } else {
@@ -87,18 +96,19 @@ impl Apply {
             .filter(|_| !endpoint.token.is_empty())
             .map(|name| (name, SecretString::from(endpoint.token.clone())));
         let timeout = (endpoint.timeout_seconds > 0).then(|| Duration::from_secs(endpoint.timeout_seconds.into()));
-        match AppChannel::endpoint(&endpoint.url, protocol, token, timeout, health.is_some()) {
-            Ok(channel) => {
-                let channel = Arc::new(channel);
-                if let Some(health) = health {
-                    let (stop, mut tasks) = (self.server.shutdown.child(), Tasks::new());
-                    tasks.spawn("app-health", watch(channel.clone(), health, stop.clone()));
-                    self.probes = Some((stop, tasks));
-                }
-                self.server.app.store(Some(channel));
-            }
-            Err(error) => tracing::warn!(%error, "the application's endpoint cannot be used"),
+        let channel = AppChannel::endpoint(&endpoint.url, protocol, token, timeout, health.is_some())
+            .inspect_err(|error| tracing::warn!(%error, "the application's endpoint cannot be used"))?;
+        let channel = Arc::new(channel);
+        self.server
+            .app_settings
+            .store(Arc::new(about(endpoint, protocol, health.clone())));
+        if let Some(health) = health {
+            let (stop, mut tasks) = (self.server.shutdown.child(), Tasks::new());
+            tasks.spawn("app-health", watch(channel.clone(), health, stop.clone()));
+            self.probes = Some((stop, tasks));
         }
+        self.server.app.store(Some(channel));
+        Ok(())
     }
 }
 

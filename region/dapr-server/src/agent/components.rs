@@ -12,14 +12,15 @@ use futures_util::future::join_all;
 use palladium_component::Hosting;
 use palladium_proto::operator::{ComponentUpdateRequest, ListComponentsRequest};
 use palladium_proto::region::{AppServerState, LoadResult};
-use palladium_tasks::Shutdown;
+use palladium_tasks::{Shutdown, Tasks};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
-use super::{Agent, StoreConnector, backoff};
+use super::{Agent, COMPONENT, StoreConnector, backoff};
+use crate::closing;
 use crate::components::{Opened, Opener};
 use crate::resources::{Component, References};
 use crate::server::{Components, Registered, Server, StateEntry};
@@ -38,6 +39,12 @@ struct Loaded {
     uid: String,
     generation: u64,
     outcome: Result<(Option<Arc<StateEntry>>, Registered), String>,
+}
+
+impl Loaded {
+    fn into_store(self) -> Option<Arc<StateEntry>> {
+        self.outcome.ok()?.0
+    }
 }
 
 /// Follows until `shutdown`; `first` is told when the first list is in effect.
@@ -68,6 +75,7 @@ pub(super) async fn follow(
         opener,
         loaded: BTreeMap::new(),
         first: Some(first),
+        closing: Tasks::new(),
     };
     let mut backoff = backoff();
     while !shutdown.is_triggered() {
@@ -89,6 +97,8 @@ struct Keeper {
     /// By name: components of one project have different names.
     loaded: BTreeMap<String, Loaded>,
     first: Option<oneshot::Sender<()>>,
+    /// Components on their way out; what is still there at the end is ended with the process.
+    closing: Tasks,
 }
 
 impl Keeper {
@@ -136,30 +146,36 @@ impl Keeper {
             .map_err(|_| Status::deadline_exceeded("the agent did not list the components in time"))??
             .into_inner();
         let mut old = std::mem::take(&mut self.loaded);
-        let (mut loads, mut new) = (Vec::new(), Vec::new());
+        let (mut loads, mut new, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for declaration in listed.components {
             let Some(component) = self.read(&declaration, &mut loads) else {
                 continue;
             };
             let digest: [u8; 32] = Sha256::digest(&declaration).into();
-            match old
-                .remove(&component.name)
-                .filter(|old| old.digest == digest && old.outcome.is_ok())
-            {
-                Some(kept) => drop(self.loaded.insert(component.name, kept)),
-                None => new.push((component, digest)),
+            match old.remove(&component.name) {
+                Some(kept) if kept.digest == digest && kept.outcome.is_ok() => {
+                    self.loaded.insert(component.name, kept);
+                }
+                replaced => {
+                    gone.extend(replaced.and_then(Loaded::into_store));
+                    new.push((component, digest));
+                }
             }
         }
         // Side by side: one that hangs until its time is over holds up no other.
         let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
         self.loaded
             .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
-        for name in old.keys() {
+        for (name, removed) in old {
             tracing::info!(component = name, "component removed");
+            gone.extend(removed.into_store());
         }
         self.publish();
+        for store in gone {
+            self.closing.spawn("component-close", closing::retire(store));
+        }
         loads.extend(self.loaded.iter().map(|(name, loaded)| LoadResult {
-            kind: "Component".to_owned(),
+            kind: COMPONENT.to_owned(),
             name: name.clone(),
             uid: loaded.uid.clone(),
             generation: loaded.generation,
@@ -194,7 +210,7 @@ impl Keeper {
                 tracing::warn!(message, "a component from the agent cannot be read");
                 let text = |field: &str| about[field].as_str().unwrap_or_default().to_owned();
                 loads.push(LoadResult {
-                    kind: "Component".to_owned(),
+                    kind: COMPONENT.to_owned(),
                     name: text("name"),
                     uid: text("uid"),
                     generation: about["generation"].as_u64().unwrap_or_default(),

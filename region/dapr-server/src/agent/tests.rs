@@ -9,7 +9,7 @@ use palladium_proto::operator::{
     ComponentUpdateEvent, ComponentUpdateRequest, ListComponentResponse, ListComponentsRequest,
 };
 use palladium_proto::region::workload_server::{Workload, WorkloadServer};
-use palladium_proto::region::{AppServerState, ReportResponse};
+use palladium_proto::region::{AppEndpoint, AppServerState, ReportResponse};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
@@ -144,6 +144,16 @@ impl World {
         reports.last().expect("a report").clone()
     }
 
+    /// Returns when settings of this version have been reported.
+    async fn applied(&self, version: u64) {
+        let started = Instant::now();
+        while self.report().applied_version != version {
+            let waited = started.elapsed();
+            assert!(waited < Duration::from_secs(10), "new settings are not reported");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     fn usable(&self, name: &str) -> bool {
         self.server.components.load().state(name, "orders").is_ok()
     }
@@ -241,14 +251,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
         version: 2,
         ..AppServerState::default()
     });
-    let started = Instant::now();
-    while world.report().applied_version != 2 {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "new settings are not reported"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    world.applied(2).await;
     assert!(world.report().ready && world.report().loads.len() == says.len());
 }
 
@@ -283,4 +286,37 @@ async fn components_that_hang_hang_side_by_side() {
         world.report().loads.iter().filter(|load| !load.ok).count() == 3,
         "{message}"
     );
+}
+
+/// An endpoint that cannot be used, or is no longer there, leaves nothing of the one before; the first is told.
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_used_is_told() {
+    let world = World::with(vec![component("good", "state.in-memory", json!([]))]).await;
+    for (version, url, port, fault) in [
+        (2, "http://127.0.0.1:9999", Some(9999), None),
+        (3, "https://127.0.0.1:9999", None, Some("https")),
+        (4, "http://127.0.0.1:9999", Some(9999), None),
+        (5, "", None, None),
+    ] {
+        world.settings.send_replace(AppServerState {
+            version,
+            app_id: "orders".to_owned(),
+            endpoint: Some(AppEndpoint {
+                url: url.to_owned(),
+                protocol: "http".to_owned(),
+                ..AppEndpoint::default()
+            }),
+            ..AppServerState::default()
+        });
+        world.applied(version).await;
+        assert_eq!(world.server.app_settings.load().port, port, "{version}");
+        assert_eq!(world.server.app.load().is_some(), port.is_some(), "{version}");
+        let report = world.report();
+        let told = report.loads.iter().find(|load| load.kind == "AppIdentity");
+        assert_eq!(told.map(|load| load.ok), fault.map(|_| false), "{version}");
+        if let (Some(load), Some(words)) = (told, fault) {
+            assert!(load.name == "orders" && load.message.contains(words), "{load:?}");
+        }
+        assert_eq!(report.loads.iter().filter(|load| load.ok).count(), 1, "{version}");
+    }
 }

@@ -4,14 +4,14 @@
 //! and every call is told the truth.
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use palladium_http::Upload;
 use tonic::Status;
 
 use super::{is_grpc, refused};
 use crate::http::Body;
 
 /// Answers one call.
-pub fn handle_internal(request: &Request<Incoming>) -> Response<Body> {
+pub fn handle_internal(request: &Request<Upload>) -> Response<Body> {
     if !is_grpc(request.headers()) {
         let mut answer = Response::new(Body::Empty);
         *answer.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;

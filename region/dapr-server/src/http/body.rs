@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use palladium_http::Upload;
 
 use crate::errors::Fault;
 
@@ -25,7 +26,7 @@ pub enum Body {
     /// As it comes from the application.
     Incoming(Incoming),
     /// As it comes from a caller, up to the limit.
-    Limited(Limited<Incoming>),
+    Limited(Limited<Upload>),
     /// From a gRPC service.
     Grpc(tonic::body::Body),
 }
@@ -75,7 +76,10 @@ impl HttpBody for Body {
 ///
 /// # Errors
 /// When it is longer than `limit` bytes or ends early.
-pub(crate) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Fault>
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+{
     let too_large = || Fault::unreadable("stream too large");
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {
         return Err(too_large());

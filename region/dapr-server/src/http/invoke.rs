@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::Limited;
 use hyper::body::Incoming;
+use palladium_http::Upload;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tonic::Code;
 
 use super::{Answer, Body, Head};
-use crate::app_channel::{CallError, strip_response};
+use crate::app_channel::{CallError, strip_request, strip_response};
 use crate::errors::Fault;
 use crate::server::Server;
 
@@ -42,7 +43,7 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
-pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
+pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answer {
     let Some((target, method)) = target(&head) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
         return Err(Fault::plain(
@@ -124,7 +125,9 @@ pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response
         path.push('?');
         path.push_str(&query);
     }
-    stamp(server, &mut headers);
+    // Before stamping: a header that the caller's `Connection` names would take a stamp along at the next hop.
+    strip_request(&mut headers);
+    stamp(&server.app_id, &server.namespace, &mut headers);
     let answer = app.call(verb, &path, headers, body).await.map_err(|error| {
         let code = if matches!(error, CallError::Timeout(_)) {
             Code::DeadlineExceeded
@@ -154,19 +157,12 @@ fn is_own(server: &Server, target: &str) -> bool {
 }
 
 /// Says who calls: here always the own App ID.
-fn stamp(server: &Server, headers: &mut HeaderMap) {
+fn stamp(app_id: &str, namespace: &str, headers: &mut HeaderMap) {
     for name in IDENTITY {
         headers.remove(name);
     }
-    let namespace = if server.namespace.is_empty() {
-        "default"
-    } else {
-        &server.namespace
-    };
-    for (name, value) in IDENTITY
-        .into_iter()
-        .zip([server.app_id.as_str(), namespace, &server.app_id])
-    {
+    let namespace = if namespace.is_empty() { "default" } else { namespace };
+    for (name, value) in IDENTITY.into_iter().zip([app_id, namespace, app_id]) {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -234,6 +230,19 @@ fn canonical(method: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sec_a_caller_cannot_have_the_stamp_removed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", HeaderValue::from_static("dapr-caller-app-id, close"));
+        headers.insert("dapr-caller-app-id", HeaderValue::from_static("somebody"));
+        strip_request(&mut headers);
+        stamp("orders", "", &mut headers);
+        // What the way to the application does once more.
+        strip_request(&mut headers);
+        assert_eq!(headers["dapr-caller-app-id"], "orders");
+        assert_eq!(headers["dapr-caller-namespace"], "default");
+    }
 
     #[test]
     fn methods_have_one_form() {

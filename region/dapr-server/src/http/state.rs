@@ -9,12 +9,12 @@ use std::time::Instant;
 use http::HeaderName;
 use http::header::{ETAG, HeaderValue, IF_MATCH};
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use palladium_component::StateError;
 use palladium_component::state::Operation as Step;
 use palladium_engine_state::{
     ApiError, DeleteRequest, GetRequest, Metadata, Operation, consistency, parse_concurrency, parse_consistency,
 };
+use palladium_http::Upload;
 
 use super::state_wire::{BulkGet, BulkItem, Item, QueryAnswer, Transaction, merged};
 use super::{Answer, Body, Head, body, empty, json};
@@ -71,7 +71,7 @@ fn metadata_headers(answer: &mut Response<Body>, metadata: &Metadata) {
     }
 }
 
-pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
+pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let items: Vec<Item<'_>> = serde_json::from_slice(&bytes).map_err(|error| Fault::malformed(error.to_string()))?;
@@ -120,7 +120,7 @@ pub(super) async fn delete(server: &Server, head: &Head, store: impl AsRef<str>,
     Ok(empty())
 }
 
-pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
+pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let request: BulkGet = parse(&bytes)?;
@@ -145,7 +145,7 @@ pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str
     encode(&answer)
 }
 
-pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
+pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
     let entry = find(server, store.as_ref())?;
     entry
         .component
@@ -182,7 +182,7 @@ pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<
     Ok(empty())
 }
 
-pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
+pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let document = std::str::from_utf8(&bytes).map_err(Fault::unreadable)?;

@@ -185,17 +185,10 @@ fn expand(value: String, app_id: &str, namespace: &str) -> String {
         .replace("{appID}", app_id)
         .replace("{namespace}", &format!("{namespace}.{app_id}"));
     if value.contains("{uuid}") {
-        value.replace("{uuid}", &uuid())
+        value.replace("{uuid}", &uuid::Uuid::new_v4().to_string())
     } else {
         value
     }
-}
-
-fn uuid() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/uuid")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
 }
 
 /// Components that share a name: one line for each later one.
@@ -242,6 +235,7 @@ mod tests {
             "metadata": { "name": 123 },
             "spec": { "type": "state.redis", "metadata": [
                 { "name": "db", "value": 7 }, { "name": "group", "value": "{appID}-{namespace}" },
+                { "name": "one", "value": "{uuid}" }, { "name": "other", "value": "{uuid}" },
                 { "name": "pw", "envRef": "PASSWORD" }, { "name": "no", "envRef": "DAPR_API_TOKEN" },
             ] },
         }))
@@ -251,6 +245,11 @@ mod tests {
         assert_eq!(component.properties.get("group"), Some("app-ns.app"));
         assert_eq!(component.properties.get("pw"), Some("p"));
         assert_eq!(component.unresolved.len(), 1);
+        let (one, other) = (component.properties.get("one"), component.properties.get("other"));
+        assert!(
+            one != other && one.is_some_and(|uuid| uuid.len() == 36),
+            "{one:?} {other:?}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Configuration {
     pub features: Vec<String>,
     /// Whether failed calls are counted by their tag.
     pub record_error_codes: bool,
-    /// Whether metrics are served; `None` = the flag decides.
+    /// `Some(false)` = no metrics, whatever the flags say; otherwise the flags decide.
     pub metrics: Option<bool>,
     /// Whether each API call is logged; the flag wins.
     pub api_logging: bool,
@@ -147,12 +147,14 @@ mod tests {
     fn later_files_replace_what_they_name() {
         let mut configuration = Configuration::default();
         for spec in [
-            json!({ "features": [{ "name": "Feature1", "enabled": true }], "metrics": { "recordErrorCodes": true } }),
+            json!({ "features": [{ "name": "Feature1", "enabled": true }], "metrics": { "recordErrorCodes": true },
+                    "metric": { "enabled": false } }),
             json!({ "features": [{ "name": "Feature2", "enabled": true }], "tracing": { "samplingRate": "1" } }),
         ] {
             configuration.overlay(json!({ "spec": spec })).expect("well formed");
         }
         assert_eq!(configuration.features, ["Feature2"]);
         assert!(configuration.record_error_codes);
+        assert_eq!(configuration.metrics, Some(false));
     }
 }

@@ -4,13 +4,13 @@
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, Version};
-use hyper::body::Incoming;
+use palladium_http::Upload;
 
 use super::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::target;
 
-pub(super) fn accept(exchange: &mut Exchange, request: &Request<Incoming>) -> Result<(), Failure> {
+pub(super) fn accept(exchange: &mut Exchange, request: &Request<Upload>) -> Result<(), Failure> {
     let content_type = request.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     exchange.grpc = exchange.http2
         && content_type
@@ -41,7 +41,7 @@ pub(super) fn accept(exchange: &mut Exchange, request: &Request<Incoming>) -> Re
 }
 
 /// The one host that the request is for: `:authority`, `Host` and an absolute target, as far as they are there, agree.
-fn host(request: &Request<Incoming>) -> Result<Box<str>, Failure> {
+fn host(request: &Request<Upload>) -> Result<Box<str>, Failure> {
     let mut headers = request.headers().get_all(HOST).iter();
     let header = headers.next();
     if headers.next().is_some() {

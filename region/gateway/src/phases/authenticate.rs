@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Request;
-use hyper::body::Incoming;
+use palladium_http::Upload;
 use palladium_launch::app_token;
 
 use super::Exchange;
@@ -19,7 +19,7 @@ use crate::worker::Worker;
 /// The header in which every Dapr client sends its token.
 const TOKEN_HEADER: &str = "dapr-api-token";
 
-pub(super) fn authenticate(exchange: &mut Exchange, request: &Request<Incoming>) -> Result<Arc<Grant>, Failure> {
+pub(super) fn authenticate(exchange: &mut Exchange, request: &Request<Upload>) -> Result<Arc<Grant>, Failure> {
     if request.uri().query().is_some_and(target::has_token_parameter) {
         return Err(Kind::Unauthenticated.because("token in the query"));
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
+use palladium_http::Upload;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Exchange, authenticate};
@@ -34,18 +35,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn forward(
     exchange: &Exchange,
-    request: Request<Incoming>,
+    request: Request<Upload>,
     mut grant: Arc<Grant>,
 ) -> Result<Answer, Failure> {
     let limits = &exchange.worker.shared.limits;
     let (mut head, body) = request.into_parts();
     headers::clean_request(&mut head.headers, exchange.http2);
-    if exchange.http2 {
-        head.uri = absolute(head.uri, &exchange.host);
+    let target = if exchange.http2 {
+        absolute(head.uri, &exchange.host)
     } else {
         head.version = Version::HTTP_11;
-        head.uri = origin(head.uri);
-    }
+        origin(head.uri)
+    };
+    head.uri = target.ok_or(Kind::BadRequest.because("a target that cannot be passed on"))?;
     let stall = Duration::from_millis(limits.stall_ms);
     let (body, fate) = RequestBody::new(body, exchange.grpc, grant.route.max_body, stall);
     let mut request = Request::from_parts(head, body);
@@ -163,26 +165,61 @@ impl Drop for Hold<'_> {
 }
 
 /// HTTP/2 wants scheme and authority; a request that had only a `Host` gets them from it.
-fn absolute(target: Uri, host: &str) -> Uri {
+fn absolute(target: Uri, host: &str) -> Option<Uri> {
     let mut parts = target.into_parts();
     parts.scheme = Some(Scheme::HTTPS);
     if parts.authority.is_none() {
-        parts.authority = host.parse().ok();
+        // An IPv6 address lost its brackets on the way to `host`.
+        let authority = if host.contains(':') {
+            format!("[{host}]").parse()
+        } else {
+            host.parse()
+        };
+        parts.authority = Some(authority.ok()?);
     }
     from_parts(parts)
 }
 
 /// HTTP/1.1 to an origin server carries path and query only; the host is in its header.
-fn origin(target: Uri) -> Uri {
+fn origin(target: Uri) -> Option<Uri> {
     if target.authority().is_none() {
-        return target;
+        return Some(target);
     }
     let mut parts = target.into_parts();
     (parts.scheme, parts.authority) = (None, None);
     from_parts(parts)
 }
 
-fn from_parts(mut parts: http::uri::Parts) -> Uri {
+fn from_parts(mut parts: http::uri::Parts) -> Option<Uri> {
     parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).expect("invariant: parts of a valid target, completed")
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_without_an_authority_gets_one_or_is_refused() {
+        let path = || Uri::from_static("/v1.0/x?y");
+        for (host, expected) in [
+            ("a.test", Some("https://a.test/v1.0/x?y")),
+            ("::1", Some("https://[::1]/v1.0/x?y")),
+            ("a b", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                absolute(path(), host).map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{host:?}"
+            );
+        }
+        let full = Uri::from_static("https://b.test");
+        assert_eq!(
+            absolute(full.clone(), "a.test"),
+            Some(Uri::from_static("https://b.test/"))
+        );
+        assert_eq!(origin(full), Some(Uri::from_static("/")));
+        assert_eq!(origin(path()), Some(path()));
+    }
 }

@@ -26,8 +26,7 @@ mod route;
 use std::sync::Arc;
 
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
-use palladium_http::Connection;
+use palladium_http::{Connection, Upload};
 
 use crate::access_log::Record;
 use crate::body::Body;
@@ -52,7 +51,7 @@ pub(crate) struct Exchange {
 pub(crate) async fn handle(
     worker: Arc<Worker>,
     connection: Arc<Connection>,
-    request: Request<Incoming>,
+    request: Request<Upload>,
 ) -> Response<Body> {
     let record = Record::new(worker.clone(), request.method().clone(), request.uri().clone());
     let http2 = request.version() == Version::HTTP_2;
@@ -71,7 +70,7 @@ pub(crate) async fn handle(
     }
 }
 
-async fn pass(exchange: &mut Exchange, request: Request<Incoming>) -> Result<forward::Answer, Failure> {
+async fn pass(exchange: &mut Exchange, request: Request<Upload>) -> Result<forward::Answer, Failure> {
     accept::accept(exchange, &request)?;
     let grant: Arc<Grant> = authenticate::authenticate(exchange, &request)?;
     route::route(exchange, &request, &grant)?;

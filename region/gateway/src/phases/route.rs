@@ -5,14 +5,14 @@
 
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request};
-use hyper::body::Incoming;
+use palladium_http::Upload;
 
 use super::Exchange;
 use crate::failure::{Failure, Kind};
 use crate::table::{Grant, HostOwner};
 use crate::target;
 
-pub(super) fn route(exchange: &Exchange, request: &Request<Incoming>, grant: &Grant) -> Result<(), Failure> {
+pub(super) fn route(exchange: &Exchange, request: &Request<Upload>, grant: &Grant) -> Result<(), Failure> {
     let table = exchange.worker.shared.table.load();
     match table.host_owner(&exchange.host, &grant.route.project_id) {
         HostOwner::Same => {}

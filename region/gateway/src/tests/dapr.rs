@@ -12,9 +12,8 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
-use palladium_http::{Connection, Limits, Server, TlsListener, bind};
+use palladium_http::{Connection, Limits, Server, TlsListener, Upload, bind};
 use palladium_tasks::Shutdown;
 use palladium_tls::{ALPN_HTTP, Acceptor, exactly, mtls_server_config};
 use tokio::task::JoinHandle;
@@ -87,7 +86,7 @@ impl Dapr {
 
 /// What a test asks for in the first segment of the path.
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Upload>,
     note: Arc<Mutex<Vec<Seen>>>,
     name: String,
     connection: Arc<Connection>,

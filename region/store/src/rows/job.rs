@@ -71,6 +71,9 @@ pub(crate) enum StorageError {
     /// No room.
     #[error("the managed store's disk is full: nothing was written")]
     Full,
+    /// The answer would take more memory than there is.
+    #[error("the managed store is busy: too much data at a time")]
+    TooMuch,
     /// The file or folder may not be written.
     #[error("the managed store's folder is read-only: nothing was written")]
     ReadOnly,

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use palladium_sealing::Kek;
 use palladium_tasks::Tasks;
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
@@ -95,12 +96,14 @@ impl Project {
         answer.await.unwrap_or(Err(StorageError::Closed))
     }
 
-    /// Reads keys of one component; absent and expired ones are not in the answer.
+    /// Reads keys of one component; absent and expired ones are not in the answer. `room` is asked before each value is
+    /// taken in, with its length.
     pub(crate) async fn read(
         &self,
         component: &str,
         keys: &[&str],
         now_ms: i64,
+        room: &(dyn Fn(usize) -> bool + Sync),
     ) -> Result<Vec<(String, Found)>, StorageError> {
         let mut found = Vec::with_capacity(keys.len());
         for some in keys.chunks(KEYS_PER_STATEMENT) {
@@ -108,8 +111,12 @@ impl Project {
                 .bind(component)
                 .bind(now_ms);
             let query = some.iter().fold(query, |query, key| query.bind(*key));
-            for row in query.fetch_all(&self.readers).await? {
+            let mut rows = query.fetch(&self.readers);
+            while let Some(row) = rows.try_next().await? {
                 let key: String = row.try_get(0)?;
+                if !room(row.try_get::<&[u8], _>(1)?.len()) {
+                    return Err(StorageError::TooMuch);
+                }
                 let value = self.key.open(&self.id, component, &key, row.try_get(1)?)?;
                 found.push((
                     key,

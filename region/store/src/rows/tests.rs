@@ -47,7 +47,7 @@ async fn put(project: &Project, key: &str, value: &[u8]) -> Result<Outcome, Stor
 
 async fn read(project: &Project, key: &str) -> Option<Vec<u8>> {
     project
-        .read("uid", &[key], now_ms())
+        .read("uid", &[key], now_ms(), &|_| true)
         .await
         .unwrap()
         .pop()
@@ -85,7 +85,11 @@ async fn sec_104_what_is_moved_does_not_open() {
     for (statement, component, key) in moves {
         sql(&file, statement).await;
         let project = open(folder.path()).await.unwrap();
-        let error = project.read(component, &[key], now_ms()).await.unwrap_err().to_string();
+        let error = project
+            .read(component, &[key], now_ms(), &|_| true)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("does not open with the project's key"),
             "{statement}: {error}"
@@ -105,7 +109,7 @@ async fn sec_104_what_is_moved_does_not_open() {
     other().await.unwrap().close().await;
     std::fs::copy(&file, folder.path().join("prj-b/state.db")).unwrap();
     let project = other().await.unwrap();
-    assert!(project.read("uid", &["a"], now_ms()).await.is_err());
+    assert!(project.read("uid", &["a"], now_ms(), &|_| true).await.is_err());
     project.close().await;
     std::fs::copy(
         folder.path().join("prj-a/data.key"),
@@ -252,5 +256,13 @@ async fn concurrent_writes_share_a_flush() {
     );
     let keys: Vec<String> = (0..500).map(|number| format!("k{number}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    assert_eq!(project.read("uid", &keys, now_ms()).await.unwrap().len(), 500);
+    assert_eq!(
+        project.read("uid", &keys, now_ms(), &|_| true).await.unwrap().len(),
+        500
+    );
+    let none = project.read("uid", &keys, now_ms(), &|_| false).await;
+    assert!(
+        matches!(none, Err(StorageError::TooMuch)),
+        "without room nothing is read"
+    );
 }

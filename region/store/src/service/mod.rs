@@ -40,6 +40,7 @@ impl Service {
         }
         let project = self.projects.get(&scope.project).await.map_err(status::storage)?;
         let (component, access) = (scope.component.clone(), self.access.clone());
+        // The scope goes along with what it holds of the budget: the caller may be gone before the work is done.
         let permitted = Box::new(move || scope.still_permitted(&access));
         let done = project
             .submit(Work::Steps {
@@ -58,8 +59,9 @@ impl Service {
 
     async fn read(&self, scope: &Scope, keys: &[&str]) -> Result<Vec<(String, Found)>, Status> {
         let project = self.projects.get(&scope.project).await.map_err(status::storage)?;
+        let room = |bytes| scope.held.as_ref().is_none_or(|held| held.take(bytes).is_ok());
         project
-            .read(&scope.component, keys, now_ms())
+            .read(&scope.component, keys, now_ms(), &room)
             .await
             .map_err(status::storage)
     }

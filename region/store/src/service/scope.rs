@@ -7,6 +7,7 @@ use palladium_tls::PeerInfo;
 use tonic::{Request, Status};
 
 use crate::access::Access;
+use crate::budget::Held;
 
 /// Names the component; it only chooses among the caller's own.
 const HEADER: &str = "palladium-component";
@@ -14,12 +15,14 @@ const HEADER: &str = "palladium-component";
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Project and App ID of the caller, and the uid of the component that it named and may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) project: String,
     app: String,
     name: String,
     pub(crate) component: Arc<str>,
+    /// The memory that the call takes.
+    pub(crate) held: Option<Held>,
 }
 
 impl Scope {
@@ -38,6 +41,7 @@ pub(crate) fn of<T>(access: &Access, request: &Request<T>) -> Result<Scope, Stat
         app,
         name,
         component,
+        held: request.extensions().get().cloned(),
     })
 }
 
@@ -53,6 +57,7 @@ pub(crate) async fn soon<T>(access: &Access, request: &Request<T>) -> Result<Sco
         app,
         name,
         component,
+        held: request.extensions().get().cloned(),
     })
 }
 

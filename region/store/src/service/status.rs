@@ -16,7 +16,7 @@ pub(super) fn etag_mismatch() -> Status {
 pub(super) fn storage(error: StorageError) -> Status {
     tracing::error!(%error, "a call to the managed store failed");
     match &error {
-        StorageError::Full => Status::resource_exhausted(error.to_string()),
+        StorageError::TooMuch | StorageError::Full => Status::resource_exhausted(error.to_string()),
         StorageError::Closed => Status::unavailable(error.to_string()),
         StorageError::ReadOnly | StorageError::Other(_) => Status::internal(error.to_string()),
     }

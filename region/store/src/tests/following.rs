@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use palladium_component::StateStore;
 use palladium_component::state::{GetRequest, SetRequest};
 use palladium_proto::region::workload_server::{Workload, WorkloadServer};
-use palladium_proto::region::{DeletedApp, ManagedTable, ReportRequest, ReportResponse, WatchRequest};
+use palladium_proto::region::{DeletedApp, Identity, ManagedTable, ReportRequest, ReportResponse, WatchRequest};
 use palladium_spiffe::platform;
 use palladium_tls::{ALPN_H2, Acceptor, Limits, exactly, incoming, mtls_server_config};
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use super::component;
-use super::world::World;
+use super::world::{World, open};
 
 type Stream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<ManagedTable, Status>> + Send>>;
 
@@ -104,7 +104,7 @@ fn table(version: u64, apps: &[&str]) -> ManagedTable {
     ManagedTable {
         version,
         components: vec![component("prj-a", "uid-1", "kvstore", apps)],
-        deleted_apps: vec![],
+        ..ManagedTable::default()
     }
 }
 
@@ -230,5 +230,35 @@ async fn what_is_merely_missing_is_kept() {
         .await;
     assert!(put(&*store, "orders||k").await.is_err());
     region.send(table(3, &["orders"])).await;
+    assert!(has(&*store, "orders||k").await);
+}
+
+#[tokio::test]
+async fn sec_an_svid_of_a_deleted_app_id_opens_nothing_of_the_next_one_of_its_name() {
+    let mut region = Region::start(table(1, &["orders"])).await;
+    let old = region.world.ca.svid("/ns/prj-a/orders");
+    let store = open(region.world.dial_with(&old), "kvstore").await.unwrap();
+    put(&*store, "orders||k").await.unwrap();
+    // Test certificates have been valid since long ago; whatever began before this instant is void.
+    let mut again = table(2, &["orders"]);
+    again.revoked = vec![Identity {
+        spiffe_id: region.world.ca.id("/ns/prj-a/orders").to_string(),
+        revoked_before_unix_s: i64::MAX,
+    }];
+    region.send(again.clone()).await;
+    assert!(
+        put(&*store, "orders||k").await.is_err(),
+        "its live connection is closed"
+    );
+    assert!(open(region.world.dial_with(&old), "kvstore").await.is_err());
+
+    // The same after a restart, from the last table; and an SVID that began later is served.
+    region.world.stop().await;
+    region.world.start().await;
+    assert!(open(region.world.dial_with(&old), "kvstore").await.is_err());
+    again.version = 3;
+    again.revoked[0].revoked_before_unix_s = 1;
+    region.send(again).await;
+    let store = open(region.world.dial_with(&old), "kvstore").await.unwrap();
     assert!(has(&*store, "orders||k").await);
 }

@@ -55,11 +55,12 @@ impl World {
     }
 
     pub(super) fn write_table(&self, components: &[ManagedComponent], deleted_apps: &[DeletedApp]) {
-        std::fs::create_dir_all(self.data_folder()).unwrap();
+        palladium_os::files::private_folder(&self.data_folder()).unwrap();
         let table = ManagedTable {
             version: 1,
             components: components.to_vec(),
             deleted_apps: deleted_apps.to_vec(),
+            ..ManagedTable::default()
         };
         LastTable::new(&self.data_folder()).write(&table).unwrap();
     }
