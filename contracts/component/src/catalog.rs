@@ -13,7 +13,7 @@ use crate::metadata::{FieldSpec, parse_duration};
 
 mod secrecy_rules;
 
-pub use secrecy_rules::{carries_credentials, looks_secret};
+pub use secrecy_rules::{carries_credentials, holds_credentials, looks_secret};
 
 /// All component types, and the metadata that belongs to a whole building block.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

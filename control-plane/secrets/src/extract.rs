@@ -11,7 +11,7 @@ use palladium_sealing::{HpkePublicKey, SealedField, keyed_hash};
 use serde_json::{Map, Value};
 
 use crate::fields::{self, Found};
-use crate::leaks;
+use crate::leaks::Search;
 
 /// Where the object is; bound into every sealed value.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +102,7 @@ pub fn extract(
         let own = SecretKeyRef::managed(place.uid, &field);
         match found {
             Found::Clear(secret) => {
-                let fingerprint = keyed_hash(
-                    fingerprint_key,
-                    &format!("secret/{}/{field}", place.uid),
-                    secret.as_bytes(),
-                );
+                let fingerprint = fingerprint(fingerprint_key, place.uid, &field, &secret);
                 out.fingerprints.insert(field.clone(), fingerprint.to_vec());
                 if known.get(&field).is_none_or(|state| state.fingerprint != fingerprint) {
                     let key = key.ok_or_else(|| Problem::NoKey { field: field.clone() })?;
@@ -158,7 +154,20 @@ pub fn extract(
             errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
         }
     }
-    errors.0.extend(leaks::found(&clear, &content, beside));
+    let is_kept = |text: &str| {
+        let mut fields = kept.iter().filter(|field| {
+            let submitted = fingerprint(fingerprint_key, place.uid, field, text);
+            out.fingerprints.get(*field).is_some_and(|kept| *kept == submitted)
+        });
+        fields.next().cloned()
+    };
+    let search = Search {
+        kind,
+        catalog,
+        clear: &clear,
+        kept: &is_kept,
+    };
+    errors.0.extend(search.run(&content, beside).0);
     errors.into_result()?;
     out.forgotten = known
         .keys()
@@ -167,6 +176,11 @@ pub fn extract(
         .collect();
     out.content = content;
     Ok(out)
+}
+
+/// What is kept of a secret beside its sealed value: tells whether another one is the same, and nothing else.
+fn fingerprint(key: &[u8; 32], uid: &str, field: &str, secret: &str) -> [u8; 32] {
+    keyed_hash(key, &format!("secret/{uid}/{field}"), secret.as_bytes())
 }
 
 fn must_be_entered_again(field: &str) -> FieldError {

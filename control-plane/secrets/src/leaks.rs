@@ -1,68 +1,127 @@
-//! A secret that was just extracted, in clear somewhere else in the same object: in an annotation that a tool copied the whole file
-//! into, in a setting of another name.
+//! Secrets in clear where none belongs: a copy of one that was just extracted or is kept (an annotation that a tool copied the whole
+//! file into, a setting of another name), an address with a password, a private key.
+//!
+//! The one idea: everything outside of the secret fields is shown to every reader and kept in clear, so what is surely a secret is
+//! refused there by its place. What only might be one is not: honest objects must pass.
 //!
 //! Must never put the secret into the complaint, nor a key that holds it.
 
-use palladium_kinds::FieldError;
+use palladium_component::catalog::{Catalog, holds_credentials};
+use palladium_kinds::FieldErrors;
+use palladium_kinds::definition::KindDefinition;
 use palladium_kinds::secret_ref::MANAGED_STORE;
 use serde_json::{Map, Value};
 
 use crate::extract::Beside;
+use crate::fields::{self, Found};
 
 /// Shorter ones are parts of ordinary words; refusing those would refuse honest objects.
 const SHORTEST: usize = 8;
 
-/// One complaint per place. `secrets` = path and text of each.
-pub(crate) fn found(secrets: &[(String, String)], content: &Map<String, Value>, beside: Beside<'_>) -> Vec<FieldError> {
-    let secrets: Vec<_> = secrets.iter().filter(|(_, secret)| secret.len() >= SHORTEST).collect();
-    let mut errors = Vec::new();
-    let mut check = |path: &str, text: &str| {
-        if let Some((field, _)) = secrets.iter().find(|(_, secret)| text.contains(secret.as_str())) {
-            errors.push(FieldError {
-                field: path.to_owned(),
-                reason: format!("holds the secret of {field} in clear"),
-                remedy: "remove it there, or choose a secret that is no part of other settings".into(),
-            });
-        }
-    };
-    if secrets.is_empty() {
-        return errors;
-    }
-    for (key, value) in content {
-        walk(key, value, &mut check);
-    }
-    for (path, map) in [
-        ("metadata.labels", beside.labels),
-        ("metadata.annotations", beside.annotations),
-    ] {
-        for (key, value) in map {
-            // A key that holds a secret is not named.
-            if secrets.iter().any(|(_, secret)| key.contains(secret.as_str())) {
-                check(path, key);
-            } else {
-                check(&format!("{path}.{key}"), value);
-            }
-        }
-    }
-    errors
+/// What is known of the object's secrets.
+pub(crate) struct Search<'a> {
+    pub(crate) kind: &'a KindDefinition,
+    pub(crate) catalog: &'a Catalog,
+    /// Path and text of those that were submitted.
+    pub(crate) clear: &'a [(String, String)],
+    /// The path of the kept one that a text is.
+    pub(crate) kept: &'a dyn Fn(&str) -> Option<String>,
 }
 
-fn walk(path: &str, value: &Value, check: &mut impl FnMut(&str, &str)) {
-    match value {
-        Value::String(text) => check(path, text),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                walk(&format!("{path}[{index}]"), item, check);
-            }
+impl Search<'_> {
+    /// One complaint per place. `content` holds references where its secrets were.
+    pub(crate) fn run(&self, content: &Map<String, Value>, beside: Beside<'_>) -> FieldErrors {
+        let mut errors = FieldErrors::default();
+        for (key, value) in content {
+            self.walk(key, value, &mut errors);
         }
-        // Written by extraction itself.
-        Value::Object(map)
-            if map.contains_key("key") && map.get("name").and_then(Value::as_str) == Some(MANAGED_STORE) => {}
-        Value::Object(map) => {
+        for (path, map) in [
+            ("metadata.labels", beside.labels),
+            ("metadata.annotations", beside.annotations),
+        ] {
             for (key, value) in map {
-                walk(&format!("{path}.{key}"), value, check);
+                // A key that holds a secret is not named.
+                if self.check(path, key, &mut errors) {
+                    continue;
+                }
+                let path = format!("{path}.{key}");
+                if !self.check(&path, value, &mut errors) {
+                    self.check_copy(&path, value, &mut errors);
+                }
             }
         }
-        _ => {}
+        errors
     }
+
+    fn walk(&self, path: &str, value: &Value, errors: &mut FieldErrors) {
+        match value {
+            Value::String(text) => {
+                self.check(path, text, errors);
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.walk(&format!("{path}[{index}]"), item, errors);
+                }
+            }
+            // Written by extraction itself.
+            Value::Object(map)
+                if map.contains_key("key") && map.get("name").and_then(Value::as_str) == Some(MANAGED_STORE) => {}
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.walk(&format!("{path}.{key}"), value, errors);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Complains about a text that is or holds a secret; whether it did.
+    fn check(&self, path: &str, text: &str, errors: &mut FieldErrors) -> bool {
+        let long = text.len() >= SHORTEST;
+        let submitted = self.clear.iter().find(|(_, secret)| {
+            secret.len() >= SHORTEST && long && (text.contains(secret.as_str()) || text.contains(&escaped(secret)))
+        });
+        let copied = submitted.map(|(field, _)| field.clone());
+        if let Some(field) = copied.or_else(|| if long { (self.kept)(text) } else { None }) {
+            in_clear(path, &field, errors);
+            return true;
+        }
+        let credentials = holds_credentials(text);
+        if credentials {
+            errors.push(
+                path,
+                "holds a password or a private key in clear, and is no secret field",
+                "remove it there; secrets belong into settings that are sealed",
+            );
+        }
+        credentials
+    }
+
+    /// A copy of the whole object, as `kubectl apply` leaves one: its secret fields are found by their place, however short.
+    fn check_copy(&self, path: &str, text: &str, errors: &mut FieldErrors) {
+        let Ok(Value::Object(copy)) = serde_json::from_str(text) else {
+            return;
+        };
+        let secret = |(field, found)| matches!(found, Found::Clear(_)).then_some(field);
+        if let Some(field) = fields::slots(self.kind, self.catalog, &copy)
+            .into_iter()
+            .find_map(secret)
+        {
+            in_clear(path, &field, errors);
+        }
+    }
+}
+
+fn in_clear(path: &str, field: &str, errors: &mut FieldErrors) {
+    errors.push(
+        path,
+        format!("holds the secret of {field} in clear"),
+        "remove it there, or choose a secret that is no part of other settings",
+    );
+}
+
+/// As it stands inside of JSON.
+fn escaped(secret: &str) -> String {
+    let quoted = Value::from(secret).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }

@@ -281,6 +281,63 @@ fn a_secret_in_clear_elsewhere_in_the_object_is_refused_by_path() {
 }
 
 #[test]
+fn a_kept_or_short_or_pasted_secret_is_refused_beside_the_object_and_never_quoted() {
+    let pair = HpkeKeyPair::generate().unwrap();
+    let items = |password: &str| {
+        redis(json!([{"name": "redisHost", "value": "h"}, {"name": "redisPassword", "value": password}]))
+    };
+    let first = submit(items("correct-\"horse"), &pair);
+    let secrets = states(&first);
+    let stored = Stored {
+        content: &first.content,
+        secrets: &secrets,
+    };
+    let run = |password: &str, stored, text: &str| {
+        let annotations = BTreeMap::from([("note".to_owned(), text.to_owned())]);
+        let beside = Beside {
+            annotations: &annotations,
+            ..NOTHING
+        };
+        extract(
+            &component::KIND,
+            &catalog(),
+            place(2),
+            Some(pair.public()),
+            &KEY,
+            stored,
+            beside,
+            items(password),
+        )
+        .map_err(|error| error.to_string())
+    };
+    let applied = json!({"spec": {"type": "state.redis", "version": "v1",
+        "metadata": [{"name": "redisPassword", "value": "pw1"}]}});
+    let escaped = json!({"a": "correct-\"horse"}).to_string();
+    for (password, stored, text) in [
+        (MASK, Some(stored), "correct-\"horse"),
+        (MASK, Some(stored), &applied.to_string()),
+        ("pw1", None, &applied.to_string()),
+        ("correct-\"horse", None, &escaped),
+        ("pw1", None, "see redis://me:pw1@host:6379/0"),
+        ("pw1", None, "Server=db;User=me;Password=pw1"),
+        ("pw1", None, "-----BEGIN PRIVATE KEY-----\npw1"),
+    ] {
+        let error = run(password, stored, text).unwrap_err();
+        assert!(error.starts_with("metadata.annotations.note: "), "{text}: {error}");
+        assert!(!error.contains("pw1") && !error.contains("horse"), "{error}");
+    }
+    let masked = applied.to_string().replace("pw1", MASK);
+    for text in [
+        "correct horse",
+        &masked,
+        "{\"spec\":{}}",
+        "https://shop.example.com/?user=a@b:c",
+    ] {
+        assert!(run(MASK, Some(stored), text).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn sec_111_references_to_other_objects_secrets_are_refused() {
     let pair = HpkeKeyPair::generate().unwrap();
     for key in [

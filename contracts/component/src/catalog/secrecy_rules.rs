@@ -61,7 +61,7 @@ pub fn looks_secret(name: &str) -> bool {
 /// Whether a value carries credentials inside: a URL with a password, a connection string with one, a PEM key.
 pub fn carries_credentials(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
-    if lower.contains("-----begin") && lower.contains("private key-----") {
+    if is_private_key(&lower) {
         return true;
     }
     // With a scheme or without one: `redis://user:password@host`, `user:password@host:6379`, `user:password@tcp(host)/db`.
@@ -83,4 +83,40 @@ pub fn carries_credentials(value: &str) -> bool {
         || ["password=", "pwd=", "accountkey=", "sharedaccesskey="]
             .iter()
             .any(|part| packed.contains(part))
+}
+
+/// Whether free text (an annotation, a description) holds credentials beyond doubt: a URL with a password, a connection string with
+/// one, a PEM key. Such text is refused, so unlike [`carries_credentials`] this must not be wrong about ordinary text.
+pub fn holds_credentials(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    is_private_key(&lower) || lower.split("://").skip(1).any(is_address_with_password) || is_connection_string(&lower)
+}
+
+fn is_private_key(lower: &str) -> bool {
+    lower.contains("-----begin") && lower.contains("private key-----")
+}
+
+/// `rest` = what follows the `://`.
+fn is_address_with_password(rest: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || c.is_control() || "/?#\"'<>`,;()\\".contains(c);
+    let authority = rest.split(ends).next().unwrap_or_default();
+    authority
+        .rsplit_once('@')
+        .and_then(|(userinfo, _)| userinfo.split_once(':'))
+        .is_some_and(|(_, password)| is_real(password))
+}
+
+/// `server=…;password=…`, `host=… password=…`; a single `password=…` is any text.
+fn is_connection_string(lower: &str) -> bool {
+    let pairs = lower.split([';', '&', '?', ' ', '\n']);
+    let pairs: Vec<_> = pairs.filter_map(|part| part.trim().split_once('=')).collect();
+    pairs.len() > 1
+        && pairs
+            .iter()
+            .any(|(name, value)| ["password", "pwd", "accountkey", "sharedaccesskey"].contains(name) && is_real(value))
+}
+
+/// Not a placeholder: `${PASSWORD}`, `{{password}}`, `<password>`, `***`.
+fn is_real(password: &str) -> bool {
+    !password.is_empty() && !password.starts_with(['$', '{', '<', '[', '%', '*'])
 }

@@ -204,10 +204,48 @@ fn names_of_secrets() {
     }
 }
 
+#[test]
+fn free_text_with_credentials_is_told_from_ordinary_text() {
+    for text in [
+        "amqp://u:p@h",
+        "see redis://u:p@h:6379/0 for more",
+        "{\"url\":\"postgres://u:p@h/db\"}",
+        "host=h user=u password=p",
+        "Server=x;Password=y",
+        "AccountName=a;AccountKey=abc==",
+        "-----BEGIN EC PRIVATE KEY-----\nx",
+    ] {
+        assert!(holds_credentials(text), "{text}");
+    }
+    for text in [
+        "https://orders.example.com:443/path?mail=a@b:c",
+        "mailto:bob@example.com",
+        "shop:1.2@sha256:abcdef",
+        "https://registry.example.com:5000/shop@sha256:abcdef",
+        "git@github.com:shop/orders.git",
+        "ssh://git@github.com:22/shop/orders",
+        "https://bob@host/",
+        "redis://localhost:6379/0",
+        "http://[::1]:8080/a:b@c",
+        "https://a.example.com:1,https://b.example.com:2",
+        "https://grafana.example.com/d/abc?from=now-1h&to=now",
+        "on call: bob@example.com, 12:30@noon",
+        "rotate the password monthly; password=in the vault",
+        "https://me:<password>@host",
+        "https://me:${PASSWORD}@host, host=h password=${PASSWORD}",
+        "-----BEGIN CERTIFICATE-----\nx",
+        "key=value",
+        "",
+    ] {
+        assert!(!holds_credentials(text), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn rules_never_panic(name in ".{0,30}", value in ".{0,60}") {
         let _ = sample().is_sensitive("state.redis", "v1", entry(&name, &value));
         let _ = sample().validate("state.redis", "v1", &[entry(&name, &value)]);
+        let _ = holds_credentials(&value);
     }
 }
