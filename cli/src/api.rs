@@ -135,7 +135,10 @@ impl Api {
             details.join("\n  ")
         };
         let detail = match status {
-            StatusCode::NOT_FOUND => format!("{detail}: {}", asked_for(path)),
+            StatusCode::NOT_FOUND => match asked_for(path, &detail) {
+                Some(named) => format!("{detail}: {named}"),
+                None => detail,
+            },
             _ => detail,
         };
         Err(Error::Refused {
@@ -203,14 +206,20 @@ fn is_passing(status: StatusCode, repeatable: bool) -> bool {
     }
 }
 
-/// The path as a person would say it: `projects/shop/components/redis`.
-fn asked_for(path: &str) -> String {
+/// What is missing, as a person would say it: `projects/shop/components/redis`, or the project alone. `None` when the path names no
+/// object.
+fn asked_for(path: &str, detail: &str) -> Option<String> {
     let path = path.split('?').next().unwrap_or_default();
-    let named = path.splitn(5, '/').last().unwrap_or_default();
+    let parts: Vec<&str> = path.splitn(5, '/').last().unwrap_or_default().split('/').collect();
+    // Kind and name in turn; a kind or an action without a name is left at the end.
+    let mut named = parts.len() / 2 * 2;
+    if detail.starts_with("Project ") {
+        named = named.min(2);
+    }
     // One "name" that holds no & or = decodes to itself; + does not occur in what `segment` writes.
-    url::form_urlencoded::parse(named.as_bytes())
+    url::form_urlencoded::parse(parts[..named].join("/").as_bytes())
         .next()
-        .map_or_else(String::new, |(name, _)| name.into_owned())
+        .map(|(name, _)| name.into_owned())
 }
 
 /// The innermost cause says it best ("certificate has expired", "connection refused").
@@ -235,7 +244,13 @@ mod tests {
 
     #[test]
     fn a_404_names_what_was_asked_for() {
-        let path = "/apis/cra.diagrid.io/v1beta1/projects/shop/components/my%2Eredis?showsensitive=false";
-        assert_eq!(asked_for(path), "projects/shop/components/my.redis");
+        let named =
+            |path: &str, detail| asked_for(&format!("/apis/cra.diagrid.io/v1beta1/{path}"), detail).unwrap_or_default();
+        let path = "projects/shop/components/my%2Eredis?showsensitive=false";
+        assert_eq!(named(path, "Component not found"), "projects/shop/components/my.redis");
+        let path = "projects/shop/appids/a/tokens:rotate";
+        assert_eq!(named(path, "AppIdentity not found"), "projects/shop/appids/a");
+        assert_eq!(named("projects/shop/appids", "Project not found"), "projects/shop");
+        assert_eq!(named("apikeys", "Project not found"), "");
     }
 }

@@ -100,6 +100,13 @@ impl Context {
             source = Source::local(args)?;
         }
         let source = source.ok_or(Error::NoControlPlane)?;
+        if source.url.scheme() != "https" {
+            // The key would travel in clear; and `--api localhost:7443` names a scheme "localhost".
+            return Err(Error::Argument {
+                argument: "--api",
+                reason: format!("{} does not begin with https://; give https://HOST:PORT", source.url),
+            });
+        }
         let given = args.api_key.as_ref().map(|key| {
             let key = input::value_or_stdin("--api-key", "API key", key.expose_secret())?;
             Ok(SecretString::from(key))
@@ -209,6 +216,19 @@ mod tests {
         .expect("saved");
         home.save_api_key(&"one's key".to_owned().into()).expect("saved");
         args.api_url = Some(Url::parse("https://two:7443").expect("a URL"));
-        assert!(matches!(Context::resolve(&args), Err(Error::NoApiKey { .. })));
+        let error = Context::resolve(&args).expect_err("no key");
+        assert!(matches!(error, Error::NoApiKey { .. }) && error.hint().expect("a hint").contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_key_never_travels_in_clear() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        for url in ["http://one:7443", "one:7443"] {
+            let mut args = args(folder.path());
+            args.api_url = Some(Url::parse(url).expect("a URL"));
+            args.api_key = Some("k".to_owned().into());
+            let error = Context::resolve(&args).expect_err("not https");
+            assert!(error.to_string().contains("https://HOST:PORT"), "{error}");
+        }
     }
 }

@@ -28,6 +28,15 @@ pub struct Access {
     pub token: SecretString,
 }
 
+/// A 2xx answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Empty for a key without a value.
+    pub body: Vec<u8>,
+    /// Of the value.
+    pub etag: Option<String>,
+}
+
 impl Access {
     /// Reads endpoints and token of `app_id` from the control plane. Needs a role that may read tokens.
     pub async fn of(context: &Context, project_name: &str, app_id: &str) -> Result<Self, Error> {
@@ -60,7 +69,7 @@ impl Access {
         })
     }
 
-    /// One Dapr HTTP call. `Ok` holds the body of a 2xx answer; Dapr's error text is in the error otherwise.
+    /// One Dapr HTTP call. Dapr's error text is in the error when the answer is not a 2xx.
     pub async fn call(
         &self,
         context: &Context,
@@ -68,7 +77,7 @@ impl Access {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Reply, Error> {
         let base = Url::parse(&self.http_endpoint).map_err(|error| Error::Answer {
             target: self.http_endpoint.clone(),
             reason: error.to_string(),
@@ -90,12 +99,20 @@ impl Access {
         }
         let response = request.send().await.map_err(|error| api::unreachable(&base, &error))?;
         let status = response.status();
+        let etag = response
+            .headers()
+            .get("etag")
+            .and_then(|etag| etag.to_str().ok())
+            .map(str::to_owned);
         let bytes = response
             .bytes()
             .await
             .map_err(|error| api::unreachable(&base, &error))?;
         if status.is_success() {
-            return Ok(bytes.to_vec());
+            return Ok(Reply {
+                body: bytes.to_vec(),
+                etag,
+            });
         }
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         Err(Error::Refused {

@@ -82,11 +82,17 @@ pub enum Error {
     #[error("no project given")]
     NoProject,
     /// Destructive, and not confirmed.
-    #[error("{what} would be deleted with everything in it")]
+    #[error("{consequence}")]
     NotConfirmed {
-        /// Kind and name.
-        what: String,
+        /// What would be done.
+        consequence: String,
     },
+    /// The person at the terminal said no.
+    #[error("nothing was deleted")]
+    Declined,
+    /// A change that changes nothing.
+    #[error("nothing to change was given")]
+    NothingToChange,
 }
 
 impl Error {
@@ -98,11 +104,24 @@ impl Error {
                  another machine's is named by `palladium login --api URL --api-key - --ca-file FILE`"
                     .to_owned()
             }
-            Self::NoApiKey { .. } => "give --api-key, set PALLADIUM_API_KEY, or run `palladium login`".to_owned(),
+            Self::NoApiKey { .. } => {
+                "give --api-key -, set PALLADIUM_API_KEY, or run `palladium login`; for a control plane of this machine name its \
+                 folder: --data-dir DIR (or PALLADIUM_DATA_DIR)"
+                    .to_owned()
+            }
             Self::Refused { status: 401, .. } => {
                 "the API key is wrong, expired or revoked; `palladium login` saves another one".to_owned()
             }
             Self::Refused { status: 403, .. } => "`palladium whoami` shows your role and its scope".to_owned(),
+            Self::Refused { status: 400, detail, .. } if detail.contains("must be entered again") => {
+                "`component update NAME --metadata SETTING=-` asks for the secret; or apply a file that holds it".to_owned()
+            }
+            Self::Refused { title, .. } if title == "ERR_STATE_STORE_NOT_FOUND" => {
+                "`palladium component list` shows the components and which App IDs may use them; -c NAME chooses one".to_owned()
+            }
+            Self::Refused { detail, .. } if detail.contains("etag mismatch") => {
+                "`call state get KEY --show-etag` shows the present one; read, change, and save with it".to_owned()
+            }
             Self::Refused { status: 404, .. } => {
                 "check the name with the `list` command, and the project with -p".to_owned()
             }
@@ -112,10 +131,16 @@ impl Error {
             Self::Refused { status: 502..=504, .. } => {
                 "`get` or `list` shows whether it was done all the same; repeat it if not".to_owned()
             }
-            Self::Unreachable { .. } => "is it running, and is the CA file (--ca-file) the right one?".to_owned(),
+            Self::Unreachable { reason, .. } if reason.contains("certificate") => {
+                "--ca-file FILE names the roots to trust; a local installation's are DATA_DIR/ca.pem".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "is it running, and is this its address? `palladium up` starts a local one".to_owned()
+            }
             Self::Waited { .. } => "`get` shows its state; a longer --timeout waits longer".to_owned(),
             Self::NoProject => "give -p PROJECT, or choose one with `palladium project use PROJECT`".to_owned(),
             Self::NotConfirmed { .. } => "repeat it with --yes".to_owned(),
+            Self::NothingToChange => "--help lists what can be changed".to_owned(),
             _ => return None,
         })
     }

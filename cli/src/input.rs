@@ -81,15 +81,56 @@ fn ask(what: &str) -> std::io::Result<String> {
     let stdin = std::io::stdin();
     let shown = tcgetattr(&stdin)?;
     let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    hidden.local_modes.insert(LocalModes::ECHONL);
+    // Ctrl-C comes as a byte as well: a signal would end us before the terminal shows again what is typed.
+    hidden
+        .local_modes
+        .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     output::ask(&format!("{what}: "));
     tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let mut line = String::new();
-    let read = stdin.lock().take(MAX_BYTES).read_line(&mut line);
+    let line = typed(stdin.lock().take(MAX_BYTES).bytes());
     tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
-    read?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    output::ask("\n");
+    line
+}
+
+/// What a person types, key by key, until Enter.
+fn typed(keys: impl Iterator<Item = std::io::Result<u8>>) -> std::io::Result<String> {
+    let mut line = Vec::new();
+    for key in keys {
+        match key? {
+            b'\r' | b'\n' => break,
+            // Ctrl-C.
+            3 => return Err(std::io::Error::other("interrupted")),
+            // Ctrl-D.
+            4 => break,
+            // Backspace takes a whole character away.
+            8 | 127 => while line.pop().is_some_and(|byte: u8| byte & 0xc0 == 0x80) {},
+            // Ctrl-U.
+            21 => line.clear(),
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line).map_err(|_| std::io::Error::other("not UTF-8"))
+}
+
+/// Asks the person at the terminal whether `consequence` is wanted; without one only `yes` will do.
+pub fn confirm(consequence: &str, yes: bool) -> Result<(), Error> {
+    if yes {
+        return Ok(());
+    }
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Error::NotConfirmed {
+            consequence: consequence.to_owned(),
+        });
+    }
+    output::ask(&format!("{consequence}. Go on? [y/N] "));
+    let mut answer = String::new();
+    let read = stdin.lock().take(MAX_BYTES).read_line(&mut answer);
+    match read {
+        Ok(_) if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) => Ok(()),
+        _ => Err(Error::Declined),
+    }
 }
 
 fn all_of_stdin(argument: &'static str) -> Result<String, Error> {
@@ -166,7 +207,7 @@ fn read(path: &Path) -> Result<Vec<(PathBuf, Value)>, Error> {
 fn parse(path: &Path, text: &str) -> Result<Vec<(PathBuf, Value)>, Error> {
     let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).map_err(|error| Error::File {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: place_and_cause(&error.to_string()),
     })?;
     Ok(documents
         .into_iter()
@@ -176,9 +217,41 @@ fn parse(path: &Path, text: &str) -> Result<Vec<(PathBuf, Value)>, Error> {
         .collect())
 }
 
+/// The parser's first line: below it stand lines of the file, and those may hold secrets.
+fn place_and_cause(error: &str) -> String {
+    let first = error.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    first
+        .split_once(", set DuplicateKeyPolicy")
+        .map_or(first, |(cause, _)| cause)
+        .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_malformed_file_is_told_by_its_place_and_not_quoted() {
+        for (text, told) in [
+            ("a: hunter2\nb: [hunter2\n", "line "),
+            ("kind: hunter2\nkind: hunter2\n", "duplicate mapping key: kind"),
+        ] {
+            let error = parse(Path::new("x.yaml"), text).expect_err("malformed").to_string();
+            assert!(error.starts_with("x.yaml: ") && error.contains(told), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("Policy"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_can_be_corrected_and_given_up() {
+        let line = |keys: &[u8]| typed(keys.iter().map(|key| Ok(*key)));
+        assert_eq!(line(b"abc\rmore").expect("a line"), "abc");
+        assert_eq!(line("aä\x7f\x7fb\n".as_bytes()).expect("a line"), "b");
+        assert_eq!(line(b"wrong\x15right\n").expect("a line"), "right");
+        assert_eq!(line(b"\x7f\x04").expect("nothing"), "");
+        assert!(line(b"abc\x03").is_err() && line(b"\xff\n").is_err());
+    }
 
     #[test]
     fn several_documents_and_json_are_read() {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::context::Context;
+use crate::input;
 use crate::output::{self, Column, Output};
 use crate::poll::{self, WaitArgs};
 
@@ -17,6 +18,8 @@ pub struct Noun {
     pub kind: &'static KindDefinition,
     /// Its table.
     pub columns: &'static [Column],
+    /// What is lost with it when it is deleted, from "with" on.
+    pub loss: &'static str,
 }
 
 /// `-p`: every command on an object of a project has it.
@@ -33,6 +36,16 @@ pub struct OutputArg {
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// Flags of every `delete` of something that holds data.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Do not ask; needed where there is no terminal to ask at
+    #[arg(long, visible_alias = "approve")]
+    pub yes: bool,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 /// The collection's path. `project` is needed for kinds that live in one.
@@ -89,8 +102,11 @@ impl Noun {
         context: &Context,
         project: Option<&str>,
         name: &str,
-        wait: &WaitArgs,
+        DeleteArgs { yes, wait }: &DeleteArgs,
     ) -> Result<(), Error> {
+        let inside = project.map_or_else(String::new, |project| format!(" of project {project}"));
+        let consequence = format!("{}{inside} would be deleted {}", self.title(name), self.loss);
+        input::confirm(consequence.trim_end(), *yes)?;
         let path = object(self.kind, project, name);
         let answer = context.api.delete(&path).await?;
         if let Some(message) = answer["status"]["messages"][0]["message"].as_str() {

@@ -145,7 +145,7 @@ async fn sec_111_secret_references_across_projects_are_refused(system: &System) 
 
 async fn a_deleted_app_id_leaves_nothing_to_its_namesake(system: &System, old: App, other: &App) -> Result<App> {
     system
-        .cli(&["appid", "delete", "orders", "-p", "shop", "--wait"])
+        .cli(&["appid", "delete", "orders", "-p", "shop", "--yes", "--wait"])
         .await?;
     let refused = old.load("kvstore", "kept").await?;
     ensure!(refused.status == 401, "the token of a deleted App ID: {refused:?}");
@@ -164,7 +164,7 @@ async fn a_deleted_app_id_leaves_nothing_to_its_namesake(system: &System, old: A
 
 async fn a_deleted_component_takes_its_rows_along(system: &System, app: &App) -> Result<()> {
     system
-        .cli(&["component", "delete", "kvstore", "-p", "shop", "--wait"])
+        .cli(&["component", "delete", "kvstore", "-p", "shop", "--yes", "--wait"])
         .await?;
     until(SOON, "the component is gone", async || {
         let answer = app.load("kvstore", "kept").await?;

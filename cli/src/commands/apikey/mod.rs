@@ -74,10 +74,24 @@ impl Create {
         if let Some(seconds) = self.duration {
             body["durationSeconds"] = seconds.into();
         }
-        if let Some(scope) = self.scope {
-            body["scope"] = scope.into();
+        if let Some(scope) = &self.scope {
+            body["scope"] = scope.as_str().into();
         }
-        let created = context.api.post(PATH, &body).await?;
+        let created = match (context.api.post(PATH, &body).await, self.scope) {
+            (
+                Err(Error::Refused {
+                    status: 404,
+                    title,
+                    detail,
+                }),
+                Some(scope),
+            ) => Err(Error::Refused {
+                status: 404,
+                title,
+                detail: format!("{detail}: --scope {scope}"),
+            }),
+            (answer, _) => answer,
+        }?;
         output::Output::Json.object(&created, COLUMNS);
         Ok(())
     }

@@ -9,8 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::Error;
 use crate::context::Context;
-use crate::poll::WaitArgs;
-use crate::resource::{Noun, OutputArg, ProjectArg};
+use crate::resource::{DeleteArgs, Noun, OutputArg, ProjectArg};
 
 /// How an App ID is shown. The token is not among the columns: `get -o json` and `env` give it.
 pub const NOUN: Noun = Noun {
@@ -22,6 +21,7 @@ pub const NOUN: Noun = Noun {
         ("PROTOCOL", "/spec/protocol"),
         ("SPIFFE ID", "/status/spiffeId"),
     ],
+    loss: "with its tokens and its managed data",
 };
 
 #[derive(Debug, Subcommand)]
@@ -67,11 +67,8 @@ pub struct Delete {
     name: String,
     #[command(flatten)]
     project: ProjectArg,
-    /// Accepted for scripts: nothing is asked
-    #[arg(long, visible_alias = "approve")]
-    yes: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    delete: DeleteArgs,
 }
 
 impl AppId {
@@ -88,9 +85,8 @@ impl AppId {
             }
             Self::Update(update) => update.run(context).await,
             Self::Delete(delete) => {
-                let _nothing_is_asked = delete.yes;
                 let project = context.project(delete.project.project.as_deref())?;
-                NOUN.delete(context, Some(project), &delete.name, &delete.wait).await
+                NOUN.delete(context, Some(project), &delete.name, &delete.delete).await
             }
             Self::Token(token) => token.run(context).await,
             Self::Example => NOUN.print_example(),

@@ -28,7 +28,11 @@ impl Update {
     pub async fn run(self, context: &Context) -> Result<(), Error> {
         let project = context.project(self.project.project.as_deref())?;
         let path = resource::object(NOUN.kind, Some(project), &self.name);
-        let change = json!({ "metadata": self.flags.metadata(), "spec": self.flags.spec()? });
+        let (metadata, spec) = (self.flags.metadata(), self.flags.spec()?);
+        if metadata == json!({}) && spec == json!({}) {
+            return Err(Error::NothingToChange);
+        }
+        let change = json!({ "metadata": metadata, "spec": spec });
         let answer = context.api.patch(&path, &change).await?;
         NOUN.written(context, &path, answer, &self.wait, self.output.output)
             .await

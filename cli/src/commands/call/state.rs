@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::context::Context;
-use crate::data_plane::Access;
+use crate::data_plane::{Access, Reply};
 use crate::input;
 use crate::output;
 use crate::resource::{self, ProjectArg};
@@ -17,6 +17,9 @@ pub enum State {
     Get {
         /// Key
         key: String,
+        /// Show its ETag too, on standard error
+        #[arg(long)]
+        show_etag: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -27,7 +30,7 @@ pub enum State {
         /// JSON, or text; - reads standard input
         #[arg(long, short)]
         value: String,
-        /// Only if the stored ETag is this one
+        /// Only if the stored ETag is this one (see `get --show-etag`)
         #[arg(long)]
         etag: Option<String>,
         /// Seconds until it disappears
@@ -40,7 +43,7 @@ pub enum State {
     Delete {
         /// Key
         key: String,
-        /// Only if the stored ETag is this one
+        /// Only if the stored ETag is this one (see `get --show-etag`)
         #[arg(long)]
         etag: Option<String>,
         #[command(flatten)]
@@ -76,7 +79,7 @@ impl Target {
         rest: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Reply, Error> {
         let project = context.project(self.project.project.as_deref())?;
         let access = Access::of(context, project, &self.id).await?;
         let path = format!("/v1.0/state/{}{rest}", resource::segment(&self.component));
@@ -87,11 +90,18 @@ impl Target {
 impl State {
     pub async fn run(self, context: &Context) -> Result<(), Error> {
         match self {
-            Self::Get { key, target } => {
+            Self::Get { key, show_etag, target } => {
                 let rest = format!("/{}", resource::segment(&key));
-                let value = target.call(context, Method::GET, &rest, &[], None).await?;
-                output::raw(&value);
+                let found = target.call(context, Method::GET, &rest, &[], None).await?;
+                if found.body.is_empty() {
+                    output::note(&format!("key {key} has no value"));
+                    return Ok(());
+                }
+                output::raw(&found.body);
                 output::raw(b"\n");
+                if let Some(etag) = found.etag.filter(|_| show_etag) {
+                    output::note(&format!("etag: {etag}"));
+                }
                 Ok(())
             }
             Self::Set {

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use crate::Error;
 use crate::context::Context;
 use crate::output::{self, Output};
-use crate::poll::{self, WaitArgs};
-use crate::resource::{self, Noun, OutputArg, ProjectArg};
+use crate::poll;
+use crate::resource::{self, DeleteArgs, Noun, OutputArg, ProjectArg};
 
 /// How a component is shown.
 pub const NOUN: Noun = Noun {
@@ -22,6 +22,7 @@ pub const NOUN: Noun = Noun {
         ("STATUS", "/status/status"),
         ("MESSAGE", output::MESSAGE),
     ],
+    loss: "with its managed data",
 };
 
 #[derive(Debug, Subcommand)]
@@ -67,11 +68,8 @@ pub struct Delete {
     name: String,
     #[command(flatten)]
     project: ProjectArg,
-    /// Accepted for scripts: nothing is asked
-    #[arg(long, visible_alias = "approve")]
-    yes: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    delete: DeleteArgs,
 }
 
 impl Component {
@@ -85,9 +83,8 @@ impl Component {
             }
             Self::Update(update) => update.run(context).await,
             Self::Delete(delete) => {
-                let _nothing_is_asked = delete.yes;
                 let project = context.project(delete.project.project.as_deref())?;
-                NOUN.delete(context, Some(project), &delete.name, &delete.wait).await
+                NOUN.delete(context, Some(project), &delete.name, &delete.delete).await
             }
             Self::Example => NOUN.print_example(),
         }

@@ -33,6 +33,9 @@ impl Update {
     pub async fn run(self, context: &Context) -> Result<(), Error> {
         let project = context.project(self.project.project.as_deref())?;
         let path = resource::object(NOUN.kind, Some(project), &self.name);
+        if self.metadata.is_empty() && self.scopes.is_none() {
+            return Err(Error::NothingToChange);
+        }
         // Read, change, replace: resourceVersion makes the control plane refuse it when somebody else was faster.
         let mut component = context.api.get(&path).await?;
         merge(&mut component["spec"]["metadata"], settings(&self.metadata)?);

@@ -8,8 +8,7 @@ use clap::{Args, Subcommand};
 use crate::Error;
 use crate::context::Context;
 use crate::output;
-use crate::poll::WaitArgs;
-use crate::resource::{Noun, OutputArg};
+use crate::resource::{DeleteArgs, Noun, OutputArg};
 
 /// How a project is shown.
 pub const NOUN: Noun = Noun {
@@ -21,6 +20,7 @@ pub const NOUN: Noun = Noun {
         ("REGION", "/spec/region"),
         ("HTTP ENDPOINT", "/status/endpoints/http/url"),
     ],
+    loss: "with everything in it",
 };
 
 #[derive(Debug, Subcommand)]
@@ -56,11 +56,8 @@ pub struct Get {
 pub struct Delete {
     /// Name or id
     name: String,
-    /// Do not ask
-    #[arg(long, visible_alias = "approve")]
-    yes: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    delete: DeleteArgs,
 }
 
 impl Project {
@@ -77,10 +74,7 @@ impl Project {
             }
             Self::Use { name } => choose(context, &name).await,
             Self::Update(update) => update.run(context).await,
-            Self::Delete(delete) if !delete.yes => Err(Error::NotConfirmed {
-                what: format!("project {}", delete.name),
-            }),
-            Self::Delete(delete) => NOUN.delete(context, None, &delete.name, &delete.wait).await,
+            Self::Delete(delete) => NOUN.delete(context, None, &delete.name, &delete.delete).await,
             Self::Example => NOUN.print_example(),
         }
     }

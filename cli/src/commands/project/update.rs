@@ -44,6 +44,9 @@ impl Update {
                 spec[field] = value;
             }
         }
+        if spec == json!({}) {
+            return Err(Error::NothingToChange);
+        }
         let path = resource::object(NOUN.kind, None, &self.name);
         let answer = context.api.patch(&path, &json!({ "spec": spec })).await?;
         NOUN.written(context, &path, answer, &self.wait, self.output.output)

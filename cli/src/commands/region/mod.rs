@@ -18,6 +18,7 @@ const NOUN: Noun = Noun {
         ("GATEWAY", "/status/gatewayUrl"),
         ("TRUST DOMAIN", "/status/trustDomain"),
     ],
+    loss: "",
 };
 
 #[derive(Debug, Subcommand)]

@@ -33,7 +33,7 @@ impl Failure {
     pub(crate) fn unauthenticated() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "no valid credential; send an API key as x-diagrid-api-key, or log in with: palladium login --api-key",
+            "no valid credential; send an API key as x-diagrid-api-key, or log in with: palladium login --api-key -",
         )
     }
 
