@@ -14,14 +14,6 @@ pub fn by_kind(kind: &str) -> Option<&'static KindDefinition> {
     KINDS.iter().copied().find(|definition| definition.kind == kind)
 }
 
-/// The kind with this plural or short name (`appids`).
-pub fn by_plural(plural: &str) -> Option<&'static KindDefinition> {
-    KINDS
-        .iter()
-        .copied()
-        .find(|d| d.plural == plural || d.short_names.contains(&plural))
-}
-
 /// Every action that exists, for policy, role matrix and audit.
 pub fn actions() -> Vec<&'static Action> {
     let mut all = Vec::new();

@@ -23,6 +23,9 @@ use crate::api::stages::RegionPort;
 use crate::config::BootstrapConfig;
 use crate::managed;
 
+/// The action of the first start's record.
+pub(crate) const BOOTSTRAP: &str = "organization.bootstrap";
+
 /// Makes sure that the organization and what it begins with exist.
 pub(crate) async fn ensure(
     store: &Store,
@@ -137,7 +140,7 @@ fn event(organization: &Organization) -> palladium_kinds::audit_event::AuditEven
             name: "first start".into(),
             on_behalf_of: String::new(),
         },
-        action: "organization.bootstrap",
+        action: BOOTSTRAP,
         resource: AuditResource {
             kind: "Organization".into(),
             name: organization.name.clone(),

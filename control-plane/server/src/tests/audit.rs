@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CRA, Harness};
+use super::{CRA, Harness, detail};
 use crate::api::route::Route;
 use crate::api::routes::routes;
 
@@ -211,4 +211,25 @@ async fn sec_133_nothing_that_a_client_sends_breaks_a_line_of_the_log() {
             .contains("\\u{d}\\u{a}forged"),
         "{forged}"
     );
+}
+
+#[tokio::test]
+async fn a_misspelt_action_is_told_and_every_recorded_one_is_known() {
+    let h = Harness::new().await;
+    let (status, body) = h
+        .call(
+            &h.admin,
+            Method::GET,
+            &format!("{CRA}/audit?action=appid.create"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(status, 400);
+    assert!(detail(&body).contains("appids.create"), "{body}");
+    let all = h.events("").await;
+    assert!(!all.is_empty());
+    for event in all {
+        let action = event["action"].as_str().unwrap();
+        assert!(!h.events(&format!("action={action}")).await.is_empty(), "{action}");
+    }
 }

@@ -60,6 +60,9 @@ pub struct AppParts {
 /// How the audit log calls whoever was not recognized.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
+/// The action of the record that stands for many requests of theirs.
+pub(super) const UNAUTHENTICATED: &str = "unauthenticated";
+
 /// What all requests share.
 pub struct App {
     pub(super) store: Store,
@@ -180,7 +183,7 @@ impl App {
                 name: ANONYMOUS.into(),
                 ..Default::default()
             },
-            action: "unauthenticated",
+            action: UNAUTHENTICATED,
             resource: Default::default(),
             source: Default::default(),
         };

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use palladium_authz::{Target, Visibility};
 use palladium_control_store::{AuditFilter, Resource};
 use palladium_kinds::api_key::{OrganizationRef, RoleAssignment, WhoAmI};
-use palladium_kinds::{ProjectId, RoleScope, Timestamp, app_identity, project};
+use palladium_kinds::{ProjectId, RoleScope, Timestamp, app_identity, project, registry};
 use serde_json::{Value, json};
 
+use super::app::UNAUTHENTICATED;
 use super::committed::{json as to_json, shown};
 use super::{App, Authenticated, keys, scopes};
 use crate::api::failure::Failure;
+use crate::bootstrap::BOOTSTRAP;
 
 /// Most items of one page.
 const PAGE_MAX: u32 = 500;
@@ -147,7 +149,7 @@ impl Permitted {
                 .map_err(|_| Failure::bad_request("continue: is not from an earlier answer"))?,
         };
         let filter = AuditFilter {
-            action: query("action"),
+            action: known_action(query("action"))?,
             actor: query("actor"),
             outcome: query("outcome"),
             kind: query("kind"),
@@ -222,4 +224,17 @@ impl Permitted {
             },
         }
     }
+}
+
+/// An action that can stand in a record. A misspelt one would be answered by an empty list, as if nothing had happened.
+fn known_action(named: String) -> Result<String, Failure> {
+    let mut known: Vec<&str> = registry::actions().iter().map(|action| action.name).collect();
+    known.extend([UNAUTHENTICATED, BOOTSTRAP]);
+    if named.is_empty() || known.contains(&named.as_str()) {
+        return Ok(named);
+    }
+    Err(Failure::bad_request(format!(
+        "action: there is no such action; use one of: {}",
+        known.join(", ")
+    )))
 }
