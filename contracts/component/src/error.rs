@@ -43,18 +43,6 @@ impl StateError {
     pub fn is_etag(&self) -> bool {
         matches!(self, StateError::EtagMismatch(_) | StateError::EtagInvalid(_))
     }
-
-    /// Whether the same request may succeed when it is sent again.
-    pub fn retryable(&self) -> bool {
-        match self {
-            StateError::EtagMismatch(_)
-            | StateError::EtagInvalid(_)
-            | StateError::NotSupported(_)
-            | StateError::Invalid(_) => false,
-            StateError::Bulk(failures) => failures.iter().any(|failure| failure.error.retryable()),
-            StateError::Remote(_) | StateError::Unavailable(_) | StateError::Other(_) => true,
-        }
-    }
 }
 
 /// One failed item of a bulk call.

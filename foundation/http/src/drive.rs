@@ -18,7 +18,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use palladium_tasks::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::io::{Activity, Watched};
@@ -37,7 +37,7 @@ struct Counted<S> {
     inner: S,
     connection: Arc<Connection>,
     /// For HTTP/2: where bodies go that are given up.
-    rest: Option<UnboundedSender<Incoming>>,
+    rest: Option<Sender<Incoming>>,
 }
 
 impl<S: Service<Request<Upload>>> Service<Request<Incoming>> for Counted<S> {
@@ -115,7 +115,9 @@ where
     B::Error: Into<BoxError>,
 {
     let connection = Arc::new(connection);
-    let (rest, given_up) = unbounded_channel();
+    // As many as there are streams at a time. A peer may begin more by resetting its own, so this is a bound of its own.
+    let places = usize::try_from(limits.streams).unwrap_or(usize::MAX).clamp(1, 4096);
+    let (rest, given_up) = channel(places);
     let service = Counted {
         inner: make(connection.clone()),
         connection: connection.clone(),
@@ -128,6 +130,7 @@ where
         stall: limits.stall,
         idle: limits.idle,
         given_up,
+        places,
         rest: limits.stream_window.into(),
         shutdown,
     };
@@ -165,7 +168,9 @@ struct Watch {
     stall: Duration,
     idle: Duration,
     /// Bodies that nobody reads any more.
-    given_up: UnboundedReceiver<Incoming>,
+    given_up: Receiver<Incoming>,
+    /// How many of them are read at a time; as many again may wait in the channel, further ones are dropped.
+    places: usize,
     /// How many bytes of each are still read: what the peer may send of one without being read at all.
     rest: u64,
     shutdown: Shutdown,
@@ -190,7 +195,7 @@ impl Watch {
                     ending = true;
                     end(http.as_mut());
                 }
-                Some(body) = self.given_up.recv() => rests.push(read_on(body, self.rest)),
+                Some(body) = self.given_up.recv(), if rests.len() < self.places => rests.push(read_on(body, self.rest)),
                 Some(()) = rests.next(), if !rests.is_empty() => {}
                 _ = looks.tick() => {
                     let seen = self.activity.look();

@@ -1,4 +1,4 @@
-//! The stream between the transport and the HTTP library: checks framing, measures liveness.
+//! The stream between the transport and the HTTP library: checks framing, measures liveness, ends without a reset.
 //!
 //! One idea: what a library has no limit for is limited where the bytes pass, without a copy and without a timer as
 //! long as all goes well. Must never change a byte, except to end a connection.
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::framing::Framing;
+use crate::upload::PATIENCE;
 
 /// What has happened since it was last looked at.
 #[derive(Debug, Default)]
@@ -78,6 +79,28 @@ impl Activity {
     }
 }
 
+/// How many bytes of a request that was answered before it was whole are still taken at the end of an HTTP/1.1 connection.
+const LINGER: usize = 16 * 1024 * 1024;
+/// Read at a time then.
+const LINGER_PIECE: usize = 16 * 1024;
+
+/// The end of a connection whose last request is still coming.
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    left: usize,
+    piece: Box<[u8]>,
+}
+
+impl Lingering {
+    fn new() -> Self {
+        Self {
+            until: Box::pin(tokio::time::sleep(PATIENCE)),
+            left: LINGER,
+            piece: vec![0; LINGER_PIECE].into(),
+        }
+    }
+}
+
 /// A stream that checks what it reads.
 pub(crate) struct Watched<T> {
     inner: T,
@@ -90,6 +113,7 @@ pub(crate) struct Watched<T> {
     activity: Arc<Activity>,
     head: Duration,
     head_timer: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Lingering>,
 }
 
 impl<T> Watched<T> {
@@ -105,6 +129,7 @@ impl<T> Watched<T> {
             activity: Arc::default(),
             head,
             head_timer: None,
+            lingering: None,
         }
     }
 
@@ -131,6 +156,31 @@ impl<T> Watched<T> {
         } else if self.head_timer.is_none() {
             self.head_timer = Some(Box::pin(tokio::time::sleep(self.head)));
         }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Takes what the peer is still sending of its request, and forgets it: closing a socket that has unread bytes resets
+    /// the connection, and the peer's system then throws away the answer that it has not read yet.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(framing) = &mut self.framing else {
+            return Poll::Ready(());
+        };
+        let lingering = self.lingering.get_or_insert_with(Lingering::new);
+        // Where what was refused would have ended nobody knows.
+        while (self.refused || framing.inside_message())
+            && lingering.left > 0
+            && lingering.until.as_mut().poll(cx).is_pending()
+        {
+            let mut buffer = ReadBuf::new(&mut lingering.piece);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
+            let bytes = buffer.filled();
+            if read.is_err() || bytes.is_empty() || (!self.refused && framing.take(bytes).is_err()) {
+                break;
+            }
+            lingering.left = lingering.left.saturating_sub(bytes.len());
+        }
+        Poll::Ready(())
     }
 }
 
@@ -168,7 +218,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.activity.write(&outcome);
@@ -187,7 +237,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {

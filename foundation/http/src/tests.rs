@@ -315,6 +315,51 @@ async fn an_early_answer_is_not_followed_by_a_reset_while_the_body_may_still_com
 }
 
 #[tokio::test]
+async fn an_early_answer_reaches_a_client_that_reads_only_after_it_has_sent_all() {
+    let server = start(Limits::default());
+    let body = vec![b'x'; 8 << 20];
+    for round in 0..20 {
+        let mut stream = TcpStream::connect(server.address).await.expect("listening");
+        let head = format!(
+            "POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("written");
+        stream.write_all(&body).await.expect("taken to its end");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("no reset");
+        assert!(answer.ends_with("early"), "{round}: {answer}");
+    }
+    // The same for what is refused before the service sees it.
+    let mut stream = TcpStream::connect(server.address).await.expect("listening");
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n";
+    stream.write_all(head).await.expect("written");
+    stream.write_all(&body).await.expect("taken to its end");
+    stream.shutdown().await.expect("said");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("no reset");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_after_an_early_answer_is_cut_off() {
+    let server = start(Limits::default());
+    for pause in [Duration::ZERO, Duration::from_millis(50)] {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(server.address).await.expect("listening");
+        let head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n";
+        stream.write_all(head).await.expect("written");
+        let (mut sent, piece) = (0, vec![b'x'; 64 * 1024]);
+        while stream.write_all(&piece).await.is_ok() {
+            sent += piece.len();
+            assert!(sent < 64 << 20, "more is taken than was promised");
+            tokio::time::sleep(pause).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(4), "{pause:?}");
+    }
+}
+
+#[tokio::test]
 async fn over_tls_the_service_learns_the_server_name() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
     let certificates = PublicCertSource::new();

@@ -1,9 +1,10 @@
 //! A request's body, and what becomes of one that nobody reads to its end.
 //!
-//! One idea: an answer may come before the request is whole (a bad token, a body that is too large). HTTP/2 would then
-//! reset the stream, right behind the answer, and some clients (curl) lose the answer by it. So a body that is given up
-//! goes back to its connection, which reads on for a moment ([`read_on`]); most are whole by then and nothing is reset.
-//! Must never read on without a bound, nor longer than the connection lives.
+//! One idea: an answer may come before the request is whole (a bad token, a body that is too large), and a client that is
+//! still sending must hear it all the same. HTTP/2 would reset the stream right behind the answer, and some clients (curl)
+//! lose the answer by it. So a body that is given up goes back to its connection, which reads on for a moment
+//! ([`read_on`]); most are whole by then and nothing is reset. HTTP/1.1 ends the connection instead; there `io` lingers.
+//! Must never read on without a bound of bytes and time, nor longer than the connection lives.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,24 +15,24 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::Request;
 use hyper::body::Incoming;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 /// How long the rest of a body that was given up is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request's body as it comes. Dropping it early is fine.
 #[derive(Debug)]
 pub struct Upload {
     /// `None` only while it is dropped.
     inner: Option<Incoming>,
-    /// Where to leave it; `None` when there is nothing to read on for. At most one body for each stream waits there.
-    rest: Option<UnboundedSender<Incoming>>,
+    /// Where to leave it; `None` when there is nothing to read on for.
+    rest: Option<Sender<Incoming>>,
 }
 
 impl Upload {
     /// `rest`: for HTTP/2, the connection's own collection of bodies that were given up.
-    pub(crate) fn of(request: Request<Incoming>, rest: Option<&UnboundedSender<Incoming>>) -> Request<Self> {
+    pub(crate) fn of(request: Request<Incoming>, rest: Option<&Sender<Incoming>>) -> Request<Self> {
         request.map(|body| Self {
             rest: rest.filter(|_| !body.is_end_stream()).cloned(),
             inner: Some(body),
@@ -70,8 +71,8 @@ impl Drop for Upload {
         if let (Some(rest), Some(inner)) = (self.rest.take(), self.inner.take())
             && !inner.is_end_stream()
         {
-            // The connection may be gone: then there is nothing to read.
-            let _ = rest.send(inner);
+            // The connection may be gone: then there is nothing to read. Or there is no place: then the stream is reset now.
+            let _ = rest.try_send(inner);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What a process trusts: the roots of each trust domain, less what is revoked.
 //!
 //! One idea: the bundle is chosen by the trust domain in the peer's certificate; there is no "all roots". The one
-//! exception, [`TrustBundles::shared`], is Dapr's own model (any trust domain under the same anchors) and
-//! belongs to the drop-in forms only. Configurations built from a `TrustBundles` see every later change.
+//! exception, [`TrustBundles::shared`], is Dapr's own model (any trust domain under the same anchors) and belongs to
+//! the drop-in forms only. Configurations built from a `TrustBundles` see every later change. Must never answer for one
+//! trust domain with the roots of another, nor take a bundle in part.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -112,13 +113,6 @@ impl TrustBundles {
     pub fn set(&self, domain: TrustDomain, bundle: Bundle) {
         self.0.send_modify(|state| {
             state.domains.insert(domain, Arc::new(bundle));
-        });
-    }
-
-    /// Nobody of that trust domain is trusted any more.
-    pub fn remove(&self, domain: &TrustDomain) {
-        self.0.send_modify(|state| {
-            state.domains.remove(domain);
         });
     }
 

@@ -1,10 +1,14 @@
 //! The accept loop of a TLS listener, as a stream of finished connections.
 //!
 //! One idea: handshakes run beside each other, bounded in number and time, so that a slow or hostile client delays
-//! nobody. Refused handshakes are counted in the log and never end the stream. Everything stops when the stream is
-//! dropped.
+//! nobody. Refused handshakes are told in the log, at most one each few seconds, and never end the stream. Everything
+//! stops when the stream is dropped.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, stream};
 use tokio::{
@@ -40,11 +44,36 @@ pub fn incoming(
     limits: Limits,
 ) -> impl Stream<Item = io::Result<TlsIo>> + Send {
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let state = (listener, acceptor, JoinSet::new(), permits);
-    stream::unfold(state, move |(listener, acceptor, mut handshakes, permits)| async move {
-        let done = next(&listener, &acceptor, &mut handshakes, limits, &permits).await;
-        Some((Ok(done), (listener, acceptor, handshakes, permits)))
-    })
+    let state = (listener, acceptor, JoinSet::new(), permits, Ration::default());
+    stream::unfold(
+        state,
+        move |(listener, acceptor, mut handshakes, permits, mut ration)| async move {
+            let done = next(&listener, &acceptor, &mut handshakes, limits, &permits, &mut ration).await;
+            Some((Ok(done), (listener, acceptor, handshakes, permits, ration)))
+        },
+    )
+}
+
+/// How often failures of the same kind are told: strangers cause them, and the log is not theirs to fill.
+const RATION: Duration = Duration::from_secs(10);
+
+/// Tells the first failure and then one in each span, with the number of those that it stands for.
+#[derive(Default)]
+struct Ration {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Ration {
+    /// How many failures were not told since the last one that was; `None` when this one is not told either.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self.told.is_some_and(|told| now.duration_since(told) < RATION) {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 async fn next(
@@ -53,12 +82,17 @@ async fn next(
     handshakes: &mut JoinSet<io::Result<TlsIo>>,
     limits: Limits,
     permits: &Arc<Semaphore>,
+    ration: &mut Ration,
 ) -> TlsIo {
     loop {
         tokio::select! {
             Some(done) = handshakes.join_next() => match done {
                 Ok(Ok(connection)) => return connection,
-                Ok(Err(error)) => tracing::info!(%error, "TLS handshake refused"),
+                Ok(Err(error)) => {
+                    if let Some(untold) = ration.tell(Instant::now()) {
+                        tracing::info!(%error, untold, "TLS handshake refused");
+                    }
+                }
                 Err(error) => tracing::error!(%error, "TLS handshake task failed"),
             },
             accepted = accept(listener, permits), if handshakes.len() < limits.handshakes => match accepted {
@@ -68,8 +102,10 @@ async fn next(
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: wait a little instead of spinning.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    if let Some(untold) = ration.tell(Instant::now()) {
+                        tracing::warn!(%error, untold, "cannot accept a connection");
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
         }
@@ -80,4 +116,19 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (tcp, _) = listener.accept().await?;
     Ok((tcp, permit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failures_is_a_line_in_each_span() {
+        let (mut ration, start) = (Ration::default(), Instant::now());
+        let told = (0..100_000_u64).filter_map(|number| ration.tell(start + Duration::from_millis(number)));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [0, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999]
+        );
+    }
 }

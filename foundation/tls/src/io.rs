@@ -8,11 +8,10 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use palladium_spiffe::SpiffeId;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -30,14 +29,9 @@ use crate::{Leaf, TrustBundles};
 pub type Peer = Leaf;
 
 /// The peer of a connection whose configuration verified it; `None` if it showed no SVID. Only meaningful on
-/// connections made with this crate's mutual-TLS configurations.
-pub fn peer(connection: &CommonState) -> Option<Peer> {
+/// connections made with mutual-TLS configurations.
+fn peer(connection: &CommonState) -> Option<Peer> {
     Leaf::read(connection.peer_certificates()?.first()?).ok()
-}
-
-/// The SPIFFE ID of [`peer`].
-pub fn peer_id(connection: &CommonState) -> Option<SpiffeId> {
-    peer(connection).map(|peer| peer.id)
 }
 
 /// Who is calling; in the extensions of every gRPC request that came through [`crate::incoming`].
@@ -142,7 +136,8 @@ pub struct TlsIo {
     remote: Option<SocketAddr>,
     /// Ends when the peer is refused; `None` where there is no peer to watch.
     refused: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
-    closed: bool,
+    /// The peer is refused: nothing is read or written any more.
+    revoked: bool,
     /// A place among the connections of a listener, given back at the end.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -162,7 +157,7 @@ impl TlsIo {
             peer,
             remote,
             refused,
-            closed: false,
+            revoked: false,
             _permit: None,
         }
     }
@@ -207,11 +202,11 @@ impl TlsIo {
             && refused.as_mut().poll(cx).is_ready()
         {
             self.refused = None;
-            self.closed = true;
+            self.revoked = true;
             let peer = self.peer.as_ref().map(|peer| &peer.id);
             tracing::warn!(?peer, "connection closed: its peer is no longer trusted");
         }
-        if self.closed {
+        if self.revoked {
             Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer was revoked"))
         } else {
             Ok(())
@@ -230,7 +225,7 @@ impl AsyncRead for TlsIo {
 impl AsyncWrite for TlsIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.closed {
+        if this.revoked {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut this.stream).poll_write(cx, buf)
@@ -242,7 +237,7 @@ impl AsyncWrite for TlsIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.closed {
+        if this.revoked {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
@@ -257,10 +252,7 @@ impl AsyncWrite for TlsIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = ready!(Pin::new(&mut this.stream).poll_shutdown(cx));
-        this.closed = true;
-        Poll::Ready(result)
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

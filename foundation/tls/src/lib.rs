@@ -31,14 +31,14 @@ pub use bundle::{Bundle, Changes, TrustBundles, certificates as pem_certificates
 pub use channel::channel;
 pub use error::TlsError;
 pub use incoming::{Limits, incoming};
-pub use io::{Acceptor, Connector, Peer, PeerInfo, TlsIo, peer, peer_id};
+pub use io::{Acceptor, Connector, Peer, PeerInfo, TlsIo};
 pub use leaf::Leaf;
 pub use mtls::{
     mtls_client_config, mtls_optional_client_server_config, mtls_optional_client_server_config_with_roots,
     mtls_server_config, svid_client_without_certificate, svid_server_config,
 };
 pub use public::{PublicCert, PublicCertSource, pem_roots_client_config, public_server_config};
-pub use root_pin::{pinned_root, root_pin_client_config};
+pub use root_pin::root_pin_client_config;
 pub use svid::{Svid, SvidSource};
 pub use verify::{Side, verify_svid};
 
@@ -60,12 +60,6 @@ pub fn install_crypto_provider() {
 pub fn exactly(id: &SpiffeId) -> Authorizer {
     let id = id.clone();
     Arc::new(move |peer| *peer == id)
-}
-
-/// An authorizer for any of these IDs.
-pub fn any_of(ids: impl IntoIterator<Item = SpiffeId>) -> Authorizer {
-    let ids: std::collections::HashSet<SpiffeId> = ids.into_iter().collect();
-    Arc::new(move |peer| ids.contains(peer))
 }
 
 /// The provider that every configuration here is built with: hybrid X25519MLKEM768 is its first key exchange.

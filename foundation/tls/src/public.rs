@@ -53,11 +53,6 @@ impl PublicCert {
         let key = tokio::fs::read(key).await?;
         Self::from_pem(&chain, &key).map_err(std::io::Error::other)
     }
-
-    /// The chain, leaf first.
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.0.cert
-    }
 }
 
 /// The newest certificate of a public listener. Cheap to clone; all clones are one source.

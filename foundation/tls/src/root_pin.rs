@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, CommonState, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::verify_tls13_signature,
     version::TLS13,
@@ -30,12 +30,6 @@ pub fn root_pin_client_config(root_sha256: [u8; 32], expected: Authorizer, alpn:
         .with_no_client_auth();
     mtls::finish_client(&mut config, alpn);
     Arc::new(config)
-}
-
-/// The pinned root among the certificates that a server presented on a connection made with
-/// [`root_pin_client_config`].
-pub fn pinned_root(connection: &CommonState, root_sha256: &[u8; 32]) -> Option<CertificateDer<'static>> {
-    find(connection.peer_certificates()?, root_sha256).map(|root| root.clone().into_owned())
 }
 
 fn find<'a, 'b>(certs: &'a [CertificateDer<'b>], root_sha256: &[u8; 32]) -> Option<&'a CertificateDer<'b>> {

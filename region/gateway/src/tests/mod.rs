@@ -7,6 +7,7 @@ mod client;
 mod dapr;
 mod forwarding;
 mod grpc;
+mod hosts;
 mod patience;
 mod pki;
 mod tokens;

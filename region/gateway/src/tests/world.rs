@@ -70,7 +70,7 @@ impl World {
             log: palladium_telemetry::LogConfig::default(),
         };
         bend(&mut config);
-        let (cert, roots) = pki::public(&["localhost", "http-a.test", "http-b.test", "http-c.test"]);
+        let (cert, roots) = pki::public(&["localhost", "127.0.0.1", "http-a.test", "http-b.test", "http-c.test"]);
         let certificate = PublicCertSource::new();
         certificate.set(cert);
         let (shutdown, mut tasks) = (Shutdown::new(), Tasks::new());
