@@ -133,7 +133,9 @@ impl HpkeKeyPair {
 
     /// Private then public key, 64 bytes, for wrapping by the key-encryption key.
     pub fn to_bytes(&self) -> SecretSlice<u8> {
-        let mut out = self.private.to_vec();
+        // Room for both: a vector that grows would leave the private key behind.
+        let mut out = Vec::with_capacity(2 * KEY_LEN);
+        out.extend_from_slice(&*self.private);
         out.extend_from_slice(&self.public.0);
         SecretSlice::from(out)
     }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::digest::{keyed_hash, random_bytes};
-use crate::secret_file::{read_limited, read_secret_file, write_file_atomic, write_secret_file};
+use crate::secret_file::{create_file, read_limited, read_secret_file, write_secret_file};
 
 /// Where the key-encryption key comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,9 +89,11 @@ impl Kek {
         let mut out = [MAGIC.as_slice(), &self.id].concat();
         let associated = associated_data(&out, purpose);
         out.extend_from_slice(&nonce);
-        let mut body = plaintext.to_vec();
+        // Room for the tag: a vector that grows would leave the plaintext behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
+        body.extend_from_slice(plaintext);
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut body)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut *body)
             .map_err(|_| Error::Crypto("wrapping a key"))?;
         out.extend_from_slice(&body);
         Ok(out)
@@ -129,7 +131,7 @@ impl Kek {
     pub fn read_wrapped(&self, path: &Path, purpose: &str) -> Result<Option<SecretSlice<u8>>, Error> {
         match read_secret_file(path, MAX_WRAPPED) {
             Ok(blob) => self.unwrap(purpose, &blob).map(Some),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -147,19 +149,21 @@ impl Kek {
     pub fn stored_key(&self, purpose: &str, path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
         // Random, not computed from the key-encryption key: replacing that one must not change this one.
         let mut key = Zeroizing::new([0u8; 32]);
-        match self.read_wrapped(path, purpose)? {
-            Some(stored) => {
-                let stored = secrecy::ExposeSecret::expose_secret(&stored);
-                if stored.len() != key.len() {
-                    return Err(Error::Format);
-                }
-                key.copy_from_slice(stored);
-            }
+        let stored = match self.read_wrapped(path, purpose)? {
+            Some(stored) => stored,
             None => {
                 *key = random_bytes();
-                self.write_wrapped(path, purpose, &*key)?;
+                if create_file(path, &self.wrap(purpose, &*key)?)? {
+                    return Ok(key);
+                }
+                self.read_wrapped(path, purpose)?.ok_or(Error::Format)?
             }
+        };
+        let stored = secrecy::ExposeSecret::expose_secret(&stored);
+        if stored.len() != key.len() {
+            return Err(Error::Format);
         }
+        key.copy_from_slice(stored);
         Ok(key)
     }
 
@@ -182,36 +186,47 @@ impl fmt::Debug for Kek {
     }
 }
 
+/// The key in a file, made at the first start. Of processes that start at once, one makes it and all use that one.
 fn key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let mut key = Zeroizing::new([0u8; KEY_LEN]);
-    match read_secret_file(path, KEY_LEN) {
-        Ok(stored) => {
-            let stored = Zeroizing::new(stored);
-            if stored.len() != KEY_LEN {
-                return Err(Error::Size { path: path.to_owned() });
-            }
-            key.copy_from_slice(&stored);
-        }
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+    let stored = match read_secret_file(path, KEY_LEN) {
+        Err(error) if is_absent(&error) => {
             *key = random_bytes();
-            write_secret_file(path, &*key)?;
+            if create_file(path, &*key)? {
+                return Ok(key);
+            }
+            read_secret_file(path, KEY_LEN)?
         }
-        Err(error) => return Err(error),
+        read => read?,
+    };
+    let stored = Zeroizing::new(stored);
+    if stored.len() != KEY_LEN {
+        return Err(Error::Size { path: path.to_owned() });
     }
+    key.copy_from_slice(&stored);
     Ok(key)
 }
 
+/// As [`key_file`], for what is no secret.
 fn salt(path: &Path) -> Result<Vec<u8>, Error> {
-    match read_limited(path, SALT_LEN) {
-        Ok(salt) if salt.len() == SALT_LEN => Ok(salt),
-        Ok(_) => Err(Error::Size { path: path.to_owned() }),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+    let salt = match read_limited(path, SALT_LEN) {
+        Err(error) if is_absent(&error) => {
             let salt = random_bytes::<SALT_LEN>();
-            write_file_atomic(path, &salt, 0o600)?;
-            Ok(salt.to_vec())
+            if create_file(path, &salt)? {
+                return Ok(salt.to_vec());
+            }
+            read_limited(path, SALT_LEN)?
         }
-        Err(error) => Err(error),
+        read => read?,
+    };
+    if salt.len() != SALT_LEN {
+        return Err(Error::Size { path: path.to_owned() });
     }
+    Ok(salt)
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn associated_data(header: &[u8], purpose: &str) -> Vec<u8> {
@@ -233,73 +248,4 @@ const MAGIC: &[u8; 8] = b"PLDWRAP1";
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(600_000).expect("invariant: not zero");
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use secrecy::ExposeSecret;
-
-    fn file_kek(folder: &Path) -> Kek {
-        Kek::open(&KekConfig::KeyFile {
-            path: folder.join("kek"),
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn wraps_for_one_purpose_and_survives_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let blob = file_kek(folder.path())
-            .wrap("sentry/issuer.key", b"key material")
-            .unwrap();
-        assert!(!blob.windows(12).any(|window| window == b"key material"));
-        let kek = file_kek(folder.path());
-        assert_eq!(
-            kek.unwrap("sentry/issuer.key", &blob).unwrap().expose_secret(),
-            b"key material"
-        );
-        assert!(matches!(kek.unwrap("agent/hpke", &blob), Err(Error::Open)));
-        for position in 0..blob.len() {
-            let mut changed = blob.clone();
-            changed[position] ^= 1;
-            assert!(kek.unwrap("sentry/issuer.key", &changed).is_err(), "byte {position}");
-            assert!(kek.unwrap("sentry/issuer.key", &blob[..position]).is_err());
-        }
-        assert!(!kek.status().protects_a_copied_disk);
-    }
-
-    #[test]
-    fn another_key_is_named_not_guessed() {
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let blob = file_kek(one.path()).wrap("p", b"x").unwrap();
-        assert!(matches!(
-            file_kek(two.path()).unwrap("p", &blob),
-            Err(Error::OtherKek { .. })
-        ));
-    }
-
-    #[test]
-    fn passphrase_gives_the_same_key_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, salt_file) = (folder.path().join("pass"), folder.path().join("salt"));
-        std::fs::write(&path, "correct horse battery staple\n").unwrap();
-        let config = KekConfig::Passphrase {
-            path: path.clone(),
-            salt_file,
-        };
-        let blob = Kek::open(&config).unwrap().wrap("p", b"x").unwrap();
-        let again = Kek::open(&config).unwrap();
-        assert_eq!(again.unwrap("p", &blob).unwrap().expose_secret(), b"x");
-        assert!(again.status().protects_a_copied_disk);
-        std::fs::write(&path, "wrong\n").unwrap();
-        assert!(Kek::open(&config).unwrap().unwrap("p", &blob).is_err());
-        std::fs::write(&path, "\n").unwrap();
-        assert!(Kek::open(&config).is_err());
-    }
-
-    #[test]
-    fn stored_keys_are_stable() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.key");
-        let one = file_kek(folder.path()).stored_key("audit", &path).unwrap();
-        assert_eq!(*one, *file_kek(folder.path()).stored_key("audit", &path).unwrap());
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
 //! Files that hold secrets: written atomically with mode 0600, refused when others may read them.
 //!
 //! The one idea: a reader sees the old file or the new one, whole, whatever the moment of a crash or a full disk. All
-//! functions block on local disk. Must never follow up a failed write by truncating what was there.
+//! functions block on local disk. What is made once is made by one process only ([`create_file`]). Must never follow up a
+//! failed write by truncating what was there.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use crate::Error;
@@ -17,6 +18,31 @@ pub fn write_secret_file(path: &Path, contents: &[u8]) -> Result<(), Error> {
 
 /// Writes any file atomically: temporary file beside it, fsync, rename, fsync of the folder.
 pub fn write_file_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
+    with_temporary(path, contents, mode, |temporary| fs::rename(temporary, path))
+}
+
+/// Makes a secret file that must not be there yet; `false` when it is, made by another process a moment ago perhaps: then
+/// nothing was written.
+pub(crate) fn create_file(path: &Path, contents: &[u8]) -> Result<bool, Error> {
+    let mut made = true;
+    with_temporary(path, contents, 0o600, |temporary| {
+        // Unlike renaming, linking never replaces what is there.
+        match fs::hard_link(temporary, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => made = false,
+            other => other?,
+        }
+        fs::remove_file(temporary)
+    })?;
+    Ok(made)
+}
+
+/// Writes a whole file beside `path`, which `place` then puts there.
+fn with_temporary(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), Error> {
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -28,7 +54,7 @@ pub fn write_file_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), 
         .unwrap_or_default();
     let temporary = folder.join(format!(".{name}.{suffix}.tmp"));
     let written = write_new(&temporary, contents, mode)
-        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| place(&temporary))
         .and_then(|()| sync_folder(folder));
     written.map_err(|source| {
         // Best effort: the temporary file is of no use, and the error that matters is the one reported.
@@ -64,7 +90,8 @@ pub fn read_secret_file(path: &Path, max_len: usize) -> Result<Vec<u8>, Error> {
 /// Reads any file of at most `max_len` bytes.
 pub(crate) fn read_limited(path: &Path, max_len: usize) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(|source| read_error(path, source))?;
-    let mut contents = Vec::new();
+    // Room for all of a short secret: a vector that grows leaves copies behind.
+    let mut contents = Vec::with_capacity(max_len.min(8192) + 1);
     file.take(max_len as u64 + 1)
         .read_to_end(&mut contents)
         .map_err(|source| read_error(path, source))?;
@@ -74,7 +101,7 @@ pub(crate) fn read_limited(path: &Path, max_len: usize) -> Result<Vec<u8>, Error
     Ok(contents)
 }
 
-fn write_new(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<()> {
+fn write_new(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -86,7 +113,7 @@ fn write_new(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     #[cfg(not(unix))]
@@ -94,7 +121,7 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read_error(path: &Path, source: std::io::Error) -> Error {
+fn read_error(path: &Path, source: io::Error) -> Error {
     Error::Io {
         action: "cannot read",
         path: path.to_owned(),
@@ -135,9 +162,27 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_the_old_file() {
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("missing").join("token");
-        assert!(write_secret_file(&path, b"x").is_err());
+        // The name fits, that of a temporary file does not.
+        let path = folder.path().join("n".repeat(250));
+        fs::write(&path, "old").unwrap();
+        assert!(write_secret_file(&path, b"new").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        // A folder is in the place where the file should be put.
+        let path = folder.path().join("token");
+        fs::create_dir(&path).unwrap();
+        assert!(write_secret_file(&path, b"new").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_there_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(create_file(&path, b"one").unwrap());
+        assert!(!create_file(&path, b"two").unwrap());
+        assert_eq!(read_secret_file(&path, 3).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
