@@ -72,7 +72,8 @@ fn executable(pid: u32) -> io::Result<PathBuf> {
     ))
 }
 
-fn arguments(pid: u32) -> Option<Vec<OsString>> {
+/// The complete argument list of `pid`, the program first; `None` for a zombie and for whoever is gone.
+pub fn arguments(pid: u32) -> Option<Vec<OsString>> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let bytes = bytes.strip_suffix(b"\0")?;
     Some(

@@ -17,7 +17,7 @@ mod process;
 
 pub use confine::{Confinement, Outcome, SYSTEM_READ, confine, harden};
 #[cfg(target_os = "linux")]
-pub use inspect::{Fingerprint, boot_id, processes_whose_arguments};
+pub use inspect::{Fingerprint, arguments, boot_id, processes_whose_arguments};
 #[cfg(target_os = "linux")]
 pub use launch::{Launch, Limits, Stdin};
 #[cfg(target_os = "linux")]

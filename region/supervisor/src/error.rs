@@ -35,6 +35,9 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A part of the supervisor broke.
+    #[error("work of the supervisor ended by itself: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// Everything is being stopped.
     #[error("the supervisor is stopping")]
     Stopping,
@@ -46,7 +49,7 @@ impl Error {
         match self {
             Self::Config(_) => exit::USAGE,
             Self::System(_) | Self::AlreadyRunning { .. } | Self::Socket { .. } | Self::Sealed(_) => exit::UNAVAILABLE,
-            Self::Attestor(_) | Self::Stopping => exit::SOFTWARE,
+            Self::Attestor(_) | Self::Task(_) | Self::Stopping => exit::SOFTWARE,
         }
     }
 }

@@ -49,6 +49,17 @@ pub struct Entry {
     pub(crate) process: Option<Arc<Process>>,
 }
 
+impl Entry {
+    /// Whether the entry speaks of `process` or of none, and not of a successor.
+    pub(crate) fn is_of(&self, process: Option<&Arc<Process>>) -> bool {
+        match (&self.process, process) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(process)) => Arc::ptr_eq(own, process),
+        }
+    }
+}
+
 /// Whether a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -117,6 +128,6 @@ impl Table {
         let path = self.path.clone();
         let written = tokio::task::spawn_blocking(move || write_secret_file(&path, &text)).await;
         self.entries.send_replace(entries);
-        Ok(written.map_err(|error| Error::Config(error.to_string()))??)
+        Ok(written??)
     }
 }

@@ -1,14 +1,15 @@
 //! After its own death: finds its processes again, ends those that it cannot keep, leaves strangers alone.
 //!
-//! One idea: a process is ours if the ledger's fingerprint fits it, or, should the ledger be lost, if its argument list is
-//! letter for letter one that only this configuration produces. Must never signal a process on a pid alone.
+//! One idea: a process is ours if its argument list is letter for letter one that only this configuration produces. It is
+//! taken over if moreover the ledger's fingerprint fits it and its arguments are those of the name that the ledger gives it;
+//! ours without that is ended. Must never signal a process on a pid alone.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palladium_os::{Process, boot_id, processes_whose_arguments};
+use palladium_os::{Process, arguments, boot_id, processes_whose_arguments};
 
 use crate::ledger::{Entry, Ledger, State};
 use crate::supervisor::Supervisor;
@@ -35,7 +36,11 @@ pub(crate) async fn recover(supervisor: &Arc<Supervisor>) -> Result<(), Error> {
             continue;
         }
         let running = entry.fingerprint.take().filter(|_| same_boot);
-        if let Some(process) = running.and_then(|fingerprint| Process::adopt(&fingerprint).ok().flatten()) {
+        let found = running.and_then(|fingerprint| Process::adopt(&fingerprint).ok().flatten());
+        // Behind the pidfd, so the arguments are this process's; the ledger is a file, and may name a stranger.
+        let claimed =
+            |process: &Process| arguments(process.pid()).is_some_and(|list| fits(supervisor, &entry.name, &list));
+        if let Some(process) = found.filter(|process| claimed(process) && process.is_running()) {
             tracing::info!(name = entry.name, pid = process.pid(), "still runs; taken over");
             entry.fingerprint = Some(process.fingerprint().clone());
             entry.process = Some(Arc::new(process));
@@ -79,6 +84,21 @@ async fn end_strays(supervisor: &Supervisor, kept: &[Entry]) {
             if let Err(error) = process.stop(GRACE).await {
                 tracing::error!(%error, "it stays");
             }
+        }
+    }
+}
+
+/// Whether a process with these arguments is what runs under `name`.
+fn fits(supervisor: &Supervisor, name: &str, list: &[OsString]) -> bool {
+    let config = &supervisor.config;
+    match config.roles.iter().find(|role| role.name == name) {
+        Some(role) => {
+            matches!(list, [program, rest @ ..] if *program == *config.executable && role.arguments() == rest)
+        }
+        None => {
+            name.contains('/')
+                && list.first().is_some_and(|program| *program == *config.dapr_server)
+                && is_ours(config, list)
         }
     }
 }

@@ -34,6 +34,7 @@ impl Supervisor {
                 Some(process) => Ok(process),
                 None => self.start_role(&role).await,
             };
+            let process = started.as_ref().ok().cloned();
             let (exit_code, reason, at_once) = match started {
                 Err(Error::Stopping) => break,
                 Err(error) => (-1, error.to_string(), false),
@@ -51,7 +52,8 @@ impl Supervisor {
             let delay = if at_once { Duration::ZERO } else { backoff.next_delay() };
             let stopping = self.stopping.is_triggered();
             let state = if stopping { State::Exited } else { State::BackingOff };
-            self.note_end(&role.name, state, exit_code, &reason).await;
+            self.note_end(&role.name, process.as_ref(), state, exit_code, &reason)
+                .await;
             if !stopping {
                 tracing::warn!(name = role.name, reason, ?delay, "starting it again");
                 self.stopping.unless(sleep(delay)).await;
@@ -117,16 +119,29 @@ impl Supervisor {
             .is_some_and(|(folder, process)| ReadyFile::read(folder) == Some(process.pid()))
     }
 
-    /// Notes that the process of `name` ended or could not be started.
-    pub(crate) async fn note_end(&self, name: &str, state: State, exit_code: i32, reason: &str) {
-        let noted = self.table.change(|table| {
-            let Some(entry) = table.get_mut(name) else { return };
+    /// Notes that `process` of `name` ended, or that none could be started. `false` when the entry is gone or speaks of a
+    /// successor: then nothing is noted.
+    pub(crate) async fn note_end(
+        &self,
+        name: &str,
+        process: Option<&Arc<Process>>,
+        state: State,
+        exit_code: i32,
+        reason: &str,
+    ) -> bool {
+        let mut noted = false;
+        let change = self.table.change(|table| {
+            let Some(entry) = table.get_mut(name).filter(|entry| entry.is_of(process)) else {
+                return;
+            };
             (entry.state, entry.exit_code, entry.reason) = (state, exit_code, reason.to_owned());
             (entry.process, entry.fingerprint) = (None, None);
+            noted = true;
         });
-        if let Err(error) = noted.await {
+        if let Err(error) = change.await {
             tracing::error!(%error, "the ledger is behind");
         }
+        noted
     }
 }
 

@@ -85,15 +85,20 @@ impl Api for Socket {
         if !name.contains('/') {
             return Err(Status::permission_denied("only Dapr Servers are stopped here"));
         }
-        if let Some(process) = self.0.table.get(&name).and_then(|entry| entry.process) {
+        // A start under way comes first, so that it is stopped too.
+        let process = self.0.present(&name).await;
+        if let Some(process) = &process {
             let grace = Duration::from_secs(u64::from(grace_seconds).min(MAX_GRACE));
-            process
-                .stop(grace)
-                .await
-                .map_err(|error| Status::internal(error.to_string()))?;
+            let stopped = process.stop(grace).await;
+            stopped.map_err(|error| Status::internal(error.to_string()))?;
         }
-        let removed = self.0.table.change(|table| drop(table.remove(&name))).await;
-        removed.map_err(|error| Status::unavailable(error.to_string()))?;
+        let removed = self.0.table.change(|table| {
+            // Meanwhile it may have a successor, which nobody asked to stop.
+            if table.get(&name).is_some_and(|entry| entry.is_of(process.as_ref())) {
+                table.remove(&name);
+            }
+        });
+        removed.await.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(wire::StopResponse {}))
     }
 
@@ -196,10 +201,8 @@ impl Supervisor {
     /// Notes the end of a Dapr Server, unless it was stopped by order or has a successor.
     pub(crate) async fn await_server(self: Arc<Self>, name: String, process: Arc<Process>) {
         let (code, reason) = describe(process.ended().await);
-        let current = self.table.get(&name).and_then(|entry| entry.process);
-        if current.is_some_and(|current| current.pid() == process.pid()) {
+        if self.note_end(&name, Some(&process), State::Exited, code, &reason).await {
             tracing::warn!(name, reason, "a Dapr Server ended");
-            self.note_end(&name, State::Exited, code, &reason).await;
         }
     }
 }

@@ -140,7 +140,6 @@ impl Supervisor {
         }
         let (program, folder) = (start.program.to_owned(), self.config.data_folder.clone());
         let (arguments, log, limits) = (start.arguments, entry.log_file.clone(), start.limits);
-        // A panic in `spawn` would be ours, so there is no third outcome.
         let launch = move || {
             Launch {
                 program: &program,
@@ -151,9 +150,7 @@ impl Supervisor {
             }
             .spawn()
         };
-        let (process, stdin) = tokio::task::spawn_blocking(launch)
-            .await
-            .map_err(|_| Error::Stopping)??;
+        let (process, stdin) = tokio::task::spawn_blocking(launch).await??;
         let (name, process) = (entry.name.clone(), Arc::new(process));
         entry.fingerprint = Some(process.fingerprint().clone());
         entry.process = Some(process.clone());
@@ -162,12 +159,19 @@ impl Supervisor {
             // Unfed, it ends by itself; it must not act without being in the ledger.
             drop(stdin);
             process.stop(UNFED).await?;
-            self.note_end(&name, State::Exited, -1, &error.to_string()).await;
+            self.note_end(&name, Some(&process), State::Exited, -1, &error.to_string())
+                .await;
             return Err(error);
         }
         stdin.feed(start.stdin)?;
         tracing::info!(name, pid = process.pid(), "started");
         Ok(process)
+    }
+
+    /// The process of `name`, after any start that is under way.
+    pub(crate) async fn present(&self, name: &str) -> Option<Arc<Process>> {
+        let _one_at_a_time = self.starting.lock().await;
+        self.table.get(name).and_then(|entry| entry.process)
     }
 
     /// Stops everything: Dapr Servers together, then the roles one by one from the last. Each step may take half of the time
