@@ -35,6 +35,21 @@ pub(crate) struct Attested {
     pub(crate) proof: String,
 }
 
+impl Attested {
+    /// By the SVID of the connection. It was valid in the handshake; a connection may be older than its certificate's life.
+    pub(crate) fn by_svid(peer: Option<&Peer>, now: OffsetDateTime) -> Result<Self, Refusal> {
+        let peer = peer.ok_or_else(|| Refusal::denied("no client certificate was given"))?;
+        let now = now.unix_timestamp();
+        if now > peer.not_after {
+            return Err(Refusal::denied("the client certificate has expired"));
+        }
+        Ok(Self {
+            id: peer.id.clone(),
+            proof: "svid".to_owned(),
+        })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -97,10 +112,7 @@ impl Attest {
         now: OffsetDateTime,
     ) -> Result<Attested, Refusal> {
         match (token, peer) {
-            ("", Some(peer)) => Ok(Attested {
-                id: peer.id.clone(),
-                proof: "svid".to_owned(),
-            }),
+            ("", Some(_)) => Attested::by_svid(peer, now),
             ("", None) => Err(Refusal::denied(
                 "neither an attestation nor a client certificate was given",
             )),

@@ -35,14 +35,7 @@ pub(crate) struct EdgeService {
 
 impl EdgeService {
     fn issue(&self, request: &SignCertificateRequest, peer: &PeerInfo, record: &mut Record) -> Result<Issued, Refusal> {
-        let peer = peer
-            .peer
-            .as_ref()
-            .ok_or_else(|| Refusal::denied("no client certificate was given"))?;
-        let attested = Attested {
-            id: peer.id.clone(),
-            proof: "svid".to_owned(),
-        };
+        let attested = Attested::by_svid(peer.peer.as_ref(), OffsetDateTime::now_utc())?;
         record.proof = Some(attested.proof.clone());
         record.id = Some(attested.id.to_string());
         same_identity(&attested, request)?;

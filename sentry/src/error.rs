@@ -11,13 +11,8 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(String),
     /// A port cannot be listened on: exit code 69.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] palladium_http::BindError),
     /// A file or folder cannot be read or written: exit code 69.
     #[error("{}: {source}", path.display())]
     File {
@@ -26,12 +21,15 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// The keys cannot be opened or written.
+    /// The keys cannot be opened or written: exit code 69.
     #[error(transparent)]
     Sealing(#[from] palladium_sealing::Error),
     /// The authority's own certificates are unusable.
     #[error("certificate authority: {0}")]
     Authority(String),
+    /// A part of Sentry broke.
+    #[error("work of Sentry ended by itself: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// A server ended by itself.
     #[error("server: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -42,8 +40,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 64,
-            Self::Listen { .. } | Self::File { .. } => 69,
-            _ => 70,
+            Self::Listen(_) | Self::File { .. } | Self::Sealing(_) => 69,
+            Self::Authority(_) | Self::Task(_) | Self::Serve(_) => 70,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One idea: the root's key is opened only to sign an issuer and may be taken away afterwards ("offline"); then the issuer
 //! lives to its end. Keys are written before certificates, so a crash in between leaves a pair that does not match and
-//! is simply made again. All of it blocks on local disk. Never writes a key that is not wrapped.
+//! is simply made again. All of it blocks on local disk. Never writes a key that is not wrapped, and never makes a root in
+//! the place of one that was trusted: what is gone, damaged or replaced is refused with a word on how to go on.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error,
-    authority::{Authority, make_edge_root, make_issuer, make_root, parse, pem_of},
+    authority::{Authority, make_edge_root, make_issuer, make_root, parse, pem_of, vouches},
 };
 
 /// The roots of the trust domain, for everybody.
@@ -41,12 +42,28 @@ impl Keeper {
         let root = match self.read_certificate(ROOTS)? {
             Some(root) => root,
             None => {
+                // The issuer is made behind the root: where it is, others trust the root already.
+                if let Some(there) = ["issuer.crt", "issuer.key"]
+                    .iter()
+                    .find(|name| self.folder.join(name).exists())
+                {
+                    return Err(Error::Authority(format!(
+                        "{there} is in {}, but {ROOTS} is gone: bring it back; or remove issuer.crt, issuer.key and root.key \
+                         to begin with another root, which everybody must then trust",
+                        self.folder.display()
+                    )));
+                }
                 let (key, root) = make_root(&self.domain, now, self.root_life)?;
                 self.write_pair("root", ROOTS, &key, &root)?;
                 tracing::info!(trust_domain = %self.domain, "root made");
                 root
             }
         };
+        if let Some(key) = self.read_key("root")?
+            && !belong_together(&key, &root)?
+        {
+            return Err(self.replaced("root.key", ROOTS));
+        }
         match self.stored_issuer(&root, now)? {
             Some(authority) => Ok(authority),
             None => self.renew(now),
@@ -68,9 +85,19 @@ impl Keeper {
 
     /// The edge authority, made at the first start. Constraints in the root are for ever: other domains need a new one.
     pub(crate) fn open_edge(&self, domains: &[String], now: OffsetDateTime) -> Result<Authority, Error> {
-        if let (Some(root), Some(key)) = (self.read_certificate(EDGE_ROOT)?, self.read_key("edge-ca")?)
+        if let Some(root) = self.read_certificate(EDGE_ROOT)?
             && parse(&root)?.validity().not_after.to_datetime() > now
         {
+            let key = self.read_key("edge-ca")?.ok_or_else(|| {
+                Error::Authority(format!(
+                    "edge-ca.key is gone from {}: bring it back; or remove {EDGE_ROOT} to make another root, which users must \
+                     then trust",
+                    self.folder.display()
+                ))
+            })?;
+            if !belong_together(&key, &root)? {
+                return Err(self.replaced("edge-ca.key", EDGE_ROOT));
+            }
             if let Some(domain) = domains.iter().find(|domain| !permits(&root, domain)) {
                 return Err(Error::Config(format!(
                     "edge domain {domain:?} is not among those of the existing edge root; remove {EDGE_ROOT} and \
@@ -90,6 +117,9 @@ impl Keeper {
         let (Some(issuer), Some(key)) = (self.read_certificate("issuer.crt")?, self.read_key("issuer")?) else {
             return Ok(None);
         };
+        if !vouches(root, &issuer) {
+            return Err(self.replaced("issuer.crt", ROOTS));
+        }
         match Authority::new(key, vec![issuer], vec![root.clone()]) {
             Ok(authority) if authority.not_after - now > self.issuer_life / 2 || !self.has_root_key() => {
                 Ok(Some(authority))
@@ -111,8 +141,21 @@ impl Keeper {
         match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::File { path, source }),
-            Ok(pem) => Ok(pem_certificates(&pem)?.into_iter().next()),
+            Ok(pem) => match pem_certificates(&pem)?.into_iter().next() {
+                Some(certificate) => Ok(Some(certificate)),
+                None => Err(Error::Authority(format!(
+                    "{} holds no certificate: bring back the one that was in it",
+                    path.display()
+                ))),
+            },
         }
+    }
+
+    fn replaced(&self, one: &str, other: &str) -> Error {
+        Error::Authority(format!(
+            "{one} and {other} in {} do not belong together: one of them was replaced; bring back the one that was there",
+            self.folder.display()
+        ))
     }
 
     fn read_key(&self, name: &str) -> Result<Option<KeyPair>, Error> {
@@ -133,6 +176,11 @@ impl Keeper {
     fn key_path(&self, name: &str) -> PathBuf {
         Path::new(&self.folder).join(format!("{name}.key"))
     }
+}
+
+fn belong_together(key: &KeyPair, certificate: &[u8]) -> Result<bool, Error> {
+    let certificate = parse(certificate)?;
+    Ok(certificate.tbs_certificate.subject_pki.subject_public_key.data.as_ref() == key.public_key_raw())
 }
 
 /// Whether an edge root's own constraints allow names of `domain`.

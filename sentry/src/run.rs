@@ -1,7 +1,9 @@
 //! Wires the platform form together and runs it.
 //!
-//! One idea: open everything that can fail, listen, then say ready. One task keeps issuer and own SVID fresh by the wall
-//! clock, so a Sentry that was frozen for a day serves again within a second.
+//! One idea: open everything that can fail, listen, then say ready. One task keeps issuer and own SVID fresh by the
+//! wall clock, so a Sentry that was frozen for a day serves again within a second. Must never say ready before every
+//! listener is bound, open or renew an issuer on the async threads, or let anybody but the configured caller reach the
+//! edge authority.
 
 use std::{sync::Arc, time::Duration as StdDuration};
 
@@ -18,8 +20,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::Server;
 
 use crate::{
-    Config, Error, attest::Attest, attestors::Attestors, edge::EdgeService, journal::Journal, keep::Keeper, own,
-    service::Service, subscribe, table::Identities,
+    Config, Error, attest::Attest, attestors::Attestors, config::EdgeConfig, edge::EdgeService, journal::Journal,
+    keep::Keeper, own, service::Service, subscribe, table::Identities,
 };
 
 /// Handshake, request and last-goodbye deadlines.
@@ -55,11 +57,15 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let authority = Arc::new(watch::Sender::new(Arc::new(authority)));
     let (journal, writer) = Journal::new(&config.data_folder);
 
-    let listener = listen(config.listen).await?;
-    let edge_listener = match &config.edge {
-        Some(edge) => Some(listen(edge.listen).await?),
-        None => None,
+    let listener = palladium_http::bind("Sentry", config.listen, "listen in Sentry's configuration")?;
+    let edge_listen = |edge: &EdgeConfig| {
+        palladium_http::bind(
+            "Sentry's edge authority",
+            edge.listen,
+            "edge.listen in Sentry's configuration",
+        )
     };
+    let edge_listener = config.edge.as_ref().map(edge_listen).transpose()?;
 
     let mut tasks = Tasks::new();
     tasks.spawn("journal", writer.run(shutdown.clone()));
@@ -147,16 +153,7 @@ async fn open(config: &Config, now: OffsetDateTime) -> Result<Opened, Error> {
         };
         Ok((keeper, authority, edge))
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Authority(error.to_string()))?
-}
-
-pub(crate) async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen {
-        address: address.to_string(),
-        source,
-    })
+    tokio::task::spawn_blocking(work).await?
 }
 
 /// Serves one CA service until `shutdown`, then lets requests under way finish.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
+use palladium_http::BindError;
 use palladium_tasks::Shutdown;
 use tokio::net::TcpListener;
 
@@ -15,20 +16,20 @@ use super::metrics::Metrics;
 use crate::Error;
 
 /// Listens at a Dapr listen address: empty means all addresses of the machine.
-pub(super) async fn bind(address: &str, port: u16) -> Result<TcpListener, Error> {
-    let failed = |source| Error::Listen {
-        address: format!("{address}:{port}"),
-        source,
-    };
+pub(super) async fn bind(address: &str, port: u16, remedy: &'static str) -> Result<TcpListener, Error> {
+    let bind = |address| palladium_http::bind("sentry", address, remedy);
     if !address.is_empty() {
-        return TcpListener::bind((address, port)).await.map_err(failed);
+        let found = tokio::net::lookup_host((address, port))
+            .await
+            .ok()
+            .and_then(|mut all| all.next());
+        let found = found.ok_or_else(|| Error::Config(format!("{address:?} is no address to listen on")))?;
+        return Ok(bind(found)?);
     }
-    let all6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match TcpListener::bind(all6).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(failed(error)),
+    match bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         // A machine without IPv6.
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed),
-        listening => listening.map_err(failed),
+        Err(BindError::Refused { .. }) => Ok(bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?),
+        listening => Ok(listening?),
     }
 }
 

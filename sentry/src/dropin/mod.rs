@@ -1,7 +1,9 @@
 //! The drop-in form: Dapr's `sentry`, with its flags, files, validators and texts.
 //!
-//! One idea: only what differs from the platform lives here (who is believed, where keys lie, what is published); signing and
-//! checking are the same. Kubernetes mode and the OIDC server do not exist yet and are refused, not ignored.
+//! One idea: only what differs from the platform lives here (who is believed, where keys lie, what is published);
+//! signing and checking are the same. Kubernetes mode and the OIDC server do not exist yet and are refused, not
+//! ignored. Must never certify a workload by another way than `service::sign_and_check`, nor use the platform's
+//! attestors, identity table or journal.
 
 mod configuration;
 mod credentials;
@@ -96,12 +98,12 @@ async fn run(flags: Flags, shutdown: Shutdown) -> Result<(), Error> {
     let bundles: TrustBundles = authority.bundles.clone();
     let authority = Arc::new(watch::Sender::new(Arc::new(authority)));
 
-    let listener = http::bind(&flags.listen_address, flags.port).await?;
-    let health = http::bind(&flags.healthz_listen_address, flags.healthz_port).await?;
+    let listener = http::bind(&flags.listen_address, flags.port, "--port").await?;
+    let health = http::bind(&flags.healthz_listen_address, flags.healthz_port, "--healthz-port").await?;
     let mut tasks = Tasks::new();
     tasks.spawn("healthz", http::serve_health(health, shutdown.clone()));
     if flags.enable_metrics {
-        let listener = http::bind(&flags.metrics_listen_address, flags.metrics_port).await?;
+        let listener = http::bind(&flags.metrics_listen_address, flags.metrics_port, "--metrics-port").await?;
         tasks.spawn(
             "metrics",
             http::serve_metrics(listener, metrics.clone(), shutdown.clone()),

@@ -3,6 +3,8 @@
 use serde_json::json;
 use tonic::Code;
 
+use crate::attest::Attested;
+
 use super::zone::{APP, AttestorKey, Zone, csr, now, request};
 
 #[tokio::test]
@@ -130,6 +132,20 @@ async fn sec_012_headers_and_algorithms_that_invite_belief_are_denied() {
         zone.call_token(APP, &json_form).await.unwrap_err().code(),
         Code::PermissionDenied
     );
+}
+
+#[test]
+fn sec_021_an_svid_that_ran_out_since_the_handshake_renews_nothing() {
+    use time::OffsetDateTime;
+    let now = OffsetDateTime::now_utc();
+    let peer = |ends: i64| palladium_tls::Peer {
+        id: palladium_spiffe::SpiffeId::parse("spiffe://reg-test.palladium.internal/ns/prj-abc/orders").unwrap(),
+        not_before: now.unix_timestamp() - 3600,
+        not_after: now.unix_timestamp() + ends,
+    };
+    assert!(Attested::by_svid(Some(&peer(1)), now).is_ok());
+    assert!(Attested::by_svid(Some(&peer(-1)), now).is_err());
+    assert!(Attested::by_svid(None, now).is_err());
 }
 
 #[tokio::test]

@@ -114,9 +114,58 @@ fn a_crash_between_key_and_certificate_is_repaired_at_the_next_start() {
     let repaired = keeper.open(now).unwrap();
     assert_eq!(repaired.roots, first.roots);
     assert_ne!(repaired.chain, first.chain);
-    // A root key without its certificate has never been trusted by anybody.
-    std::fs::remove_file(keeper.folder.join("ca.crt")).unwrap();
+    // A root key without its certificate, and nothing behind it, has never been trusted by anybody.
+    for file in ["ca.crt", "issuer.crt", "issuer.key"] {
+        std::fs::remove_file(keeper.folder.join(file)).unwrap();
+    }
     let other = keeper.open(now).unwrap();
     assert_ne!(other.roots, first.roots);
     assert!(parse(&other.roots[0]).unwrap().is_ca());
+}
+
+#[test]
+fn a_root_that_is_gone_damaged_or_replaced_is_refused_and_nothing_is_written() {
+    let (zone, other) = (Zone::prepare(|_| {}), Zone::prepare(|_| {}));
+    let (keeper, stranger) = (keeper(&zone), keeper(&other));
+    let now = OffsetDateTime::now_utc();
+    let domains = ["example.org".to_owned()];
+    for keeper in [&keeper, &stranger] {
+        keeper.open(now).unwrap();
+        keeper.open_edge(&domains, now).unwrap();
+    }
+    let contents = || -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let entries = std::fs::read_dir(&keeper.folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let mut all: Vec<_> = paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+        all.sort();
+        all
+    };
+    let foreign = |name: &str| Some(std::fs::read(stranger.folder.join(name)).unwrap());
+    let good = contents();
+    for (file, content, word) in [
+        ("ca.crt", None, "ca.crt is gone"),
+        ("ca.crt", Some(Vec::new()), "holds no certificate"),
+        ("ca.crt", foreign("ca.crt"), "do not belong together"),
+        ("issuer.crt", foreign("issuer.crt"), "do not belong together"),
+        ("root.key", foreign("root.key"), ""),
+        ("root.key", Some(b"damaged".to_vec()), ""),
+        ("edge-ca.key", None, "edge-ca.key is gone"),
+        ("edge-ca.key", foreign("edge-ca.key"), ""),
+        ("edge-ca.crt", foreign("edge-ca.crt"), "do not belong together"),
+        ("edge-ca.crt", Some(Vec::new()), "holds no certificate"),
+    ] {
+        let path = keeper.folder.join(file);
+        match &content {
+            Some(content) => palladium_sealing::write_secret_file(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let before = contents();
+        let opened = keeper.open(now).and_then(|_| keeper.open_edge(&domains, now));
+        let error = opened.err().unwrap_or_else(|| panic!("{file} {word}")).to_string();
+        assert!(error.contains(word), "{file}: {error}");
+        assert_eq!(contents(), before, "{file}");
+        palladium_sealing::write_secret_file(&path, &good.iter().find(|(of, _)| *of == path).unwrap().1).unwrap();
+        keeper.open(now).unwrap();
+    }
+    assert_eq!(contents(), good);
 }
