@@ -187,7 +187,7 @@ impl System {
         .unwrap();
         let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
         let regions = Regions::open(config, &kek, self.store.clone(), svid, bundles).unwrap();
-        let (listener, shutdown) = (regions.bind().await.unwrap(), self.stop.child());
+        let (listener, shutdown) = (regions.bind().unwrap(), self.stop.child());
         let (serving, stop) = (regions.clone(), shutdown.clone());
         let task = tokio::spawn(async move { serving.serve(listener, stop).await.unwrap() });
         (regions, shutdown, task)

@@ -7,6 +7,7 @@
 pub mod join_token;
 pub mod payload;
 pub mod signed;
+pub mod status;
 
 pub use join_token::JoinToken;
 pub use payload::{Payload, PayloadMetadata};

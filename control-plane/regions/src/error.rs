@@ -1,4 +1,7 @@
 //! Why regions cannot be served, and why a secret could not be read back.
+//!
+//! One idea: two enums, because two readers: the parent of the process, and whoever asked for a secret. Must never
+//! carry a secret, or words of a region that were not cut and cleaned.
 
 use crate::store::StoreError;
 
@@ -6,13 +9,8 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The listener's address is taken or not ours.
-    #[error("cannot listen for regions on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] palladium_http::BindError),
     /// A key cannot be opened.
     #[error("key of the region log: {0}")]
     Key(#[from] palladium_sealing::Error),

@@ -1,4 +1,8 @@
 //! What the control plane's server holds: the handle for join tokens and read-backs, and the task that serves regions.
+//!
+//! One idea: everything the server may ask of regions is one cheap handle; listener, sessions and logs stay behind it.
+//! Must never keep a join token's secret (the store gets its digest), nor ask a region for a secret on its own: the
+//! caller has authorized and audited it.
 
 use std::sync::Arc;
 
@@ -143,11 +147,9 @@ impl Regions {
     ///
     /// # Errors
     /// When the address is taken.
-    pub async fn bind(&self) -> Result<TcpListener, Error> {
-        let address = self.0.config.listen;
-        TcpListener::bind(address)
-            .await
-            .map_err(|source| Error::Listen { address, source })
+    pub fn bind(&self) -> Result<TcpListener, Error> {
+        let remedy = "regions.listen in the control plane's configuration";
+        Ok(palladium_http::bind("the region stream", self.0.config.listen, remedy)?)
     }
 
     /// Serves regions and keeps their logs until `shutdown`.

@@ -1,15 +1,18 @@
 //! One session: replays the log from where the region's copy ends, and takes in what the region reports.
 //!
-//! The one idea: a session has no state of its own beside the place it has sent up to; when it breaks, the next one starts
-//! from the region's `Hello`. Sending waits for the region (bounded queue), so a slow region slows only its own session.
+//! The one idea: a session has no state of its own beside the place it has sent up to; when it breaks, the next one
+//! starts from the region's `Hello`. Sending waits for the region (bounded queue), so a slow region slows only its own
+//! session. Must never take what a region says about another region's log or objects: every call of the store names the
+//! region of the certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use palladium_proto::region::{
-    ControlMessage, Heartbeat, Hello, LogEntry, LogHeader, ObjectStatus, RegionMessage, SnapshotManifest,
-    control_message::Message, region_message,
+    ControlMessage, Heartbeat, Hello, LogEntry, LogHeader, RegionMessage, SnapshotManifest, control_message::Message,
+    region_message,
 };
+use palladium_stream::status::bound;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -25,8 +28,6 @@ const PAGE: u32 = 64;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A region that is silent for longer is gone.
 const SILENCE: Duration = Duration::from_secs(60);
-const MAX_STATUS: usize = 64 * 1024;
-const MAX_MESSAGE: usize = 4 * 1024;
 /// An epoch beyond this is nonsense.
 const MAX_EPOCH: u64 = 1 << 32;
 
@@ -50,7 +51,7 @@ impl Session<'_> {
         &self,
         hello: &Hello,
         inbound: Streaming<RegionMessage>,
-        mut admitted: Admitted<'_>,
+        admitted: &mut Admitted<'_>,
     ) -> Result<(), Status> {
         let end = admitted.end.clone();
         let outbound = async {
@@ -204,11 +205,12 @@ impl Session<'_> {
                             .map_err(internal)?;
                     }
                 }
-                Some(region_message::Message::ObjectStatus(status)) => {
-                    self.store
-                        .report(self.region, bounded(self.region, status))
-                        .await
-                        .map_err(internal)?;
+                Some(region_message::Message::ObjectStatus(mut status)) => {
+                    if let Some(bytes) = bound(&mut status) {
+                        let (region, uid) = (self.region, &status.uid);
+                        tracing::warn!(region, uid, bytes, "the details of a status are left out: too large");
+                    }
+                    self.store.report(self.region, status).await.map_err(internal)?;
                 }
                 Some(region_message::Message::SealedConfirmation(confirmation)) => {
                     self.store
@@ -224,28 +226,6 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// What a region may say of an object, cut to size: it is shown to people.
-fn bounded(region: &str, mut status: ObjectStatus) -> ObjectStatus {
-    if status.status_json.len() > MAX_STATUS {
-        // One object's details are not worth the session, which carries all the others.
-        let bytes = status.status_json.len();
-        tracing::warn!(
-            region,
-            uid = status.uid,
-            bytes,
-            "the details of a status are left out: too large"
-        );
-        status.status_json.clear();
-    }
-    for text in [&mut status.message, &mut status.reason, &mut status.field] {
-        text.retain(|c| !c.is_control() || c == '\n');
-        if let Some((end, _)) = text.char_indices().find(|(at, _)| *at >= MAX_MESSAGE) {
-            text.truncate(end);
-        }
-    }
-    status
 }
 
 fn log_error(error: Error) -> Status {

@@ -1,7 +1,8 @@
 //! `Connect`: who it is, whether there is room for it, and the two ends of the stream.
 //!
 //! One idea: the region's name comes from the certificate of the connection; what `Hello` says is compared with it. The
-//! session itself runs as a task of its own and ends with the stream.
+//! session itself runs as a task of its own and ends with the stream. Must never believe a name that only a message
+//! says, nor run a session that [`Sessions`] has not admitted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +105,7 @@ async fn serve(
     let mut ended = sessions.ended();
     let give_up = tokio::time::Instant::now() + HELD;
     let mut alarmed = false;
-    let admitted = loop {
+    let mut admitted = loop {
         match sessions.admit(&region, &info, shutdown) {
             Ok(admitted) => break admitted,
             Err(Occupied::Other) if !alarmed => {
@@ -157,11 +158,13 @@ async fn serve(
         sessions,
         sender,
     };
-    let result = session.run(&hello, inbound, admitted).await;
+    let result = session.run(&hello, inbound, &mut admitted).await;
     store
         .connection(&region, connection(&hello, false, ""))
         .await
         .map_err(internal)?;
+    // Only now: the next session says that it is connected, and this one's goodbye must not come after that.
+    drop(admitted);
     result
 }
 

@@ -1,4 +1,6 @@
 //! Why the control plane cannot start or go on, and what that means to its parent.
+//!
+//! Must never hold a secret: it is logged.
 
 use palladium_identity::IdentityError;
 use palladium_launch::{EnvelopeError, exit};
@@ -50,7 +52,7 @@ impl Error {
             Self::Config(_) | Self::Envelope(_) => exit::USAGE,
             Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
             Self::File { .. } | Self::Bind(_) | Self::Key(_) => exit::UNAVAILABLE,
-            Self::Regions(palladium_regions::Error::Listen { .. }) => exit::UNAVAILABLE,
+            Self::Regions(palladium_regions::Error::Listen(_)) => exit::UNAVAILABLE,
             Self::Store(palladium_control_store::Error::Storage { .. }) => exit::UNAVAILABLE,
             Self::Identity(_) | Self::Regions(_) | Self::Store(_) | Self::Policy(_) | Self::Ended(_) => exit::SOFTWARE,
         }

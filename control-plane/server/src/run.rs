@@ -71,7 +71,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let regions = tokio::task::spawn_blocking(move || Regions::open(for_regions, &kek, shared, svid, bundles))
         .await
         .map_err(|_| Error::Ended("opening the region stream"))??;
-    let region_listener = regions.bind().await?;
+    let region_listener = regions.bind()?;
     bootstrap::ensure_join_token(&store, &regions, &config.bootstrap).await?;
     let app = Arc::new(App::new(AppParts {
         store: store.clone(),

@@ -61,21 +61,17 @@ impl Audit {
             .map_err(at(&path))?;
         let mut end = Vec::new();
         file.read_to_end(&mut end).map_err(at(&path))?;
-        let mut last = last_line(&end).map(ToOwned::to_owned);
+        let mut last = last_line(&end);
         if last.is_none() {
-            let older = std::fs::read(path.with_extension("1.log")).unwrap_or_default();
-            last = last_line(&older).map(ToOwned::to_owned);
+            last = last_line(&std::fs::read(path.with_extension("1.log")).unwrap_or_default());
         }
-        let seq = last
-            .as_deref()
-            .and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .and_then(|line| line.get("seq").and_then(serde_json::Value::as_u64))
-            .unwrap_or(0);
+        let mut bytes = bytes;
         if bytes > 0 && !end.ends_with(b"\n") {
             // A line that a crash cut short stays visible, on a line of its own.
             file.write_all(b"\n").map_err(at(&path))?;
+            bytes += 1;
         }
-        let prev = last.as_deref().map(hash).unwrap_or_default();
+        let (seq, prev) = last.map(|(seq, line)| (seq, hash(&line))).unwrap_or_default();
         Ok(Self {
             path,
             max_bytes,
@@ -83,17 +79,36 @@ impl Audit {
         })
     }
 
-    /// Appends an event. Blocks on local disk; a failure is logged, because the act has happened.
+    /// Appends an event whose act has happened. Blocks on local disk; a failure is logged.
     pub(crate) fn record(&self, event: &Event<'_>) {
+        // Logged where it arose; the act cannot be taken back.
+        let _ = self.record_before(event);
+    }
+
+    /// Appends an event whose act must not happen unrecorded. Blocks on local disk.
+    ///
+    /// # Errors
+    /// When it is not on disk; nothing of it is in the log then.
+    pub(crate) fn record_before(&self, event: &Event<'_>) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.append(&mut state, event) {
+        let written = self.append(&mut state, event);
+        if let Err(error) = &written {
             tracing::error!(%error, action = event.action, object = event.object, "audit event not written");
+            // Half a line, as a full disk leaves it, must not stand in front of the next one.
+            if let Err(error) = state.file.set_len(state.bytes) {
+                tracing::error!(%error, "the audit log cannot be cut back");
+            }
         }
+        written
     }
 
     fn append(&self, state: &mut State, event: &Event<'_>) -> Result<(), Error> {
         if state.bytes >= self.max_bytes {
-            std::fs::rename(&self.path, self.path.with_extension("1.log")).map_err(at(&self.path))?;
+            match std::fs::rename(&self.path, self.path.with_extension("1.log")) {
+                // An earlier attempt got so far.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(&self.path)(error)),
+                _ => {}
+            }
             (state.file, state.bytes) = (append(&self.path)?, 0);
         }
         let line = Line {
@@ -127,11 +142,12 @@ fn append(path: &Path) -> Result<File, Error> {
     options.open(path).map_err(at(path))
 }
 
-fn last_line(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes)
-        .ok()?
-        .lines()
-        .rfind(|line| line.ends_with('}'))
+/// The last whole line and its number. The first bytes may be the middle of a character.
+fn last_line(bytes: &[u8]) -> Option<(u64, String)> {
+    bytes.split(|byte| *byte == b'\n').rev().find_map(|line| {
+        let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+        Some((value.get("seq")?.as_u64()?, std::str::from_utf8(line).ok()?.to_owned()))
+    })
 }
 
 fn hash(line: &str) -> String {
@@ -167,5 +183,54 @@ mod tests {
             assert_eq!(line["prev"], hash(before));
         }
         assert!(text.len() < 2_400 && lines.last().unwrap().contains("\"seq\":20"));
+    }
+
+    fn event(object: &str) -> Event<'_> {
+        Event {
+            actor: "Jürgen",
+            action: "a",
+            object,
+            outcome: "done",
+        }
+    }
+
+    #[test]
+    fn the_chain_goes_on_behind_a_cut_line_and_in_the_middle_of_a_character() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let audit = Audit::open(path.clone(), 1 << 20).unwrap();
+        // Longer than what is read at the start, with two bytes in each character: wherever it begins, one is cut.
+        for _ in 0..2 {
+            audit.record(&event(&"ü".repeat(17_000)));
+            audit.record(&event(&format!("x{}", "ü".repeat(17_000))));
+        }
+        drop(audit);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(br#"{"seq":5,"at":"2026-11-24T00:00:00Z","actor":{}"#)
+            .unwrap();
+        let audit = Audit::open(path.clone(), 1 << 20).unwrap();
+        audit.record(&event("next"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let last: serde_json::Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+        assert_eq!((&last["seq"], &last["prev"]), (&5.into(), &hash(lines[3]).into()));
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_an_error_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let audit = Audit::open(path.clone(), 10).unwrap();
+        audit.record(&event("one"));
+        // No file can be made where the log should go on.
+        std::fs::create_dir(path.with_extension("1.log")).unwrap();
+        assert!(audit.record_before(&event("two")).is_err());
+        std::fs::remove_dir(path.with_extension("1.log")).unwrap();
+        audit.record_before(&event("three")).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            text.contains("\"seq\":2") && text.contains("three") && !text.contains("two"),
+            "{text}"
+        );
     }
 }

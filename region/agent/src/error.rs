@@ -1,4 +1,7 @@
 //! Why the agent cannot run, and what that means to its parent.
+//!
+//! One idea: the variant decides the exit code, and by it the parent whether to attest again, to wait or to give up.
+//! Must never hold a secret or a whole file: the text goes to the log.
 
 use std::path::PathBuf;
 
@@ -50,16 +53,14 @@ pub enum Error {
     #[error(transparent)]
     Identity(#[from] palladium_identity::IdentityError),
     /// The listener's address is taken.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] palladium_http::BindError),
     /// The listener ended by itself.
     #[error("the agent's listener ended: {0}")]
     Serve(#[from] tonic::transport::Error),
+    /// A part of the agent broke.
+    #[error("work of the agent ended by itself: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// No ports are left for Dapr Servers.
     #[error("no free ports are left in {from}..={to}; widen app_ports")]
     Ports {
@@ -78,7 +79,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::GuardRails { .. } => exit::USAGE,
-            Self::File { .. } | Self::Folder(_) | Self::Listen { .. } | Self::Sealing(_) | Self::Ports { .. } => {
+            Self::File { .. } | Self::Folder(_) | Self::Listen(_) | Self::Sealing(_) | Self::Ports { .. } => {
                 exit::UNAVAILABLE
             }
             Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,

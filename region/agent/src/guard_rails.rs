@@ -118,8 +118,8 @@ pub(crate) struct GuardRailsFile {
 }
 
 impl GuardRailsFile {
-    /// Reads the file; writes it with the defaults when it is missing and the region is `new`. A region that has a desired
-    /// state had guard rails too: whatever became of them, the defaults may permit more. Blocks on local disk.
+    /// Reads the file; writes it with the defaults when it is missing and the region is `new`. A region that ran before had
+    /// guard rails too: whatever became of them, the defaults may permit more. Blocks on local disk.
     pub(crate) fn open(path: &Path, new: bool) -> Result<(Self, GuardRails), Error> {
         match std::fs::symlink_metadata(path) {
             Ok(_) => {}
@@ -128,7 +128,7 @@ impl GuardRailsFile {
             Err(_) => {
                 return Err(Error::GuardRails {
                     path: path.to_owned(),
-                    reason: "the file is gone, although this region has a desired state. Bring it back; or write a new one, \
+                    reason: "the file is gone, although this region ran before. Bring it back; or write a new one, \
                              with `allow: {}` as its whole text for the defaults"
                         .to_owned(),
                 });
@@ -154,13 +154,12 @@ impl GuardRailsFile {
     }
 
     fn read(&mut self) -> Result<GuardRails, Error> {
-        // The time first: a change in between is then seen by the next look.
-        self.modified = Some(
-            std::fs::metadata(&self.path)
-                .and_then(|data| data.modified())
-                .map_err(at(&self.path))?,
-        );
+        // The time first: a change in between is then seen by the next look. What could not be read is not seen yet.
+        let modified = std::fs::metadata(&self.path)
+            .and_then(|data| data.modified())
+            .map_err(at(&self.path))?;
         let text = std::fs::read_to_string(&self.path).map_err(at(&self.path))?;
+        self.modified = Some(modified);
         GuardRails::parse(&text).map_err(|reason| Error::GuardRails {
             path: self.path.clone(),
             reason,

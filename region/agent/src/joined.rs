@@ -71,9 +71,14 @@ impl Joined {
 pub(crate) struct RegionKey(Arc<EcdsaKeyPair>);
 
 impl RegionKey {
+    /// Where it lies.
+    pub(crate) fn file(folder: &Path) -> PathBuf {
+        folder.join("region.key")
+    }
+
     /// Opens the key, made at the first start.
     pub(crate) fn open(kek: &Kek, folder: &Path) -> Result<Self, Error> {
-        let path = folder.join("region.key");
+        let path = Self::file(folder);
         let parse = |pkcs8: &[u8]| {
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8)
                 .map(|pair| Self(Arc::new(pair)))

@@ -36,7 +36,7 @@ mod zone;
 pub use config::{Config, PortRange};
 pub use error::Error;
 pub use guard_rails::GuardRails;
-pub use run::{ensure_attestor_key, run, run_attested};
+pub use run::{run, run_attested};
 
 #[cfg(test)]
 mod tests;

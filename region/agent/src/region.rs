@@ -21,7 +21,7 @@ use crate::audit::{Audit, Event};
 use crate::desired::disk::{Disk, Loaded};
 use crate::desired::objects::Entry;
 use crate::desired::verify::Object;
-use crate::desired::{Desired, Judgement, LogKey, Position, Refusal, Rules};
+use crate::desired::{Admitted, Desired, Judgement, LogKey, Position, Refusal, Rules};
 use crate::guard_rails::{GuardRails, GuardRailsFile};
 use crate::joined::{self, Joined, RegionKey};
 use crate::observed::Observed;
@@ -104,8 +104,9 @@ impl Region {
             tracing::warn!("secrets at rest are wrapped by a bare key file: fit for a laptop, not for production");
         }
         let attestor = crate::run::open_attestor(&config, &kek)?;
-        let mut desired = std::fs::read_dir(folder.join("desired")).into_iter().flatten();
-        let (rails_file, rails) = GuardRailsFile::open(&config.guard_rails_file, desired.next().is_none())?;
+        // The region's key is made behind the guard rails: where it is, they were.
+        let new = matches!(RegionKey::file(&folder).try_exists(), Ok(false)) && !folder.join("desired").exists();
+        let (rails_file, rails) = GuardRailsFile::open(&config.guard_rails_file, new)?;
         let vault = |name: &'static str| Vault::open(kek.clone(), &folder.join(name), name);
         let region = Self {
             names: Names { domain },
@@ -204,6 +205,7 @@ impl Region {
         let rails = self.rails();
         self.desired_mut()
             .apply(header.clone(), entry.payload.clone(), self.rules(&rails));
+        self.keep_secrets(Some(&header.uid));
         self.say_judgement(&header.uid);
         self.versions.bump();
         Ok(position)
@@ -232,9 +234,33 @@ impl Region {
         copy.disk.install(snapshot, &position)?;
         copy.position = position.clone();
         *self.desired_mut() = next;
+        self.keep_secrets(None);
         self.say_judgements();
         self.versions.bump();
         Ok(position)
+    }
+
+    /// Stores the sealed values of one admitted object, or of all, before anything that comes later is judged: from then on
+    /// they are bound to where they go. The reconcilers confirm them, and say what could not be stored.
+    fn keep_secrets(&self, uid: Option<&str>) {
+        let desired = self.desired();
+        let wanted = |object: &&Arc<Admitted>| !object.sealed.is_empty();
+        let objects: Vec<Arc<Admitted>> = match uid {
+            Some(uid) => desired
+                .entry(uid)
+                .and_then(Entry::admitted)
+                .into_iter()
+                .filter(wanted)
+                .cloned()
+                .collect(),
+            None => desired.admitted().filter(wanted).cloned().collect(),
+        };
+        drop(desired);
+        for object in objects {
+            if let Err(error) = self.secrets.take_in(&object) {
+                tracing::error!(%error, uid = object.meta.uid, "sealed values were not stored");
+            }
+        }
     }
 
     /// Keeps the generations in force that the next snapshot does not hold, and forgets the others.

@@ -39,7 +39,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// As [`run`].
 pub async fn run_attested(config: Config, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
     let region = open(config).await?;
-    let listener = bind(&region.config).await?;
+    let listener = palladium_http::bind("the agent", region.config.listen, "listen in the agent's configuration")?;
     let settings = Settings::platform(
         &region.config.identity.spiffe_id,
         region.config.identity.sentry_address,
@@ -63,14 +63,6 @@ pub async fn run_attested(config: Config, envelope: Envelope, shutdown: Shutdown
 /// Opens the region's state off the async threads.
 pub(crate) async fn open(config: Config) -> Result<Arc<Region>, Error> {
     blocking(move || Region::open(config)).await.map(Arc::new)
-}
-
-/// Binds the listener.
-pub(crate) async fn bind(config: &Config) -> Result<TcpListener, Error> {
-    let address = config.listen;
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })
 }
 
 /// Runs everything behind the identity.
@@ -113,18 +105,8 @@ async fn watch_rails(region: Arc<Region>, shutdown: Shutdown) {
     }
 }
 
-/// Makes the agent's attestor key, if there is none, and publishes its public half in Sentry's root-of-trust folder: it may
-/// speak for `/ns/prj-*` only. Safe to call at every start. Blocks on local disk.
-///
-/// # Errors
-/// When a folder cannot be written.
-pub fn ensure_attestor_key(config: &Config) -> Result<(), Error> {
-    palladium_os::files::private_folder(&config.data_folder)?;
-    let kek = Kek::open(&config.kek)?;
-    open_attestor(config, &kek).map(|_| ())
-}
-
-/// Opens and publishes the attestor.
+/// Opens the attestor, made at the first start, and publishes its public half in Sentry's root-of-trust folder: it may speak
+/// for `/ns/prj-*` only. Blocks on local disk.
 pub(crate) fn open_attestor(config: &Config, kek: &Kek) -> Result<Attestor, Error> {
     let sentry = SpiffeId::parse(&config.identity.sentry_id)
         .map_err(|error| Error::Config(format!("identity.sentry_id: {error}")))?;
@@ -138,7 +120,5 @@ pub(crate) fn open_attestor(config: &Config, kek: &Kek) -> Result<Attestor, Erro
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Config(format!("a disk task ended by itself: {error}")))?
+    tokio::task::spawn_blocking(work).await?
 }

@@ -1,11 +1,14 @@
 //! What this region says about each object: the newest word only, until it has been sent.
 //!
-//! One idea: a map, not a queue, so it is bounded by the number of objects, and a new session simply says everything again.
+//! One idea: a map, not a queue, so it is bounded by the number of objects, and a new session simply says everything
+//! again. Must never wait for the stream, keep a word that a newer one replaces, or hold a secret: all of it goes to
+//! the control plane.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use palladium_proto::region::{ObjectStatus, SealedConfirmation, Verdict};
+use palladium_stream::status::bound;
 use tokio::sync::Notify;
 
 #[derive(Default)]
@@ -34,8 +37,16 @@ impl Statuses {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces what is said about an object; saying the same again costs nothing.
-    pub(crate) fn set(&self, status: ObjectStatus) {
+    /// Replaces what is said about an object; saying the same again costs nothing. What is too large is cut here, before the
+    /// stream could refuse it.
+    pub(crate) fn set(&self, mut status: ObjectStatus) {
+        if let Some(bytes) = bound(&mut status) {
+            tracing::warn!(
+                uid = status.uid,
+                bytes,
+                "the details of a status are left out: too large"
+            );
+        }
         let mut inner = self.inner();
         if inner.latest.get(&status.uid) == Some(&status) {
             return;

@@ -1,8 +1,10 @@
 //! Last-known-good on disk: signed snapshots, each followed by the signed entries after it.
 //!
-//! The one idea: what is kept is exactly what was signed, and it is verified again at every start; so nobody can change the
-//! files and be believed. Entries are appended and synced before they are acknowledged. A damaged end of a log is cut off
-//! and kept aside; a damaged snapshot means the generation before it. Blocks on local disk.
+//! The one idea: what is kept is exactly what was signed, and it is verified again at every start; so nobody can change
+//! the files and be believed. Entries are appended and synced before they are acknowledged. A damaged end of a log is
+//! cut off and kept aside; a damaged snapshot means the generation before it. Blocks on local disk. Must never return
+//! from `append` or `install` before record and high-water mark are durable, nor append behind a record that was not
+//! acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -191,6 +193,7 @@ impl Disk {
             other => other.map_err(text)?,
         };
         let mut rest = log.as_slice();
+        let mut intact = Ok(());
         while !rest.is_empty() {
             match next(&mut rest).and_then(|entry| key.entry(region, &position, &entry).ok().map(|good| (entry, good)))
             {
@@ -206,13 +209,19 @@ impl Disk {
                         position.seq,
                         log.len() as u64 - self.length
                     ));
-                    fs::copy(&path, self.folder.join(format!("{name}.damaged"))).map_err(text)?;
+                    intact = fs::copy(&path, self.folder.join(format!("{name}.damaged"))).map(|_| ());
                     break;
                 }
             }
         }
         (loaded.objects, loaded.position) = (objects, position);
-        self.open_log(name).map_err(text)
+        // A full disk takes no copy; what is good is good all the same, and the next snapshot begins another log.
+        if let Err(error) = intact.and_then(|()| self.open_log(name)) {
+            self.log = None;
+            let damage = format!("the log after {name} stays as it is and is not appended to: {error}");
+            loaded.damage.push(damage);
+        }
+        Ok(())
     }
 
     /// Opens the generation's log for appending behind the last good record.

@@ -1,9 +1,13 @@
 //! Components: their secrets, and whether the Dapr Servers that may use them could load them.
+//!
+//! One idea: a component is ready when the Dapr Servers in scope say so for this generation, not when it was sent to
+//! them. Must never forget a managed component before the store has destroyed its data.
 
 use std::sync::Arc;
 
 use palladium_kinds::component::AppIdLoad;
 use palladium_kinds::status::{Message, word};
+use palladium_stream::status::MAX_DETAILS;
 use serde_json::{Value, json};
 
 use super::{Word, say, say_deleting, take_in_secrets};
@@ -132,10 +136,15 @@ fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
         });
     }
     let (all, more) = (rows.len(), failed.len().saturating_sub(MAX_TOLD));
-    if all > MAX_ROWS {
+    let details = |rows: &[AppIdLoad]| json!({ "appIdStatus": rows });
+    let fits = |rows: &[AppIdLoad]| details(rows).to_string().len() <= MAX_DETAILS;
+    if all > MAX_ROWS || !fits(&rows) {
         // Stable: within each word the order of the App IDs stays.
         rows.sort_by_key(|row| (row.status != word::ERROR, row.status == word::READY));
         rows.truncate(MAX_ROWS);
+        while !fits(&rows) {
+            rows.truncate(rows.len() / 2);
+        }
     }
     let word = if !failed.is_empty() {
         failed.truncate(MAX_TOLD);
@@ -151,5 +160,5 @@ fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
     } else {
         Word::ready("Loaded")
     };
-    (word, json!({ "appIdStatus": rows }))
+    (word, details(&rows))
 }

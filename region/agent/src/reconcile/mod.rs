@@ -142,11 +142,10 @@ impl Word {
 
 /// Says where an object stands, unless its newest generation is refused: then that is what counts.
 pub(crate) fn say(region: &Region, object: &Admitted, word: Word, details: &Value) {
-    let judged = region
-        .desired()
-        .entry(&object.meta.uid)
-        .map(|entry| entry.judgement.clone());
-    if judged != Some(Judgement::Admitted) {
+    // Held until it is said: a judgement that changes meanwhile has the last word.
+    let desired = region.desired();
+    let judged = desired.entry(&object.meta.uid).map(|entry| &entry.judgement);
+    if judged != Some(&Judgement::Admitted) {
         return;
     }
     let status_json = if details.is_null() {

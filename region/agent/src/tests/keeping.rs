@@ -7,6 +7,7 @@ use palladium_sealing::{ExposeSecret as _, SealedField};
 use serde_json::json;
 
 use super::control::{Control, PROJECT, REGION, Wanted, config, region};
+use crate::audit::Audit;
 use crate::read_back;
 use crate::reconcile::take_in_secrets;
 use crate::region::Region;
@@ -262,6 +263,159 @@ fn sec_140_what_was_not_acknowledged_is_not_in_the_log_either() {
     let second = Region::open(config(folder.path())).unwrap();
     assert_eq!(apps(&second), ["one", "two"]);
     assert!(logs(folder.path(), "damaged").is_empty());
+}
+
+#[test]
+fn sec_140_a_damaged_log_of_which_no_copy_can_be_kept_costs_nothing_that_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let first = region(folder.path(), &control);
+    first.take_entry(&control.put(&Wanted::app("one"))).unwrap();
+    let one = first.position().0;
+    first.take_entry(&control.put(&Wanted::app("two"))).unwrap();
+    drop(first);
+    let log = logs(folder.path(), "log").pop().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    // As on a full disk, the copy fails.
+    fs::create_dir(log.with_extension("damaged")).unwrap();
+    let second = Region::open(config(folder.path())).unwrap();
+    assert_eq!(
+        (apps(&second), second.position()),
+        (vec!["one".to_owned()], (one, true))
+    );
+    assert_eq!(fs::read(&log).unwrap(), bytes, "nothing is lost");
+    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two")]);
+    second.take_snapshot(&snapshot).unwrap();
+    second.take_entry(&control.put(&Wanted::app("three"))).unwrap();
+    drop(second);
+    let third = Region::open(config(folder.path())).unwrap();
+    assert_eq!(apps(&third), ["one", "three", "two"]);
+}
+
+#[test]
+fn a_region_that_ran_before_never_gets_the_default_guard_rails_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // Not even joined yet.
+    drop(Region::open(config(folder.path())).unwrap());
+    let rails = folder.path().join("guard-rails.yaml");
+    fs::remove_file(&rails).unwrap();
+    let error = Region::open(config(folder.path())).err().expect("refused").to_string();
+    assert!(
+        error.contains("guard-rails.yaml") && error.contains("Bring it back"),
+        "{error}"
+    );
+    assert!(!rails.exists());
+}
+
+#[test]
+fn sec_142_a_secret_that_nobody_has_looked_at_yet_is_bound_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let first = sealed_component(&region, b"hunter2");
+    region.take_entry(&control.put(&first)).unwrap();
+    // At once, with the sealed form that is not confirmed yet: no reconciler ran in between.
+    let moved = |generation, change: &dyn Fn(&mut serde_json::Value)| {
+        let mut body = first.body.clone();
+        change(&mut body["spec"]);
+        first.clone().generation(generation, body)
+    };
+    let changes: [&dyn Fn(&mut serde_json::Value); 4] = [
+        &|spec| spec["metadata"][0]["value"] = "evil.example:6379".into(),
+        &|spec| spec["type"] = "state.postgresql".into(),
+        &|spec| spec["version"] = "v2".into(),
+        // A second address, added later.
+        &|spec| {
+            let more = json!({ "name": "failoverHosts", "value": "evil.example:6379" });
+            spec["metadata"].as_array_mut().unwrap().push(more);
+        },
+    ];
+    for (generation, change) in (2..).zip(changes) {
+        region.take_entry(&control.put(&moved(generation, change))).unwrap();
+        let said = region.statuses.latest("u-store").unwrap();
+        assert_eq!(
+            (said.verdict(), said.generation),
+            (Verdict::Held, generation),
+            "{}",
+            said.message
+        );
+    }
+    // A further secret that is no address moves nothing.
+    let further = moved(9, &|spec| {
+        let reference = json!({ "name": "palladium", "key": "u-store/spec.metadata.redisUsername" });
+        let more = json!({ "name": "redisUsername", "secretKeyRef": reference });
+        spec["metadata"].as_array_mut().unwrap().push(more);
+    });
+    region.take_entry(&control.put(&further)).unwrap();
+    let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
+    assert_eq!(object.meta.generation, 9);
+}
+
+#[test]
+fn sec_142_an_applications_token_stays_with_its_endpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let field = "spec.appEndpoint.token";
+    let place = SealedField {
+        region: REGION,
+        project: PROJECT,
+        uid: "u-orders",
+        field,
+        version: 1,
+    };
+    let app = |generation, url: &str| {
+        let token = json!({ "secretKeyRef": { "name": "palladium", "key": format!("u-orders/{field}") } });
+        let body = json!({ "spec": { "appEndpoint": { "url": url, "token": token } } });
+        Wanted::app("orders").generation(generation, body)
+    };
+    let mut first = app(1, "http://127.0.0.1:8080");
+    first.sealed = vec![region.secrets.key().public().seal(&place, b"hunter2").unwrap()];
+    region.take_entry(&control.put(&first)).unwrap();
+    let in_force = || region.desired().app(PROJECT, "orders").map(|app| app.meta.generation);
+    assert_eq!(in_force(), Some(1));
+    region
+        .take_entry(&control.put(&app(2, "http://127.0.0.1:9090")))
+        .unwrap();
+    let said = region.statuses.latest("u-orders").unwrap();
+    assert_eq!(
+        (said.verdict(), said.field.as_str(), in_force()),
+        (Verdict::Held, field, Some(1))
+    );
+}
+
+#[test]
+fn a_secret_that_cannot_be_recorded_is_not_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let mut region = region(folder.path(), &control);
+    // A log that is full after each line.
+    region.audit = Audit::open(folder.path().join("agent/audit.log"), 1).unwrap();
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    region.tokens.ensure("u-orders", 0, 0, 1_000).unwrap();
+    let ask = || {
+        let request = ReadBackRequest {
+            request_id: "r".into(),
+            actor: "ann".into(),
+            what: Some(What::AppTokenUid("u-orders".into())),
+        };
+        read_back::answer(&region, request)
+    };
+    assert!(ask().error.is_empty());
+    // The log is full and cannot go on.
+    let older = folder.path().join("agent/audit.1.log");
+    let _ = fs::remove_file(&older);
+    fs::create_dir(&older).unwrap();
+    let refused = ask();
+    assert_eq!(
+        (refused.error.as_str(), refused.value.is_empty()),
+        ("the region's audit log cannot be written", true)
+    );
+    fs::remove_dir(&older).unwrap();
+    assert!(ask().error.is_empty());
 }
 
 #[test]

@@ -18,7 +18,6 @@ use tonic::transport::Channel;
 
 use super::control::{Control, DOMAIN, PROJECT, REGION, Wanted, region};
 use super::pki::Pki;
-use crate::reconcile::take_in_secrets;
 use crate::region::Region;
 use crate::serve;
 
@@ -98,12 +97,6 @@ impl Served {
         wanted.sealed = vec![self.region.secrets.key().public().seal(&place, b"hunter2").unwrap()];
         wanted
     }
-
-    fn take_in(&self, uid: &str) {
-        let object = self.region.desired().entry(uid).unwrap().admitted().unwrap().clone();
-        assert!(take_in_secrets(&self.region, &object).is_ok());
-        self.region.versions.bump();
-    }
 }
 
 impl Drop for Served {
@@ -115,8 +108,12 @@ impl Drop for Served {
 #[tokio::test]
 async fn components_reach_only_their_scope_with_secrets_in_place() {
     let mut served = Served::start().await;
-    served.put(&served.store(&["orders"]));
-    let list = async |app: &str, namespace: &str| {
+    let store = served.store(&["orders"]);
+    served.put(&Wanted {
+        sealed: Vec::new(),
+        ..store.clone()
+    });
+    let list = async |served: &Served, app: &str, namespace: &str| {
         let request = ListComponentsRequest {
             namespace: namespace.into(),
         };
@@ -127,11 +124,11 @@ async fn components_reach_only_their_scope_with_secrets_in_place() {
             .map(|answer| answer.into_inner().components)
     };
     assert!(
-        list("orders", PROJECT).await.unwrap().is_empty(),
+        list(&served, "orders", PROJECT).await.unwrap().is_empty(),
         "without its secret it is not handed out"
     );
-    served.take_in("u-store");
-    let components = list("orders", PROJECT).await.unwrap();
+    served.put(&store);
+    let components = list(&served, "orders", PROJECT).await.unwrap();
     let component: Value = serde_json::from_slice(&components[0]).unwrap();
     assert_eq!(
         component["spec"]["metadata"][1],
@@ -141,8 +138,8 @@ async fn components_reach_only_their_scope_with_secrets_in_place() {
         (&component["metadata"]["namespace"], &component["metadata"]["uid"]),
         (&json!(PROJECT), &json!("u-store"))
     );
-    assert!(list("stock", PROJECT).await.unwrap().is_empty());
-    let status = list("orders", "prj-qqqqqqqqqqqq").await.unwrap_err();
+    assert!(list(&served, "stock", PROJECT).await.unwrap().is_empty());
+    let status = list(&served, "orders", "prj-qqqqqqqqqqqq").await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
 }
 
