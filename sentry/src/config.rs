@@ -43,7 +43,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeConfig>,
     /// Life of a workload's certificate, seconds.
-    #[serde(default = "hour")]
+    #[serde(default = "leaf_ttl")]
     pub leaf_ttl_seconds: u32,
     /// Life of the issuer, seconds; renewed at half of it.
     #[serde(default = "week")]
@@ -81,8 +81,11 @@ pub struct EdgeConfig {
     pub ttl_seconds: u32,
 }
 
-fn hour() -> u32 {
-    3600
+/// Life of a workload's certificate where nothing else is configured, seconds.
+pub const LEAF_TTL_SECONDS: u32 = 3600;
+
+fn leaf_ttl() -> u32 {
+    LEAF_TTL_SECONDS
 }
 
 fn day() -> u32 {

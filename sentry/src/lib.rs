@@ -29,7 +29,7 @@ mod sign;
 mod subscribe;
 mod table;
 
-pub use config::{AgentConfig, Config, EdgeConfig, Zone};
+pub use config::{AgentConfig, Config, EdgeConfig, LEAF_TTL_SECONDS, Zone};
 pub use dropin::main_drop_in;
 pub use error::Error;
 pub use run::run;

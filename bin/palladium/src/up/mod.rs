@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, value_name = "PORT")]
     pub internal_ports_from: Option<u16>,
     /// Life of workload certificates in seconds; short ones are for tests
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, hide = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = palladium_sentry::LEAF_TTL_SECONDS, hide = true)]
     pub leaf_ttl: u32,
     /// Wildcard domain of the gateway, fixed at the first start: http-<project id>.<DOMAIN>
     #[arg(long, value_name = "DOMAIN")]
