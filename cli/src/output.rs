@@ -1,6 +1,8 @@
 //! How answers look: a table for people, JSON or YAML exactly as the API gave it for programs.
 //!
 //! The only file that prints. Notes and errors go to standard error, so that standard output stays parseable.
+//!
+//! Must never add to what JSON and YAML readers get.
 
 #![expect(clippy::print_stderr, reason = "this is the file that prints")]
 

@@ -1,4 +1,6 @@
 //! `version`: of this executable; needs no control plane.
+//!
+//! Must never dial: it has to work without a control plane.
 
 use clap::Args;
 

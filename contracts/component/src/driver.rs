@@ -2,6 +2,8 @@
 //!
 //! The one idea: a registry is a plain `const` slice of these values. Reading it is the list; nothing is registered by
 //! side effect, and what is not in the slice does not exist.
+//!
+//! Must never open anything by itself.
 
 use std::fmt;
 use std::io;

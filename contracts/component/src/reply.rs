@@ -2,6 +2,8 @@
 //!
 //! The one idea: only a driver that really waits pays for a boxed future. An in-memory read is a value, wrapped in
 //! [`Reply::Ready`], and awaiting it never suspends and never allocates.
+//!
+//! Must never block.
 
 use std::fmt;
 use std::future::Future;

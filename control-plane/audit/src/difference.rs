@@ -1,6 +1,9 @@
 //! Field by field: what a change did to an object.
 //!
-//! The one idea: both sides are flattened to path → value, secrets (known by path) as keyed hashes; what differs is the record.
+//! The one idea: both sides are flattened to path → value, secrets (known by path) as keyed hashes; what differs is the
+//! record.
+//!
+//! Must never put a secret into a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,7 @@
 //! Making an event.
+//!
+//! One idea: there is one way to make an event, and all text goes through `clean` on it. Must never keep text of a
+//! stranger as it came: it is cleaned and cut.
 
 use palladium_kinds::audit_event::{AuditActor, AuditEvent, AuditResource, AuditSource, FieldChange};
 use palladium_kinds::{Timestamp, ids};

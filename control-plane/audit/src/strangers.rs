@@ -1,6 +1,8 @@
 //! Requests of nobody in particular: counted, and a few of them recorded, so that a flood cannot fill the disk.
 //!
 //! The one idea: a fixed window; the first few are events of their own, the rest become one event with a count.
+//!
+//! Must never keep anything per stranger.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,7 @@
 //! From actor, action and target to the policy engine's question, and back.
+//!
+//! The one idea: one question for every route, answered by the policy file alone. Must never allow when anything is
+//! odd.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::str::FromStr;

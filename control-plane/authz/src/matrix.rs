@@ -1,6 +1,9 @@
 //! The role matrix as a document: every action × every role × every place, as the policy really answers.
 //!
 //! Committed as `docs/generated/role-matrix.md`, so that a change of anybody's rights is a line in a review.
+//!
+//! One idea: what the policy means is shown, not what it says. Must never state a right by itself: each cell is an
+//! answer of the policy.
 
 use std::fmt::Write as _;
 

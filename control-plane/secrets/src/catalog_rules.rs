@@ -1,4 +1,7 @@
-//! What the component catalog says about a submitted component: type, version, required and malformed settings, hosting.
+//! What the component catalog says about a submitted component: type, version, required and malformed settings,
+//! hosting.
+//!
+//! Must never quote a submitted value.
 
 use palladium_component::catalog::{Catalog, Entry};
 use palladium_kinds::FieldErrors;

@@ -1,4 +1,7 @@
 //! Extraction: from content with secrets to content with references and sealed values.
+//!
+//! The one idea: slots are found first, and each is sealed, kept or refused; the rest of the object is then searched
+//! for copies. Must never return content with a secret in it, nor quote one.
 
 use std::collections::BTreeMap;
 

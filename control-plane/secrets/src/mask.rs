@@ -1,4 +1,6 @@
 //! What a reader sees in place of a secret.
+//!
+//! Must never decide who may read.
 
 use palladium_component::catalog::catalog;
 use palladium_kinds::definition::{KindDefinition, Sensitive};

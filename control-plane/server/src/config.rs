@@ -1,4 +1,6 @@
 //! The configuration of the control plane, read once. Nothing in it is secret.
+//!
+//! Must never read the environment: the file is all there is.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

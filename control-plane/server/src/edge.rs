@@ -1,4 +1,7 @@
 //! The certificate of the public listener: from the zone's edge authority, or from files that are re-read.
+//!
+//! One idea: both ways end in one source that the listener reads at each handshake; the old certificate stays until a
+//! new one works. Must never take a certificate of the workload authority for it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,6 @@
 //! The audit table: appended to, read in pages, never changed.
+//!
+//! Must never change a record, or answer one organization with another's.
 
 use palladium_kinds::OrganizationId;
 use palladium_kinds::audit_event::AuditEvent;

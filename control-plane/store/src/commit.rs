@@ -1,6 +1,8 @@
 //! The one write path: mutations and their audit event, in one transaction.
 //!
 //! The one idea: a commit either is durable with its record, or nothing of it exists; `changed` wakes followers only afterwards.
+//!
+//! Must never write a change without its record.
 
 use palladium_kinds::audit_event::AuditEvent;
 use palladium_kinds::status::{CommonStatus, word};

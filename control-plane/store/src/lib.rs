@@ -15,6 +15,8 @@ mod error;
 mod keys;
 pub mod mutation;
 mod region;
+mod region_desired;
+mod region_join;
 mod region_log;
 mod resource;
 mod status;

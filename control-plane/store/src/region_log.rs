@@ -1,4 +1,7 @@
 //! Log rows and positions of regions: bytes that `control-plane/regions` has signed, kept in order.
+//!
+//! One idea: rows and the log's end move in one transaction, and only from the end that the caller knew. Must never
+//! change a row, or leave a gap between two.
 
 use bytes::Bytes;
 use palladium_regions::{LogRow, Position};

@@ -1,6 +1,8 @@
 //! What regions report, and the end of a deletion.
 //!
 //! The one idea: a report can change status and release a finalizer, nothing else; and only for objects of that very region.
+//!
+//! Must never touch what is wanted.
 
 use palladium_kinds::Timestamp;
 use palladium_kinds::definition::REGION_FINALIZER;

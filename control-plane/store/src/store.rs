@@ -2,6 +2,8 @@
 //!
 //! The one idea: one connection writes (`BEGIN IMMEDIATE`, so a writer never fails half-way for want of the lock), several read.
 //! A change is durable (`synchronous=FULL`) before anyone is told of it.
+//!
+//! Must never let two write at a time, or make a file that others can read.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! `apikey`: create, list, delete.
+//!
+//! One idea: what a key may do is the control plane's decision; this spells the request and shows the answer. Must
+//! never save a key: it is shown once.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -1,4 +1,7 @@
 //! `appid create NAME`
+//!
+//! One idea: only what was given is sent; defaults are the control plane's. Must never change an App ID that is already
+//! there.
 
 use clap::Args;
 use serde_json::json;

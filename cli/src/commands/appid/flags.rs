@@ -1,4 +1,7 @@
 //! The flags that `appid create` and `appid update` share, and the spec that they make.
+//!
+//! One idea: one set of flags, and an absent one is absent from the spec too: `create` leaves it to the defaults,
+//! `update` as it is. Must never send a field that was not given.
 
 use clap::Args;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,7 @@
 //! `appid`: create, get, list, update, delete, token, example.
+//!
+//! One idea: what all nouns share is in [`Noun`]; here are only this one's verbs and columns. Must never make the token
+//! a column: a table is pasted into tickets.
 
 mod create;
 mod flags;

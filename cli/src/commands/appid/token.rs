@@ -1,4 +1,6 @@
 //! `appid token list|rotate|revoke`: the tokens of an App ID, never their secret part.
+//!
+//! Must never print a token: `env` does.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -1,4 +1,7 @@
 //! `appid update NAME`: only what is given changes.
+//!
+//! One idea: a merge patch of what was given. Must never send a request when nothing was given: it would look like
+//! success.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,7 @@
 //! `audit list`: who did what and when.
+//!
+//! One idea: the control plane filters and pages; this only spells the question. Must never filter or sort here: a page
+//! would silently miss what another one holds.
 
 use clap::{Args, Subcommand};
 

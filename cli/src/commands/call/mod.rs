@@ -1,4 +1,6 @@
 //! `call`: the Dapr API as an App ID, through the gateway. For now `state`.
+//!
+//! Must never reach an application otherwise than its own SDK would.
 
 mod state;
 

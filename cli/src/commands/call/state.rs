@@ -1,4 +1,7 @@
 //! `call state get|set|delete|transaction`
+//!
+//! One idea: a call is made as an App ID with its token, through the gateway, as an SDK would make it. Must never put
+//! anything but the value on standard output, nor go around the gateway.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;

@@ -1,4 +1,7 @@
 //! `component create NAME --type T --metadata k=v`
+//!
+//! One idea: settings are sent as typed; types, defaults and secrets are the control plane's knowledge. Must never show
+//! a setting's value.
 
 use clap::Args;
 use serde_json::{Value, json};

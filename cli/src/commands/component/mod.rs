@@ -1,4 +1,7 @@
 //! `component`: create, get, list, update, delete, example.
+//!
+//! One idea: what all nouns share is in [`Noun`]; here are only this one's verbs, columns and exceptions. Must never
+//! print a secret unless `--show-sensitive-values` asked for it.
 
 mod create;
 mod update;

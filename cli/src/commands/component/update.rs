@@ -1,4 +1,7 @@
 //! `component update NAME`: named settings are replaced or added, the others stay as they are.
+//!
+//! One idea: read, change, replace, guarded by `resourceVersion`. Must never overwrite a change that somebody made
+//! meanwhile.
 
 use clap::Args;
 use serde_json::Value;

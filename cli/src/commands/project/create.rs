@@ -1,4 +1,7 @@
 //! `project create NAME`
+//!
+//! One idea: only what was given is sent; defaults are the control plane's. Must never choose a project for later
+//! commands before it is known to exist.
 
 use clap::Args;
 use serde_json::json;

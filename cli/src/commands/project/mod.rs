@@ -1,4 +1,7 @@
 //! `project`: create, get, list, use, update, delete, example.
+//!
+//! One idea: what all nouns share is in [`Noun`]; here are this one's verbs, columns and the chosen project. Must never
+//! choose a project that the control plane has not confirmed.
 
 mod create;
 mod update;

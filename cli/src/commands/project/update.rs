@@ -1,4 +1,6 @@
 //! `project update NAME`
+//!
+//! One idea: a merge patch of what was given. Must never send a field that was not.
 
 use clap::Args;
 use serde_json::json;

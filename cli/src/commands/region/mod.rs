@@ -1,4 +1,6 @@
 //! `region`: list, get, regen-join-token.
+//!
+//! Must never save a join token or print it twice: it goes to standard output only.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -2,6 +2,8 @@
 //!
 //! The one idea: a wrong "yes" hides a harmless value, a wrong "no" leaks a password: so names decide generously.
 //! Upstream's own flags are incomplete (for instance `connectionString` of SQL stores, `clientKey` of Redis).
+//!
+//! Must never quote what it judged.
 
 /// Parts of names that make a secret, compared without case, dashes and underscores.
 const PARTS: [&str; 20] = [

@@ -1,4 +1,7 @@
 //! What a state store can do, under the names that Dapr's metadata endpoint reports.
+//!
+//! One idea: a set in one byte, with names that programs read from the metadata endpoint. Must never be guessed from a
+//! type: each store says it.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
 //! Requests to and answers from a state store, free of any protocol.
+//!
+//! One idea: one set of plain structs between engine and drivers; what can hold a value has its own `Debug` without it.
+//! Must never know HTTP, gRPC or a key's prefix.
 
 use std::collections::HashMap;
 use std::fmt;

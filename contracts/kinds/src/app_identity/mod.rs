@@ -1,4 +1,7 @@
 //! AppIdentity (App ID): one application's identity, the Dapr Server that serves it and the token that leads to it.
+//!
+//! One idea: the spec says what is wanted of the region, revisions included; the status is what the region said. Must
+//! never hold the token: regions keep it.
 
 mod access;
 mod rules;

@@ -1,4 +1,7 @@
 //! Defaults and rules of App IDs.
+//!
+//! One idea: what cannot work is refused with its field and a remedy before anything is kept; revisions never fall.
+//! Must never look beyond the object itself.
 
 use url::Url;
 

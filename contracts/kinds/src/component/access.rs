@@ -1,4 +1,7 @@
 //! Actions on components and their classes.
+//!
+//! One idea: the class decides who may, the name stands in audit records. Must never rename an action, nor put one that
+//! shows a secret below `ReadSensitive`.
 
 use crate::action::{Action, Class};
 

@@ -1,4 +1,7 @@
 //! Component: a Dapr component in Dapr's own shape, with `auth` and `scopes` beside `spec`.
+//!
+//! One idea: the file that daprd reads is accepted as it is; which settings are secret is the catalog's word. Must
+//! never know a component type.
 
 mod access;
 mod rules;

@@ -1,4 +1,7 @@
 //! Defaults and rules of components that need no catalog; what a type knows is checked by `control-plane/secrets`.
+//!
+//! One idea: settings are brought into Dapr's one form (text) first, so that comparing, sealing and checking see the
+//! same. Must never look beyond the object itself.
 
 use serde_json::Value;
 

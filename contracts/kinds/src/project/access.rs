@@ -1,4 +1,6 @@
 //! Actions on projects and their classes.
+//!
+//! Must never rename an action: its name stands in audit records.
 
 use crate::action::{Action, Class};
 

@@ -1,4 +1,6 @@
 //! Project: the unit of isolation. Everything that an application owns lives in one; nothing crosses between two.
+//!
+//! Must never hold what lives in a project.
 
 mod access;
 mod rules;

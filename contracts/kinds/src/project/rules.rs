@@ -1,4 +1,6 @@
 //! Defaults and rules of projects.
+//!
+//! Must never look beyond the object itself.
 
 use super::{ProjectContent, ProjectStatus};
 use crate::app_identity::quantity_problem;

@@ -1,4 +1,8 @@
-//! Region: a data plane that has joined, or may join, this control plane. Read-only through the API for now, but for its join token.
+//! Region: a data plane that has joined, or may join, this control plane. Read-only through the API for now, but for
+//! its join token.
+//!
+//! One idea: the spec says where a region stands, the status what its agent and its joining told. Must never hold a key
+//! or a token of a region.
 
 mod access;
 mod rules;

@@ -1,4 +1,6 @@
 //! Defaults and rules of regions.
+//!
+//! Must never look beyond the object itself.
 
 use super::{RegionContent, RegionStatus};
 use crate::definition::Content;

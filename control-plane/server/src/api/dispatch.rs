@@ -1,6 +1,8 @@
 //! From HTTP to a handler and back: limits, recognition, the record of what was refused, the headers of every answer.
 //!
 //! The one idea: all of it happens here, once, for every route; a handler sees neither headers nor raw bytes.
+//!
+//! Must never log a body, a query or a key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! Every route. Those of kinds follow from their definitions; the rest is listed.
+//!
+//! One idea: a route is a line of data with its action and its shapes; serving, the OpenAPI document and tests read the
+//! same list. Must never hold what a route does.
 
 use http::Method;
 use palladium_kinds::action::organization;

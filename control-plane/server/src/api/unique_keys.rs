@@ -1,6 +1,9 @@
 //! JSON in which no object has a key twice.
 //!
-//! The one idea: parsers differ in which of the two they take, so what was reviewed might not be what is kept. Such a body is refused.
+//! The one idea: parsers differ in which of the two they take, so what was reviewed might not be what is kept. Such a
+//! body is refused.
+//!
+//! Must never put what it read into an error.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Tokens of App IDs: which there are, rotation, revocation. The tokens themselves are only in the region.
+//!
+//! Must never answer with a token's secret: reading one is the App ID's own route, with its own action.
 
 use std::sync::Arc;
 

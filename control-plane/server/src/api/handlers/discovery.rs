@@ -1,4 +1,6 @@
 //! What a client needs before it knows anything, and who it is.
+//!
+//! Must never tell a stranger more than health and version of the server, its document and its address.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,4 +1,7 @@
 //! The verbs that every kind has.
+//!
+//! One idea: a verb is the order of its steps, and each step's type is the ticket to the next, so none can be left out.
+//! Must never ask which kind it serves, but for the list of projects, nor reach the store.
 
 use std::sync::Arc;
 

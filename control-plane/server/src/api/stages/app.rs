@@ -1,4 +1,6 @@
 //! What all requests share. The store is visible to the stages only.
+//!
+//! One idea: what needs a policy or a record is reachable only through a stage. Must never hand the store to a handler.
 
 use std::sync::Arc;
 use std::time::Duration;

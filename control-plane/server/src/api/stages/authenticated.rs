@@ -1,4 +1,7 @@
 //! First step: somebody recognized, with a request that nobody has looked at yet.
+//!
+//! One idea: whatever happens to the request later, it is known from here on who made it, so every end of it can be
+//! recorded. Must never read the body of a stranger.
 
 use std::collections::BTreeMap;
 

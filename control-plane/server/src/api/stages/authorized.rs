@@ -1,4 +1,7 @@
 //! Third step: the caller may do this to that. Loads what is to be changed, and decides once.
+//!
+//! One idea: extraction takes only this type, so nothing can be changed that the policy was not asked about. Must never
+//! decide by itself: the policy does. What a caller may not see does not exist for it.
 
 use palladium_authz::Target;
 use palladium_control_store::{ApiKeyRow, Resource};

@@ -1,4 +1,7 @@
 //! Last step: written together with its record, or not at all.
+//!
+//! One idea: change and record are one transaction; the answer is made of what was committed, secrets masked. Must
+//! never answer before the change is durable.
 
 use http::StatusCode;
 use palladium_audit::Outcome;
@@ -93,7 +96,8 @@ fn farewell(object: &mut Resource) {
         _ => return,
     };
     object.status.status = palladium_kinds::status::word::DELETING.into();
-    object.status.messages.push(Message { message: kept.into() });
+    // First: what was wrong with it so far matters no more.
+    object.status.messages.insert(0, Message { message: kept.into() });
 }
 
 /// An object as readers without special rights see it.

@@ -1,4 +1,7 @@
 //! Fourth step: no secret is left in what will be written, and it is known what that does to the stored object.
+//!
+//! One idea: all that will be written is made in this step, content only through `seal`; what differs from the stored
+//! object is the audit record, and no difference means no write. Must never write: that is the next step.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,7 @@ use palladium_secrets::{Beside, Extraction, Place, Stored};
 use serde_json::{Map, Value, json};
 
 use super::validated::Wanted;
-use super::{App, Authenticated, Authorized, complete, keys};
+use super::{App, Authenticated, Authorized, complete};
 use crate::api::failure::Failure;
 use crate::managed;
 
@@ -54,29 +57,12 @@ impl Authorized {
             Wanted::RevokeTokens => self.extract_tokens(app, true).await,
             Wanted::Delete => self.extract_delete(app).await,
             Wanted::CreateKey { name, .. } => self.extract_key(app, name),
-            Wanted::DeleteKey => {
-                let key = self.key.take().ok_or_else(|| Failure::not_found("API key"))?;
-                let shown = keys::shown(&key);
-                let resource = AuditResource {
-                    kind: "apikeys".into(),
-                    name: key.name,
-                    uid: key.id.clone(),
-                    project_id: String::new(),
-                };
-                let mutations = vec![Mutation::DeleteKey { id: key.id }];
-                Ok(self.done(
-                    mutations,
-                    resource,
-                    vec![],
-                    Default::default(),
-                    Reply::KeyDeleted(shown),
-                ))
-            }
+            Wanted::DeleteKey => self.extract_key_deletion(),
             Wanted::JoinToken => self.extract_join_token(app).await,
         }
     }
 
-    fn existing(&self) -> Result<&Resource, Failure> {
+    pub(super) fn existing(&self) -> Result<&Resource, Failure> {
         self.existing.as_ref().ok_or_else(|| Failure::not_found("object"))
     }
 
@@ -154,7 +140,7 @@ impl Authorized {
         Ok(self.done(mutations, resource, changes, hashes, Reply::Object(None)))
     }
 
-    async fn extract_update(self, app: &App, mut draft: Draft) -> Result<Extracted, Failure> {
+    pub(super) async fn extract_update(self, app: &App, mut draft: Draft) -> Result<Extracted, Failure> {
         let (kind, existing) = (self.call.kind()?, self.existing()?);
         complete::check_preconditions(&draft, Some(existing), self.project.as_ref())?;
         complete::complete(app, kind, &mut draft.content, Some(existing), self.project.as_ref()).await?;
@@ -220,20 +206,6 @@ impl Authorized {
         Ok(self.done(mutations, resource, changes, hashes, Reply::Object(None)))
     }
 
-    /// Rotation raises the revision; revocation raises the least revision that is accepted, too.
-    async fn extract_tokens(self, app: &App, revoke: bool) -> Result<Extracted, Failure> {
-        let existing = self.existing()?;
-        let spec = existing.content.get("spec").cloned().unwrap_or_default();
-        let next = spec.get("apiTokenRevision").and_then(Value::as_u64).unwrap_or_default() + 1;
-        let mut patch = Map::new();
-        patch.insert("spec".into(), json!({ "apiTokenRevision": next }));
-        if revoke {
-            patch["spec"]["apiTokenMinimumRevision"] = next.into();
-        }
-        let draft = complete::merged(self.call.kind()?, existing, patch)?;
-        self.extract_update(app, draft).await
-    }
-
     async fn extract_delete(self, app: &App) -> Result<Extracted, Failure> {
         let existing = self.existing()?;
         if managed::is_managed(&existing.kind, &existing.name, self.project.as_ref()) {
@@ -261,53 +233,6 @@ impl Authorized {
             (hash, String::new()),
             Reply::Object(Some(kept)),
         ))
-    }
-
-    fn extract_key(mut self, app: &App, name: String) -> Result<Extracted, Failure> {
-        let (grant, until) = self
-            .grant
-            .take()
-            .ok_or_else(|| Failure::forbidden(self.call.action.name))?;
-        let (minted, row, shown) = keys::mint(&app.organization.id, name, grant, until, &self.call.actor.id);
-        let none = BTreeMap::new();
-        let after = serde_json::to_value(&shown)
-            .ok()
-            .and_then(|value| value.as_object().cloned())
-            .unwrap_or_default();
-        let after = Side {
-            content: &after,
-            secrets: &none,
-        };
-        let (changes, hash) = (
-            palladium_audit::difference(None, Some(after)),
-            palladium_audit::hash(after),
-        );
-        let resource = AuditResource {
-            kind: "apikeys".into(),
-            name: shown.name.clone(),
-            uid: shown.id.clone(),
-            project_id: String::new(),
-        };
-        let reply = Reply::KeyCreated(shown, minted.token);
-        Ok(self.done(
-            vec![Mutation::CreateKey(row)],
-            resource,
-            changes,
-            (String::new(), hash),
-            reply,
-        ))
-    }
-
-    async fn extract_join_token(self, app: &App) -> Result<Extracted, Failure> {
-        let region = self.existing()?;
-        if app.store.region_record(&region.id).await?.is_some() {
-            return Err(Failure::conflict(
-                "the region has joined already; its own key lets it back in",
-            ));
-        }
-        let id = region.id.parse().map_err(|_| Failure::not_found("Region"))?;
-        let (resource, name) = (named(region), region.name.clone());
-        Ok(self.done(vec![], resource, vec![], Default::default(), Reply::JoinToken(id, name)))
     }
 
     async fn seal(
@@ -345,7 +270,7 @@ impl Authorized {
         )?)
     }
 
-    fn done(
+    pub(super) fn done(
         self,
         mutations: Vec<Mutation>,
         resource: AuditResource,
@@ -364,7 +289,7 @@ impl Authorized {
     }
 }
 
-fn named(object: &Resource) -> AuditResource {
+pub(super) fn named(object: &Resource) -> AuditResource {
     AuditResource {
         kind: object.kind.clone(),
         name: object.name.clone(),

@@ -1,4 +1,7 @@
 //! Rules about API keys that need the caller: nobody mints more than they have.
+//!
+//! One idea: a key is a grant and a life, and both must lie within the caller's. Must never let a key outlive the one
+//! that made it.
 
 use palladium_authn::ApiKeyToken;
 use palladium_control_store::{ApiKeyRow, NewApiKey};

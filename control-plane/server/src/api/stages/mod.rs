@@ -16,6 +16,7 @@ mod authenticated;
 mod authorized;
 mod committed;
 mod complete;
+mod credentials;
 mod extracted;
 mod keys;
 mod permitted;

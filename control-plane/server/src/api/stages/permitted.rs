@@ -1,4 +1,7 @@
 //! The step of every read: the caller may look at that.
+//!
+//! One idea: a read without this type does not compile, and a collection is cut to the projects that the policy named.
+//! Must never read beyond what the policy lets this caller see, nor change anything.
 
 use std::collections::BTreeSet;
 

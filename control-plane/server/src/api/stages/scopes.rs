@@ -1,6 +1,9 @@
 //! Scopes of components that name nobody.
 //!
-//! The one idea: files may name App IDs before they exist, so such a scope is no error; but it is told on every read until it is true.
+//! The one idea: files may name App IDs before they exist, so such a scope is no error; but it is told on every read
+//! until it is true.
+//!
+//! Must never refuse anything.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! Reads of one object, with its secrets where the caller may see them.
 //!
 //! The one idea: a secret is fetched from the region on the spot, recorded before it is shown, and kept nowhere.
+//!
+//! Must never show what could not be recorded.
 
 use palladium_audit::Outcome;
 use palladium_control_store::Resource;

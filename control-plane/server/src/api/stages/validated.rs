@@ -1,4 +1,6 @@
 //! Second step: the request makes sense in itself. Nothing stored has been looked at, so nothing can leak by an error.
+//!
+//! Must never ask the store.
 
 use palladium_kinds::api_key::ApiKeyRequest;
 use palladium_kinds::meta::Draft;
