@@ -1,6 +1,8 @@
 //! Phase four: our own verifier must accept what we signed, before anybody gets it.
 //!
-//! One idea: an authority that issues certificates which its zone refuses is found here, not in an outage.
+//! One idea: an authority that issues certificates which its zone refuses is found here, not in an outage. Must never
+//! verify a chain by other code than the listeners use (`palladium_tls`): a second opinion would not find their
+//! refusal.
 
 use palladium_tls::{Side, verify_svid};
 use rustls_pki_types::UnixTime;

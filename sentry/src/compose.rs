@@ -1,7 +1,8 @@
 //! Phase two: what may be written into a certificate for an attested caller.
 //!
-//! One idea: the order is made from the attested identity, the identity table and our own rules. What the request and its
-//! CSR say is compared; whoever asks for more than it is, is refused and not quietly given less.
+//! One idea: the order is made from the attested identity, the identity table and our own rules. What the request and
+//! its CSR say is compared; whoever asks for more than it is, is refused and not quietly given less. Must never copy a
+//! name from the CSR into the order, nor back-date it: revocation counts from `not_before`.
 
 use std::time::Duration as Patience;
 

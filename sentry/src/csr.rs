@@ -1,6 +1,7 @@
 //! Reads a certificate signing request: its key, and what else it asks for.
 //!
-//! One idea: of a request only the proven public key is ever used; the rest is read to be compared or refused.
+//! One idea: of a request only the proven public key is ever used; the rest is read to be compared or refused. Must
+//! never be taken for permission: a name in it is at most compared, and a wish to be a CA is only reported.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,7 @@
 //! `CA/SignCertificate` of the platform: the five phases in order.
 //!
-//! One idea: read [`Service::issue`] and you have read how a certificate comes into being.
+//! One idea: read [`Service::issue`] and you have read how a certificate comes into being. Must never hand out a
+//! certificate that `check` has not accepted, nor answer without queueing a record.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! Where a process gets its SVID from. Not secret: the attestation itself arrives on standard input.
+//!
+//! Must never hold a token or a key: it is written to a file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

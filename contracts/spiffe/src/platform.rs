@@ -1,6 +1,7 @@
 //! The names of the platform's own roles, so that no two crates spell them differently.
 //!
-//! Paths only; which trust domain they are looked for in is the reader's business.
+//! Paths only; which trust domain they are looked for in is the reader's business. Must never lose a name to another
+//! meaning: certificates and lists of permitted peers are written in them.
 
 use crate::{ParseError, SpiffeId, TrustDomain};
 

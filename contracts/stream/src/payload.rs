@@ -1,4 +1,6 @@
 //! The JSON of one object as it travels in the log: the object without status, and the values sealed to the region.
+//!
+//! Must never hold a status or a secret in clear.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
-//! The bytes that are signed or hashed in the region stream. Each begins with its own label, so that no signature over one
-//! thing can be presented as a signature over another.
+//! The bytes that are signed or hashed in the region stream. Each begins with its own label, so that no signature over
+//! one thing can be presented as a signature over another.
+//!
+//! Must never change a label or an order of bytes that a release has used: regions would refuse their own log.
 
 use palladium_proto::region::{LogHeader, SnapshotObject};
 use palladium_sealing::sha256;

@@ -1,7 +1,8 @@
 //! Log files of child processes: appended to by the child itself, bounded by whoever started it.
 //!
 //! One idea: the child holds the file, not a pipe to its parent, so a killed parent loses no line and stops no child.
-//! The file is cut by copy and truncate, which appending writers survive; lines written in between may be lost.
+//! The file is cut by copy and truncate, which appending writers survive; lines written in between may be lost. Must
+//! never rename or replace the file itself: the child would go on writing into the old one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,6 +1,7 @@
 //! Which ports a Dapr Server has: recorded, so that they stay the same over restarts of anything.
 //!
-//! One idea: a small JSON file is the truth; a port is given out only if nobody listens there now. Blocks on local disk.
+//! One idea: a small JSON file is the truth; a port is given out only if nobody listens there now. Blocks on local
+//! disk. Must never move a recorded port to another App ID, nor give one out before the record is on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

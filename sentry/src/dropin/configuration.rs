@@ -1,7 +1,8 @@
 //! What Dapr's Configuration resource says to Sentry: `spec.mtls`.
 //!
-//! One idea: the file is Dapr's, full of things for others, so unknown fields are fine here; what concerns us must be right.
-//! A file that does not exist means the defaults, as with Dapr.
+//! One idea: the file is Dapr's, full of things for others, so unknown fields are fine here; what concerns us must be
+//! right. A file that does not exist means the defaults, as with Dapr. Must never fall back to a default for a value
+//! that is there and wrong.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,7 +1,8 @@
 //! The issuer's files in Dapr's folder: supplied ones are used, otherwise root and issuer are made.
 //!
-//! One idea: all three files or none; and a changed set is taken only when it works as a whole.
-//! The root's key is thrown away after it has signed the issuer, as Dapr does.
+//! One idea: all three files or none; and a changed set is taken only when it works as a whole. The root's key is
+//! thrown away after it has signed the issuer, as Dapr does. Must never write the root's key to disk, nor complete a
+//! set of which only some files exist.
 
 use std::path::PathBuf;
 

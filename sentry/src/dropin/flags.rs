@@ -1,7 +1,8 @@
 //! The flags of Dapr's `sentry`, with one dash or two.
 //!
 //! One idea: every flag of Dapr's is accepted; one that asks for something which does not exist here is an error in
-//! [`Flags::validate`], with the reason.
+//! [`Flags::validate`], with the reason. Must never ignore a flag that would change who is trusted or what is served,
+//! nor take a secret as a flag: keys are named by file.
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -1,7 +1,8 @@
 //! JWT-SVIDs beside certificates, if `jwt-enabled`.
 //!
-//! One idea: the same identity as the certificate, one token for all audiences and one for each, signed with the RSA key
-//! in Dapr's folder, which is made at the first start together with its public key set.
+//! One idea: the same identity as the certificate, one token for all audiences and one for each, signed with the RSA
+//! key in Dapr's folder, which is made at the first start together with its public key set. Must never sign for another
+//! ID than the certificate's, nor log a token or the key.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! `CA/SignCertificate` as Dapr's sentry answers it.
 //!
-//! The order of checks is Dapr's: validator, request, token, CSR. Of the CSR only the key is used; what else it asks for is
-//! ignored, as Dapr does.
+//! The order of checks is Dapr's: validator, request, token, CSR. Of the CSR only the key is used; what else it asks
+//! for is ignored, as Dapr does. One idea: only who is believed and how long a certificate lives differ from the
+//! platform; signing and checking are its code. Must never take a name or a constraint from the CSR.
 
 use std::sync::Arc;
 

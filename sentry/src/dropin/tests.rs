@@ -313,18 +313,19 @@ async fn our_daprs_client_is_served_by_our_sentry_with_each_validator() {
 }
 
 #[tokio::test]
-#[ignore = "needs the original sentry: its path in DAPR_SENTRY"]
+#[ignore = "needs Dapr's sentry: PALLADIUM_PEERS"]
 async fn our_daprs_client_is_served_by_the_original_sentry_with_each_validator() {
     palladium_tls::install_crypto_provider();
     for jwks in [false, true] {
         let setup = setup(jwks);
-        let mut sentry = std::process::Command::new(std::env::var_os("DAPR_SENTRY").expect("DAPR_SENTRY"))
+        let peers = std::env::var_os("PALLADIUM_PEERS").expect("PALLADIUM_PEERS: last line of `./dev peers`");
+        let mut sentry = tokio::process::Command::new(std::path::Path::new(&peers).join("sentry"))
             .args(&setup.args)
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let token = jwks.then_some(setup.token.as_path());
         a_daprd_gets_and_keeps_its_identity(setup.port, setup.folder.path(), token).await;
-        sentry.kill().unwrap();
-        sentry.wait().unwrap();
+        sentry.kill().await.unwrap();
     }
 }

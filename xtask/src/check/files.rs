@@ -1,6 +1,7 @@
 //! How a Rust file looks from outside: its length, what it says about itself, where its tests are.
 //!
-//! One idea: a file that fits on a few screens and says what it is can be reviewed. Generated files are exempt.
+//! One idea: a file that fits on a few screens and says what it is can be reviewed. Generated files are exempt. Must
+//! never exempt a file by its name, nor read one: it judges the sources that it is given.
 
 use super::{Finding, source::Source};
 

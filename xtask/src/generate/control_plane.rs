@@ -1,6 +1,7 @@
 //! The OpenAPI document and the role matrix, made by the control plane itself.
 //!
-//! One idea: the server is run as an example program, not linked, so that xtask stays quick to build.
+//! One idea: the server is run as an example program, not linked, so that xtask stays quick to build. Must never import
+//! a crate of the control plane.
 
 use std::{path::Path, process::Command};
 

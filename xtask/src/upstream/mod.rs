@@ -69,7 +69,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// Folder for the output of failed cases
-    #[arg(long, default_value = "target/upstream-logs")]
+    #[arg(long, default_value_os_t = std::env::temp_dir().join("palladium-upstream-logs"))]
     logs: PathBuf,
     /// Add the cases that passed to this list
     #[arg(long)]

@@ -1,7 +1,8 @@
 //! Reads what the suite prints (`go test -v`) and sorts it by case.
 //!
-//! One idea: cases run at the same time and their lines are mixed; a marker line says whose lines follow. Only a verdict
-//! at the depth of a case counts: the steps inside it and the suite around it do not.
+//! One idea: cases run at the same time and their lines are mixed; a marker line says whose lines follow. Only a
+//! verdict at the depth of a case counts: the steps inside it and the suite around it do not. Must never count a case
+//! that did not report as passed, nor judge: which cases must pass is decided elsewhere.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
 //! Why `palladium up` ends otherwise than by Ctrl-C, in words that say what to do.
+//!
+//! One idea: whoever typed `palladium up` reads the reason, the flag that helps and the end of the right log in one
+//! place. Must never end with another code than the supervisor's when it was the supervisor that ended.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! App IDs: token, ports, a running Dapr Server; and their end: process, folder, certificates, rows, then the name.
 //!
-//! The one idea: one look at one App ID does the next missing thing. What happened to processes before is kept only to know
-//! how long to wait before the next start.
+//! The one idea: one look at one App ID does the next missing thing. What happened to processes before is kept only to
+//! know how long to wait before the next start. Must never free a name before process, rows and folder are gone and its
+//! certificates are revoked, nor start or stop anything while the supervisor's list is unknown.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,8 @@
 //! A component as Dapr's resource, for one caller: managed secrets resolved in place.
 //!
 //! One idea: the JSON exists only between here and the caller's connection. A component whose secret is missing is not
-//! handed out at all: half of it would be a component that connects without a password.
+//! handed out at all: half of it would be a component that connects without a password. Must never be written to disk
+//! or logged, nor hand out a secret that the guard rails would not let go where it points.
 
 use bytes::Bytes;
 use palladium_kinds::secret_ref::SecretKeyRef;
