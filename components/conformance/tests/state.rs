@@ -1,4 +1,7 @@
-//! The suite over the drivers that need nothing but this machine.
+//! The suite over every driver of the registry.
+//!
+//! One idea: a line of [`suites!`] both runs a driver's version and says so; what is registered and has no line fails a
+//! test. Only a managed store is run elsewhere, beside the server that it needs.
 
 use std::sync::Arc;
 
@@ -7,79 +10,94 @@ use palladium_conformance::etcd_server::EtcdServer;
 use palladium_conformance::redis_server::RedisServer;
 use palladium_conformance::state::Backend;
 
-async fn open(type_name: &'static str, properties: Properties) -> Arc<dyn StateStore> {
-    open_version(type_name, "v1", properties).await
+/// `module: type version => backend;` runs the suite over what `backend(type, version)` makes.
+macro_rules! suites {
+    ($($module:ident: $type_name:literal $version:literal => $backend:path;)+) => {
+        $(mod $module {
+            use super::*;
+
+            async fn backend() -> Backend {
+                $backend($type_name, $version).await
+            }
+
+            palladium_conformance::state_suite!(backend);
+        })+
+
+        /// Type and version of what is run here.
+        const RUN: &[(&str, &str)] = &[$(($type_name, $version)),+];
+    };
 }
 
-async fn open_version(type_name: &'static str, version: &'static str, properties: Properties) -> Arc<dyn StateStore> {
+suites! {
+    in_memory: "state.in-memory" "v1" => in_memory_backend;
+    sqlite: "state.sqlite" "v1" => sqlite_file;
+    sqlite_in_memory: "state.sqlite" "v1" => sqlite_memory;
+    redis: "state.redis" "v1" => redis_server;
+    etcd_v1: "state.etcd" "v1" => etcd_cluster;
+    etcd_v2: "state.etcd" "v2" => etcd_cluster;
+}
+
+/// Run by `palladium-store`, in `region/store/src/tests/conformance.rs`.
+const ELSEWHERE: &[(&str, &str)] = &[("state.diagrid", "v1")];
+
+#[test]
+fn every_registered_driver_is_run_through_the_suite() {
+    for driver in palladium_components_state::ALL {
+        for version in driver.versions {
+            let this = (driver.type_name, *version);
+            assert!(
+                RUN.contains(&this) || ELSEWHERE.contains(&this),
+                "{this:?} is registered and not run through the suite: add a line to suites!"
+            );
+        }
+    }
+}
+
+async fn open(type_name: &'static str, version: &'static str, properties: Properties) -> Arc<dyn StateStore> {
     let context = OpenContext::new("mystore", "myapp", properties);
     palladium_components_state::open(type_name, version, context)
         .await
         .expect("the store opens")
 }
 
-mod in_memory {
-    use super::*;
-
-    async fn backend() -> Backend {
-        Backend {
-            durable: false,
-            ..Backend::new(|| Box::pin(open("state.in-memory", Properties::new())))
-        }
+async fn in_memory_backend(type_name: &'static str, version: &'static str) -> Backend {
+    Backend {
+        durable: false,
+        ..Backend::new(move || Box::pin(open(type_name, version, Properties::new())))
     }
-
-    palladium_conformance::state_suite!(backend);
 }
 
-mod sqlite {
-    use super::*;
-
-    async fn backend() -> Backend {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("data.db").display().to_string();
-        let properties = move || [("connectionString", file.as_str())].into_iter().collect();
-        Backend {
-            keep: Box::new(folder),
-            ..Backend::new(move || Box::pin(open("state.sqlite", properties())))
-        }
+async fn sqlite_file(type_name: &'static str, version: &'static str) -> Backend {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("data.db").display().to_string();
+    let properties = move || [("connectionString", file.as_str())].into_iter().collect();
+    Backend {
+        keep: Box::new(folder),
+        ..Backend::new(move || Box::pin(open(type_name, version, properties())))
     }
-
-    palladium_conformance::state_suite!(backend);
 }
 
-mod sqlite_in_memory {
-    use super::*;
-
-    async fn backend() -> Backend {
-        let properties = || [("connectionString", ":memory:")].into_iter().collect();
-        Backend {
-            durable: false,
-            ..Backend::new(move || Box::pin(open("state.sqlite", properties())))
-        }
+async fn sqlite_memory(type_name: &'static str, version: &'static str) -> Backend {
+    let properties = || [("connectionString", ":memory:")].into_iter().collect();
+    Backend {
+        durable: false,
+        ..Backend::new(move || Box::pin(open(type_name, version, properties())))
     }
-
-    palladium_conformance::state_suite!(backend);
 }
 
-mod redis {
-    use super::*;
-
-    async fn backend() -> Backend {
-        let server = RedisServer::start().await;
-        let metadata = server.metadata();
-        Backend {
-            last_write_ignores_etag: true,
-            write_keeps_ttl: true,
-            keep: Box::new(server),
-            ..Backend::new(move || Box::pin(open("state.redis", metadata.clone().into_iter().collect())))
-        }
+async fn redis_server(type_name: &'static str, version: &'static str) -> Backend {
+    let server = RedisServer::start().await;
+    let metadata = server.metadata();
+    Backend {
+        last_write_ignores_etag: true,
+        write_keeps_ttl: true,
+        keep: Box::new(server),
+        ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
     }
-
-    palladium_conformance::state_suite!(backend);
 }
 
 /// On an etcd of its own; first in the list is a member that is not there.
-async fn etcd(version: &'static str) -> Backend {
+async fn etcd_cluster(type_name: &'static str, version: &'static str) -> Backend {
     let server = EtcdServer::start().await;
     let mut metadata = server.metadata();
     metadata[0].1.insert_str(0, "127.0.0.1:1,");
@@ -87,32 +105,6 @@ async fn etcd(version: &'static str) -> Backend {
         // etcd takes requests of 1.5 MiB, as it is started by default.
         largest_value: 3 << 19,
         keep: Box::new(server),
-        ..Backend::new(move || {
-            Box::pin(open_version(
-                "state.etcd",
-                version,
-                metadata.clone().into_iter().collect(),
-            ))
-        })
+        ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
     }
-}
-
-mod etcd_v1 {
-    use super::*;
-
-    async fn backend() -> Backend {
-        etcd("v1").await
-    }
-
-    palladium_conformance::state_suite!(backend);
-}
-
-mod etcd_v2 {
-    use super::*;
-
-    async fn backend() -> Backend {
-        etcd("v2").await
-    }
-
-    palladium_conformance::state_suite!(backend);
 }
