@@ -5,6 +5,7 @@ mod following;
 mod isolation;
 mod killed;
 mod pki;
+mod sizes;
 mod small_disk;
 mod world;
 
