@@ -2,7 +2,8 @@
 //!
 //! One idea: the order of the start is Dapr's: identity, components, ports, and then the application; a component that
 //! cannot be opened ends the start unless it says otherwise. Exit 0 after a signal, 1 when the start fails, 2 on a bad
-//! command line.
+//! command line. Must never bind a port before all components are opened (callers take an open port for a working API),
+//! nor be reached in platform mode: plaintext ports and unconfined drivers are allowed only here.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -177,9 +178,7 @@ async fn run(
     if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
         tracing::warn!(%overdue, "not everything ended in time");
     }
-    for entry in server.components.load().state_stores() {
-        closing::close(entry).await;
-    }
+    closing::close_all(&server.components.load_full()).await;
     Ok(threads)
 }
 

@@ -1,8 +1,10 @@
 //! Platform mode: one tenant's Dapr Server on a shared machine.
 //!
 //! One idea: before anything else it gives up rights (no core dump, no file outside its folder), then proves who it is,
-//! then learns from the agent what it is to do. It has two listeners, both mutual TLS: one that only the gateway may use,
-//! one for Dapr Servers of the same project. Exit codes are those of `palladium_launch::exit`.
+//! then learns from the agent what it is to do. Calls come by two listeners, both mutual TLS: one that only the gateway
+//! may use, one for Dapr Servers of the same project. Exit codes are those of `palladium_launch::exit`. Must never
+//! start a thread or read the launch envelope before `confine` (Landlock binds threads), nor serve calls on a port
+//! without mutual TLS.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -252,9 +254,7 @@ async fn serve(
     if let Err(overdue) = tasks.drain(DRAIN + Duration::from_secs(1)).await {
         tracing::warn!(%overdue, "not everything ended in time");
     }
-    for entry in server.components.load().state_stores() {
-        closing::close(entry).await;
-    }
+    closing::close_all(&server.components.load_full()).await;
     match lost {
         Some(error) => Err(error.into()),
         None => Ok(threads),

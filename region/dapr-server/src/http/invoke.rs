@@ -158,7 +158,10 @@ fn is_own(server: &Server, target: &str) -> bool {
 
 /// Says who calls: here always the own App ID.
 fn stamp(app_id: &str, namespace: &str, headers: &mut HeaderMap) {
-    for name in IDENTITY {
+    // Some servers read an underscore as a dash.
+    let claims = |name: &&HeaderName| IDENTITY.contains(&name.as_str().replace('_', "-").as_str());
+    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+    for name in claimed {
         headers.remove(name);
     }
     let namespace = if namespace.is_empty() { "default" } else { namespace };
@@ -235,13 +238,23 @@ mod tests {
     fn sec_a_caller_cannot_have_the_stamp_removed() {
         let mut headers = HeaderMap::new();
         headers.insert("connection", HeaderValue::from_static("dapr-caller-app-id, close"));
-        headers.insert("dapr-caller-app-id", HeaderValue::from_static("somebody"));
+        for name in [
+            "dapr-caller-app-id",
+            "dapr_caller_app_id",
+            "dapr-caller_namespace",
+            "dapr-callee-app-id",
+        ] {
+            headers.append(name, HeaderValue::from_static("somebody"));
+            headers.append(name, HeaderValue::from_static("somebody else"));
+        }
         strip_request(&mut headers);
         stamp("orders", "", &mut headers);
         // What the way to the application does once more.
         strip_request(&mut headers);
         assert_eq!(headers["dapr-caller-app-id"], "orders");
         assert_eq!(headers["dapr-caller-namespace"], "default");
+        assert_eq!(headers["dapr-callee-app-id"], "orders");
+        assert_eq!(headers.len(), 3, "{headers:?}");
     }
 
     #[test]
