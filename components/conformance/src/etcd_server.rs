@@ -1,4 +1,7 @@
 //! A real `etcd` on free ports, in a folder of its own, for the time of one test.
+//!
+//! One idea: the tests own the server they talk to, so they may do anything to it. Must never skip when there is no
+//! `etcd`, nor use one that was already running.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,7 @@
 //! A real `redis-server` on a free port, in a folder of its own, for the time of one test.
+//!
+//! One idea: the tests own the server they talk to, so they may do anything to it. Must never skip when there is no
+//! `redis-server`, use one that was already running, or listen beyond 127.0.0.1.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,7 @@
 //! Bulk calls of stores that have none of their own: single calls, a bounded number at a time.
+//!
+//! One idea: an answer comes back for every call, in order, and failures are gathered under their keys. Must never stop
+//! at the first failure, nor run an unbounded number of calls at a time.
 
 use futures_util::{StreamExt as _, stream};
 use palladium_component::reply::BoxFuture;

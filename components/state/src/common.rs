@@ -1,4 +1,6 @@
 //! Metadata that every state store component takes, whatever its driver. Read by the engine and the runtime.
+//!
+//! Must never hold a field that only one driver reads.
 
 use palladium_component::ComponentMetadata;
 use secrecy::SecretString;

@@ -1,4 +1,7 @@
 //! The list of state store drivers. A driver exists when it has a line here.
+//!
+//! One idea: everything that lists drivers (catalog, `--build-info`, opening) reads this one list. Must never open a
+//! driver that is not hosted in platform mode, whatever its own `open` would do.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! The life of a key as requests state it: metadata `ttlInSeconds`.
+//!
+//! One idea: one reading for all drivers: -1 and 0 are for ever, anything else malformed is refused, absent is told
+//! apart. Must never turn a life that cannot be read into "for ever".
 
 use palladium_component::StateError;
 use palladium_component::state::Metadata;

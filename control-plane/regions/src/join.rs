@@ -1,7 +1,8 @@
 //! `Join` and `Renew`: how a region gets its certificate, without having one.
 //!
-//! The one idea: the first contact is proven by a single-use secret, every later one by the key that was registered then.
-//! All refusals look alike to the caller; the log says why. Secrets are compared in constant time, as digests.
+//! The one idea: the first contact is proven by a single-use secret, every later one by the key that was registered
+//! then. All refusals look alike to the caller; the log says why. Secrets are compared in constant time, as digests.
+//! Must never redeem a token before the certificate is made, nor remember a nonce before its signature holds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,9 @@
-//! The listener of the region stream: TLS 1.3, a certificate that chains to the pinned root, client certificates optional
-//! (joining has none), every bound set.
+//! The listener of the region stream: TLS 1.3, a certificate that chains to the pinned root, client certificates
+//! optional (joining has none), every bound set.
+//!
+//! One idea: who may speak is settled in the handshake, and how much at a time is settled here, before a message is
+//! decoded. Must never demand a client certificate (joining has none), nor accept one of another trust domain or of a
+//! platform role.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! Which region has a session, and the way into it for read-backs.
 //!
-//! The one idea: a region has one session. The same agent process that comes back (same session id) replaces its own dead
-//! connection at once; another process is held until the first is gone, and an alarm is raised: two of them mean a copied
-//! region.
+//! The one idea: a region has one session. The same agent process that comes back (same session id) replaces its own
+//! dead connection at once; another process is held until the first is gone, and an alarm is raised: two of them mean a
+//! copied region. Must never let a second process displace a live session, keep a secret after handing it to the asker,
+//! or hold the lock over an await.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

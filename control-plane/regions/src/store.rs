@@ -1,6 +1,7 @@
 //! What this crate needs of the control plane's storage, as one trait.
 //!
 //! The one idea: SQL stays in the store crate, and the tests here run against memory. Every method is one transaction.
+//! Must never have a method that hands out a join token's secret, nor steps that only two calls together make whole.
 
 use std::collections::BTreeMap;
 

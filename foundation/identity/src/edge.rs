@@ -1,7 +1,9 @@
 //! The certificate of a public listener, from the zone's edge authority.
 //!
-//! One idea: the same call as for an SVID, on Sentry's edge port, proven by the caller's own SVID; what comes back names
-//! hosts and addresses and no SPIFFE ID. A listener keeps its old certificate until it has a new one.
+//! One idea: the same call as for an SVID, on Sentry's edge port, proven by the caller's own SVID; what comes back
+//! names hosts and addresses and no SPIFFE ID. A listener keeps its old certificate until it has a new one. Must never
+//! use a key for two certificates, send one out of the process, or take the old certificate away before the new one is
+//! usable.
 
 use std::{
     net::IpAddr,

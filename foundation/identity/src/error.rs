@@ -1,4 +1,7 @@
 //! Why a process has no identity.
+//!
+//! One idea: the variant says whether asking again helps, a fresh attestation does, or only a person. Must never carry
+//! a token or a key: the text goes to the log.
 
 use palladium_spiffe::SpiffeId;
 use palladium_tls::TlsError;

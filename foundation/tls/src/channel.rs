@@ -1,6 +1,7 @@
 //! A gRPC channel over one of this crate's client connections.
 //!
-//! One idea: tonic keeps the connection and re-dials lazily; each dial is a new handshake with the newest SVID.
+//! One idea: tonic keeps the connection and re-dials lazily; each dial is a new handshake with the newest SVID. Must
+//! never let tonic set up TLS itself: the peer would not be authorized by its SPIFFE ID.
 
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};

@@ -1,8 +1,9 @@
 //! What the agent tells this Dapr Server, and what it is told back.
 //!
 //! One idea: level-triggered. Every message of `WatchAppServer` is the whole state; a component event only says "look
-//! again", and looking is `ListComponents`. So a lost stream, a repeated message or a restart of the agent need no care.
-//! Secrets arrive inside components and stay in memory.
+//! again", and looking is `ListComponents`. So a lost stream, a repeated message or a restart of the agent need no
+//! care. Secrets arrive inside components and stay in memory. Must never write a component to disk or a log, nor speak
+//! to an agent or store whose SPIFFE ID is not exactly the expected one.
 
 mod apply;
 mod components;

@@ -1,7 +1,8 @@
 //! Which groups of the API are switched on (`spec.api` of a Configuration).
 //!
-//! One idea: a denied rule wins; as soon as one rule allows something of a protocol, everything else of it is off; health
-//! is always on. Decided for each (group, version) of a protocol, once per request, by a short list.
+//! One idea: a denied rule wins; as soon as one rule allows something of a protocol, everything else of it is off;
+//! health is always on. Decided for each (group, version) of a protocol, once per request, by a short list. Must never
+//! switch health off: whoever probes would restart the process for ever.
 
 use crate::resources::ApiRule;
 

@@ -1,8 +1,9 @@
 //! Dapr's gRPC API.
 //!
-//! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it only
-//! translate. Calls of services that are not Dapr's are meant for applications; passing those on is not available yet and
-//! they are told so.
+//! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it
+//! only translate. Calls of services that are not Dapr's are meant for applications; passing those on is not available
+//! yet and they are told so. Must never let a service see a call before token and rules were checked, nor count a
+//! method under a name that the caller made up: labels come from `METHODS`.
 
 mod dapr;
 mod internal;

@@ -1,7 +1,8 @@
 //! Opens the ports of the drop-in form and says what each worker does on them.
 //!
-//! One idea: every port is bound before anything is served, so that a taken port ends the start with its name and remedy;
-//! the listeners are then handed to the workers, one of each port to each.
+//! One idea: every port is bound before anything is served, so that a taken port ends the start with its name and
+//! remedy; the listeners are then handed to the workers, one of each port to each. Must never leave out a port that
+//! cannot be bound, nor serve platform mode: TLS is on the internal port only.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

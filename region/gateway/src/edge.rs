@@ -1,4 +1,7 @@
 //! The certificate of the public listener: from the zone's edge authority, or from files that are re-read.
+//!
+//! One idea: both ways end in one source that the listener reads at each handshake, so that a renewal needs no restart.
+//! Must never take the old certificate away before the new pair fits together, nor block a worker on disk.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

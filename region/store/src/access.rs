@@ -1,8 +1,9 @@
 //! Which App ID may use which managed component: the agent's table, in memory and on disk.
 //!
-//! The one idea: the table answers one question, (project, App ID, component name) → component uid, and is replaced as a
-//! whole. What it does not list is not there. The last one is kept on disk, so that a store serves with the agent away; a
-//! file that is not what was written is ignored, and then nobody is served until the agent speaks.
+//! The one idea: the table answers one question, (project, App ID, component name) → component uid, and is replaced as
+//! a whole. What it does not list is not there. The last one is kept on disk, so that a store serves with the agent
+//! away; a file that is not what was written is ignored, and then nobody is served until the agent speaks. Must never
+//! merge a table into the one before: what a new one leaves out is revoked.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
 //! Why a store cannot start or go on.
+//!
+//! One idea: the variant decides the exit code, and by it what the parent does. Must never carry a key or a stored
+//! value: the text goes to the log.
 
 use palladium_http::BindError;
 use palladium_identity::IdentityError;

@@ -1,8 +1,9 @@
 //! The opened projects of a store.
 //!
-//! The one idea: a project is opened at its first use and then shared; its folder is named by its immutable id, which is
-//! checked before it becomes part of a path. Opening and destroying one project exclude each other, so that nobody ever
-//! holds an open project whose files are gone.
+//! The one idea: a project is opened at its first use and then shared; its folder is named by its immutable id, which
+//! is checked before it becomes part of a path. Opening and destroying one project exclude each other, so that nobody
+//! ever holds an open project whose files are gone. Must never make a path of an id that `folder_of` has not checked,
+//! nor remove a destroyed project's file before its key.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};

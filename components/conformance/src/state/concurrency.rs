@@ -1,4 +1,7 @@
 //! Two writers meet: etags, first and last writes, races.
+//!
+//! One idea: whoever loses is told so as an etag failure, and the winner's value stands. Must never say which writer
+//! wins a race, only that exactly one does.
 
 use palladium_component::state::{Concurrency, DeleteRequest, SetRequest};
 

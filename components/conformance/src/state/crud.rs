@@ -1,4 +1,7 @@
 //! Single keys: written, read, changed, deleted, of every kind and size.
+//!
+//! One idea: a key and a value are bytes, and what went in comes out, whatever they look like to SQL, JSON or a glob.
+//! Must never demand one store's form of an etag: only that it stays while reading and changes with writing.
 
 use bytes::Bytes;
 use palladium_component::state::{Feature, SetRequest, ValueForm};

@@ -1,4 +1,7 @@
 //! Many keys in one call: bulk calls, where each is on its own, and transactions, where none is.
+//!
+//! One idea: in a bulk call a failure is one item's, in a transaction everybody's, wherever the failing step stands.
+//! Must never depend on the order in which a store runs a bulk call in parallel.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! The suite of state stores.
 //!
-//! A driver's test file names its backend and gets one test per case:
-//! `palladium_conformance::state_suite!(backend);` where `backend` is an `async fn() -> Backend`.
+//! A driver's test file names its backend and gets one test per case: `palladium_conformance::state_suite!(backend);`
+//! where `backend` is an `async fn() -> Backend`. One idea: one suite for all; what stores are allowed to differ in is
+//! a field of [`Backend`]. Must never import a driver, or ask which one it is testing.
 
 use std::any::Any;
 use std::fmt;

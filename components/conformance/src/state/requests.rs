@@ -1,4 +1,7 @@
 //! Short forms of requests, and keys that no other case uses.
+//!
+//! One idea: each case has a prefix of its own, so that cases run beside each other in one server and need no cleaning
+//! up. Must never hand a case a key without that prefix.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,7 @@
 //! Keys that expire.
+//!
+//! One idea: an expired key is absent in every respect: for reads, etags and first writes. Must never demand an exact
+//! instant: stores count in whole seconds and sweep when they like.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! Metadata of `state.diagrid`, under Catalyst's names.
+//!
+//! Must never get an address or a credential.
 
 use palladium_component::ComponentMetadata;
 

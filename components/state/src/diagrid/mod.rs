@@ -1,8 +1,9 @@
 //! `state.diagrid`: the region's managed key-value store.
 //!
 //! The one idea: this driver holds no address and no credential. The Dapr Server hands it streams to the store process,
-//! already mutually authenticated; the store knows the caller from its certificate alone, and the component by name from
-//! one header that only chooses among the caller's own components.
+//! already mutually authenticated; the store knows the caller from its certificate alone, and the component by name
+//! from one header that only chooses among the caller's own components. Must never dial by itself, nor send the
+//! component's metadata to the store.
 
 mod metadata;
 

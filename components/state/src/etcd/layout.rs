@@ -1,4 +1,7 @@
 //! How a value lies in etcd: bare (component version v1), or in Dapr's envelope with its time (v2).
+//!
+//! One idea: only here it matters what the bytes of a value look like; daprd must be able to read what was written.
+//! Must never change a field number, nor guess the layout from the bytes: the component's version says it.
 
 use bytes::Bytes;
 use palladium_component::StateError;

@@ -2,8 +2,8 @@
 //!
 //! The one idea: every write is one etcd transaction that checks and writes in one step; etags are modification
 //! revisions; a TTL is a lease, and when a read says until when a key lives, v1 asks the lease and v2 the value. As in
-//! Dapr, a component opens without its cluster, and calls fail until it is there.
-//! TLS is not spoken yet: a component that asks for it is refused.
+//! Dapr, a component opens without its cluster, and calls fail until it is there. TLS is not spoken yet: a component
+//! that asks for it is refused. Must never open a component in the clear that asked for TLS.
 
 mod cluster;
 mod layout;

@@ -1,4 +1,7 @@
 //! The calls of a state store as etcd transactions.
+//!
+//! One idea: an etag is a modification revision, a life is a lease, and a write is one transaction that carries its own
+//! conditions. Must never read first to decide about a write: between the two another writer fits.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,7 @@
 //! Between the driver contract and the component protocol.
 //!
-//! The protocol cannot say "absent" apart from "empty": an answer without data and without etag is an absent key.
+//! The protocol cannot say "absent" apart from "empty": an answer without data and without etag is an absent key. Must
+//! never touch a key or an etag on the way: prefixes are the engine's, etags are opaque.
 
 use palladium_component::state::{
     BulkGetItem, Concurrency, Consistency, DeleteRequest, GetRequest, GetResponse, Operation, QueryItem, QueryRequest,

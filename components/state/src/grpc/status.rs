@@ -1,7 +1,8 @@
 //! From gRPC statuses to driver errors.
 //!
 //! The one idea: Dapr's component protocol says "etag" by one detail, a bad request on the field `etag`, and "answer
-//! exactly this" by an `ErrorInfo` with three metadata entries; everything else is just a code and words.
+//! exactly this" by an `ErrorInfo` with three metadata entries; everything else is just a code and words. Must never
+//! call a request "never sent" unless its stream could not be opened: such a call is repeated.
 
 use std::error::Error;
 use std::io;

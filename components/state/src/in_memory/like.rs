@@ -1,6 +1,7 @@
-//! SQL patterns over keys: `%` any text, `_` one character, `\\` takes the next character as it is.
+//! SQL patterns over keys: `%` any text, `_` one character, `\` takes the next character as it is.
 //!
-//! One idea: the classic two-pointer match that goes back only to the last `%`, so its time is bounded by pattern × text.
+//! One idea: the classic two-pointer match that goes back only to the last `%`, so its time is bounded by pattern ×
+//! text. Must never recurse or try every split: it runs under a shard's lock, with a pattern from outside.
 
 /// One piece of a pattern.
 #[derive(PartialEq)]

@@ -2,7 +2,8 @@
 //!
 //! The one idea: keys are spread over shards, each behind its own short lock, and every call is answered without
 //! waiting. A transaction locks the shards it needs in their order, so it can neither be seen half done nor dead-lock.
-//! Memory is bounded by what lives: an expired key goes when it is next touched, or within a second by the sweep.
+//! Memory is bounded by what lives: an expired key goes when it is next touched, or within a second by the sweep. Must
+//! never await under a shard's lock, nor lock a second shard but in `run`, in ascending order.
 
 mod like;
 mod shard;

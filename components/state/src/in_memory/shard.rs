@@ -1,4 +1,7 @@
 //! One shard: a map, and its deadlines in order.
+//!
+//! One idea: `deadlines` holds exactly the entries that expire, so that a sweep looks at nothing else. Must never
+//! change `entries` alone: a stale deadline would remove a younger value of the same key.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Asks a gRPC server which services it has, by the reflection protocol (`grpc.reflection.v1alpha`, which Dapr uses).
 //!
-//! Only the one question and the one answer of that protocol are here; the field numbers are the protocol's.
+//! Only the one question and the one answer of that protocol are here; the field numbers are the protocol's. Must never
+//! believe more than names: what a service can do is asked of the service itself.
 
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;

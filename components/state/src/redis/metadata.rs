@@ -1,4 +1,8 @@
 //! Metadata of `state.redis`, under Dapr's names.
+//!
+//! One idea: every field of Dapr's that can hold a secret is declared, used or not, and what is asked for but not
+//! available is refused by name. Must never drop a `sensitive` mark, or accept a setting that weakens the connection
+//! and then ignore it.
 
 use std::time::Duration;
 

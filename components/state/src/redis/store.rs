@@ -1,4 +1,7 @@
 //! The opened store: calls, and what repeats them.
+//!
+//! One idea: a key is a hash of data and version, and every write is one script that checks and changes in one step.
+//! Must never repeat a write that may have reached the server: only a refused connection is certain not to have.
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //!
 //! The one idea: the way to the file is built here, part by part, from plain names only, and no part that is already
 //! there may be a link. The kernel's confinement of the whole process stands behind this; this one says what is wrong.
+//! Must never follow a link, or make a folder above the App ID's own.
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};

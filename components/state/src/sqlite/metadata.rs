@@ -1,4 +1,7 @@
 //! Metadata of `state.sqlite`, under Dapr's names.
+//!
+//! One idea: names and defaults are Dapr's; what SQL will see is checked here. Must never let anything but letters,
+//! digits and `_` through as a table name (it is put into statements), nor unmark the connection string as secret.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! `state.sqlite`: one SQLite file, in Dapr's own layout.
 //!
 //! The one idea: one connection writes, several read. Writers queue in front of that connection instead of meeting as
-//! `SQLITE_BUSY` behind it, and a bulk write is one transaction with one flush. In platform mode the file is confined to
-//! the App ID's own folder ([`confine`]).
+//! `SQLITE_BUSY` behind it, and a bulk write is one transaction with one flush. In platform mode the file is confined
+//! to the App ID's own folder ([`confine`]). Must never open a second connection that writes, nor, in platform mode, a
+//! file that [`confine`] has not passed.
 
 mod confine;
 mod location;

@@ -1,4 +1,7 @@
 //! Tables and statements of `state.sqlite`: Dapr's own layout, so that daprd and this driver can share a file.
+//!
+//! One idea: an expired row that is still there counts as absent in every read and condition (`LIVE`). Must never hold
+//! a table name that `SqliteMetadata::check` has not passed, nor change a column of Dapr's.
 
 use std::sync::Arc;
 

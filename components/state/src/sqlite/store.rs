@@ -1,4 +1,8 @@
 //! The opened store: statements and their outcomes.
+//!
+//! One idea: all writes take the one writing connection, and a bulk write is one transaction in which a failed
+//! condition costs only its own step. Must never build SQL from a request (texts come from `schema`, keys and values
+//! are bound), nor use a connection again whose transaction on disk failed otherwise than by a condition.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,4 +1,7 @@
 //! Puts one App ID's settings into effect: tokens, limits, the application's endpoint.
+//!
+//! One idea: each message is the whole state; only what differs from the last one is acted on, so that repeating it
+//! disturbs no call. Must never keep a digest that the newest message leaves out, nor log the application's token.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

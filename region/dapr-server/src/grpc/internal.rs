@@ -1,7 +1,7 @@
 //! The internal port: calls of other Dapr Servers.
 //!
 //! Service invocation between App IDs is not available yet; the port exists so that addresses are in their final place,
-//! and every call is told the truth.
+//! and every call is told the truth. Must never answer as if a call had been delivered.
 
 use http::{Request, Response};
 use palladium_http::Upload;

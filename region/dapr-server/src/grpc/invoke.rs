@@ -1,7 +1,9 @@
 //! `InvokeService`: a gRPC caller's call of an application that speaks HTTP.
 //!
 //! One idea: it is the HTTP API's invocation with the request and the answer translated. Metadata become headers and
-//! headers become metadata, except for what belongs to the transport on either side.
+//! headers become metadata, except for what belongs to the transport on either side. Must never choose or dial the
+//! target itself: that is `http::invoke`, so that both protocols keep the same rules; nor let a `grpc-*` name through
+//! in either direction.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,7 @@
 //! The state API over gRPC: translates to the engine and back, counts each call.
+//!
+//! One idea: nothing is decided here; prefixes, limits and words are the engine's, so that HTTP and gRPC cannot drift
+//! apart. Must never call a driver, nor answer a failure except through `status`, which counts it.
 
 use std::sync::Arc;
 use std::time::Instant;

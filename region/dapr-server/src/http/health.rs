@@ -1,4 +1,6 @@
 //! Health and shutdown.
+//!
+//! Must never ask a store or the application: a probe costs nothing and tells of this process only.
 
 use http::Response;
 use tonic::Code;

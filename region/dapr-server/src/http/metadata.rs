@@ -1,7 +1,8 @@
 //! The metadata API over HTTP.
 //!
 //! The form is Dapr's JSON, which differs from the protobuf message: a subscription's rules are a plain list, absent
-//! parts are left out.
+//! parts are left out. Must never gather anything itself: `crate::metadata` does, for both protocols; nor show a
+//! component's settings.
 
 use http::{Response, StatusCode};
 use palladium_http::Upload;

@@ -1,5 +1,8 @@
 //! The parts of a Configuration that this program acts on. Others are accepted and left alone, as Dapr's own files hold
 //! settings of every building block.
+//!
+//! One idea: documents are laid over each other, and only what a later one says replaces an earlier word. Must never
+//! refuse a file for a setting that it does not know, nor act on one: settings are only read here.
 
 use serde::Deserialize;
 use serde_json::Value;

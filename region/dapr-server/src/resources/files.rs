@@ -1,6 +1,8 @@
-//! Reads resource files: YAML or JSON, several documents each.
+//! Reads resource files of the drop-in form: YAML or JSON, several documents each.
 //!
-//! One idea: one bad document is said and skipped, the others count; only an unreadable folder ends the start.
+//! One idea: one bad component or subscription is said and skipped, the others count; a file or folder that cannot be
+//! read, and a Configuration with a wrong field, end the start. Must never quote a document in a message: it may hold a
+//! secret. Must never be called in platform mode, where only the agent tells what there is.
 
 use std::path::{Path, PathBuf};
 

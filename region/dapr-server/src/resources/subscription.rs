@@ -1,4 +1,7 @@
 //! A declared Subscription, both versions of the kind.
+//!
+//! One idea: both versions end in the same ordered rules, the default last, as an empty condition. Must never judge a
+//! path or look for the component: it only reads what was declared for this App ID.
 
 use std::collections::BTreeMap;
 

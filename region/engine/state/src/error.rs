@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a state call, as one enum.
 //!
-//! The one idea: the variant is the class that decides codes; words are made in one place ([`crate::report`]). No
-//! variant carries a stored value.
+//! One idea: the variant is the class that decides codes; words are made in one place ([`crate::report`]). Must never
+//! carry a stored value in a variant: errors are logged and counted.
 
 use palladium_component::StateError;
 

@@ -1,7 +1,8 @@
 //! Option words as applications write them.
 //!
 //! The one idea: a word that nobody knows is refused where it matters (writes) and ignored where it cannot (reads), as
-//! upstream does.
+//! upstream does. Must never take an unknown word of a write for the default: the caller asked for something, and would
+//! not get it.
 
 use palladium_component::StateError;
 use palladium_component::state::{Concurrency, Consistency};

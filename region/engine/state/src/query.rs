@@ -1,4 +1,6 @@
 //! The document of Dapr's query API (alpha), read as far as every store needs it.
+//!
+//! Must never change a filter's operand: it goes to the store as the application wrote it.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! What a caller is told about a failed state call: Dapr's tags, reasons, codes and words.
 //!
 //! The one idea: both protocols draw from this one place. The words are Dapr's, because programs match them; where HTTP
-//! and gRPC differ in upstream they differ here.
+//! and gRPC differ in upstream they differ here. Must never reword a message on its own, hold a stored value, or import
+//! a protocol's crate (hyper, tonic): it says what is told, not how.
 
 use palladium_component::StateError;
 use palladium_component::error::{RemoteError, grpc_code_name};

@@ -3,6 +3,7 @@
 //! The one idea: upstream decodes the value and encodes it again with Go's encoder, and what applications read back is
 //! that text. Here the text is kept token by token (numbers keep every digit, members their order) and only what Go's
 //! encoder would spell otherwise is changed: white space goes, `<`, `>`, `&` and the two line separators are escaped.
+//! Must never parse numbers or build a tree: digits and order would be lost, and it runs for every value that is saved.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,6 +1,8 @@
-//! Last phase: the answer. A Dapr Server's is passed on less what belonged to its connection; ours is made from a failure.
+//! Last phase: the answer. A Dapr Server's is passed on less what belonged to its connection; ours is made from a
+//! failure.
 //!
-//! The record of the request travels inside the body and ends with it.
+//! The record of the request travels inside the body and ends with it. Must never pass a switch of protocols on, nor
+//! tell a caller the reason of a failure, which is for the record.
 
 use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
 

@@ -1,7 +1,8 @@
 //! The way to Dapr Servers: who they must be, and connections that are kept.
 //!
 //! One idea: an [`Upstream`] is a SPIFFE ID at an address, and every pool belongs to exactly one: no connection is ever
-//! used for anybody else. The certificate is checked in the handshake, before a byte of a request leaves.
+//! used for anybody else. The certificate is checked in the handshake, before a byte of a request leaves. Must never
+//! dial an address without the exact SPIFFE ID that must answer there, nor give a key out twice.
 
 mod lease;
 mod pool;

@@ -1,7 +1,9 @@
 //! Connections to one Dapr Server, of one worker.
 //!
-//! One idea: HTTP/1.1 connections are a stack of idle ones, the warmest on top; HTTP/2 connections are shared until one has
-//! enough streams. Whoever cannot connect learns it at once, and for a moment nobody tries again.
+//! One idea: HTTP/1.1 connections are a stack of idle ones, the warmest on top; HTTP/2 connections are shared until one
+//! has enough streams. Whoever cannot connect learns it at once, and for a moment nobody tries again. Must never hold
+//! one of the short locks over an await, lend a connection to another upstream than its own, or take one back whose
+//! answer is not complete: the next request would read the rest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

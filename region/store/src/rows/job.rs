@@ -1,4 +1,7 @@
 //! What the writer is asked to do, and what it answers.
+//!
+//! One idea: whatever changes a project's file is a value in one queue, so that one writer can order and batch it. Must
+//! never hold a value in clear: it was sealed before it was queued.
 
 use std::sync::Arc;
 

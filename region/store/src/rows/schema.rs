@@ -1,4 +1,7 @@
 //! The file of a project: tables, statements, and how it is opened.
+//!
+//! One idea: every statement on rows is here, and every read and condition takes an expired row for an absent one. Must
+//! never open the file without full flushing and secure deletion: acknowledged writes and destroyed rows rely on them.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! The key of a project's values.
 //!
-//! The one idea: a value opens only at its own place. Project, component and key are bound into the ciphertext, so a row
-//! moved to another key, component or file does not decrypt. Nonces are random; at 2^32 writes under one key their chance
-//! of meeting is still 2^-33.
+//! The one idea: a value opens only at its own place. Project, component and key are bound into the ciphertext, so a
+//! row moved to another key, component or file does not decrypt. Nonces are random; at 2^32 writes under one key their
+//! chance of meeting is still 2^-33. Must never take a nonce from a caller, open a value without its place, or show the
+//! key in `Debug`.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! The writer of one project: batches of jobs, one transaction each.
 //!
 //! The one idea: group commit. While one batch is being flushed the next piles up; a flush costs the same for one write
-//! and for hundreds. If the file fails in the middle of a batch, all of it is rolled back and each job is tried alone, so
-//! that one impossible job does not take its neighbours along. Nobody is answered before the commit.
+//! and for hundreds. If the file fails in the middle of a batch, all of it is rolled back and each job is tried alone,
+//! so that one impossible job does not take its neighbours along. Nobody is answered before the commit. Must never skip
+//! `permitted` right before the steps it stands for, nor answer a job whose transaction is still open.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,8 @@
 //! Between protocol messages and rows.
+//!
+//! One idea: a message is checked and turned into a step once, here; behind it there are only valid keys, conditions
+//! and instants. Must never read project, App ID or component out of a message: they come from the certificate, in
+//! `scope`.
 
 use std::collections::HashMap;
 

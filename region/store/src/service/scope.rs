@@ -1,4 +1,7 @@
 //! On whose behalf a call works, and on what.
+//!
+//! One idea: the certificate says who, the header only which of their own, the agent's table whether. Must never take
+//! project or App ID from a message or a header, nor tell an unknown component from a forbidden one.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! How failures are said in Dapr's component protocol.
+//!
+//! Must never say an etag failure otherwise than by that detail: drivers and Dapr know it by nothing else.
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
