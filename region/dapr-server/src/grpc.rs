@@ -28,17 +28,21 @@ use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
-/// The services of the API, ready to be called.
+/// The services of the API.
 #[derive(Clone)]
-pub struct Services(DaprServer<dapr::Api>);
+pub struct Services(Arc<dapr::Api>);
 
 impl Services {
     /// For one Dapr Server.
     pub fn new(server: &Arc<Server>) -> Self {
-        let dapr = DaprServer::new(dapr::Api(server.clone()))
-            .max_decoding_message_size(server.max_body())
-            .max_encoding_message_size(usize::MAX);
-        Self(dapr)
+        Self(Arc::new(dapr::Api(server.clone())))
+    }
+
+    /// Ready for one call: connections live longer than a limit may.
+    fn ready(&self, max_body: usize) -> DaprServer<dapr::Api> {
+        DaprServer::from_arc(self.0.clone())
+            .max_decoding_message_size(max_body)
+            .max_encoding_message_size(usize::MAX)
     }
 }
 
@@ -70,8 +74,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
     if !server.api.allows(Protocol::Grpc, group, version) {
         return refused(Status::unimplemented("requested endpoint is not available"));
     }
-    let mut services = services.clone();
-    let answer = match services.0.call(request).await {
+    let answer = match services.ready(server.max_body()).call(request).await {
         Ok(answer) => answer.map(Body::Grpc),
         Err(never) => match never {},
     };

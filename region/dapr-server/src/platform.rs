@@ -38,8 +38,8 @@ use crate::ready::Target;
 use crate::server::Server;
 use crate::workers::{self, Work};
 
-/// Until the agent says otherwise.
-const MAX_BODY: usize = 4 << 20;
+/// Unless the agent says otherwise.
+pub(crate) const MAX_BODY: usize = 4 << 20;
 const DRAIN: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const ENVELOPE_DEADLINE: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use crate::app_channel::{AppChannel, ChannelError, watch};
 use crate::auth::{Auth, Digest256, TOKEN_HEADER};
 use crate::config::{AppProtocol, AppSettings, HealthSettings};
-use crate::platform::nowhere;
+use crate::platform::{MAX_BODY, nowhere};
 use crate::server::Server;
 
 /// What is in effect, so that only changes are acted on.
@@ -50,9 +50,8 @@ impl Apply {
             });
             digests.store(Arc::new(accepted.collect()));
         }
-        if let Some(limit) = usize::try_from(state.max_body_bytes).ok().filter(|limit| *limit > 0) {
-            self.server.max_body.store(limit, Ordering::Relaxed);
-        }
+        let limit = usize::try_from(state.max_body_bytes).ok().filter(|limit| *limit > 0);
+        self.server.max_body.store(limit.unwrap_or(MAX_BODY), Ordering::Relaxed);
         if self.endpoint != state.endpoint {
             self.endpoint.clone_from(&state.endpoint);
             self.fault = self.replace_endpoint().err().map(|error| error.to_string());

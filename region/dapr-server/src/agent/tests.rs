@@ -18,7 +18,7 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 
 use super::*;
-use crate::platform::new_server;
+use crate::platform::{MAX_BODY, new_server};
 
 const SECRET: &str = "hunter2-is-a-secret";
 
@@ -318,5 +318,20 @@ async fn an_endpoint_that_cannot_be_used_is_told() {
             assert!(load.name == "orders" && load.message.contains(words), "{load:?}");
         }
         assert_eq!(report.loads.iter().filter(|load| load.ok).count(), 1, "{version}");
+    }
+}
+
+/// A limit that is taken back is the ordinary one again.
+#[tokio::test]
+async fn the_limit_on_bodies_follows_the_settings() {
+    let world = World::with(vec![]).await;
+    for (version, max_body_bytes, expected) in [(2, 10, 10), (3, 0, MAX_BODY)] {
+        world.settings.send_replace(AppServerState {
+            version,
+            max_body_bytes,
+            ..AppServerState::default()
+        });
+        world.applied(version).await;
+        assert_eq!(world.server.max_body(), expected);
     }
 }

@@ -68,7 +68,10 @@ impl Dapr for Api {
 
     async fn set_metadata(&self, request: Request<SetMetadataRequest>) -> Answer<()> {
         let SetMetadataRequest { key, value } = request.into_inner();
-        metadata::set(&self.0, key, value).map_err(|fault| grpc_status(&fault.report))?;
+        metadata::set(&self.0, key, value).map_err(|fault| {
+            self.0.metrics.fault(&fault);
+            grpc_status(&fault.report)
+        })?;
         Ok(Response::new(()))
     }
 

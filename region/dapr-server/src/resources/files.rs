@@ -1,7 +1,7 @@
 //! Reads resource files of the drop-in form: YAML or JSON, several documents each.
 //!
 //! One idea: one bad component or subscription is said and skipped, the others count; a file or folder that cannot be
-//! read, and a Configuration with a wrong field, end the start. Must never quote a document in a message: it may hold a
+//! read, and a Configuration that cannot be understood, end the start: its rules would be missing. Must never quote a document in a message: it may hold a
 //! secret. Must never be called in platform mode, where only the agent tells what there is.
 
 use std::path::{Path, PathBuf};
@@ -61,15 +61,15 @@ pub fn load_folder(
             path: file.clone(),
             source,
         })?;
-        for document in documents(&text, &file) {
-            let taken = match document["kind"].as_str() {
+        for document in documents(&text) {
+            let taken = document.and_then(|document| match document["kind"].as_str() {
                 Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
                     .map(|one| components.extend(one)),
                 Some("Subscription") => {
                     Subscription::read(document, app_id, namespace).map(|one| subscriptions.extend(one))
                 }
                 _ => Ok(()),
-            };
+            });
             if let Err(reason) = taken {
                 tracing::warn!("A document of {} is skipped: {reason}", file.display());
             }
@@ -89,22 +89,22 @@ pub fn load_configurations(files: &[PathBuf]) -> Result<Configuration, LoadError
             path: file.clone(),
             source,
         })?;
-        for document in documents(&text, file) {
-            if document["kind"] == "Configuration" {
-                configuration
-                    .overlay(document)
-                    .map_err(|reason| LoadError::Configuration {
-                        path: file.clone(),
-                        reason,
-                    })?;
-            }
+        for document in documents(&text) {
+            let taken = document.and_then(|document| match document["kind"].as_str() {
+                Some("Configuration") => configuration.overlay(document),
+                _ => Ok(()),
+            });
+            taken.map_err(|reason| LoadError::Configuration {
+                path: file.clone(),
+                reason,
+            })?;
         }
     }
     Ok(configuration)
 }
 
-/// The documents of a file. What does not parse is said, without the text around it: it may hold a secret.
-fn documents(text: &str, file: &Path) -> Vec<Value> {
+/// The documents of a file. The reason why one does not parse is without the text around it: it may hold a secret.
+fn documents(text: &str) -> Vec<Result<Value, String>> {
     let mut found = Vec::new();
     let mut one = String::new();
     for line in text.lines().chain(["---"]) {
@@ -119,11 +119,8 @@ fn documents(text: &str, file: &Path) -> Vec<Value> {
         }
         match parse(&document) {
             Some(Value::Null) => {}
-            Some(value) => found.push(value),
-            None => tracing::warn!(
-                "A document of {} is skipped: it is neither YAML nor JSON",
-                file.display()
-            ),
+            Some(value) => found.push(Ok(value)),
+            None => found.push(Err("a document is neither YAML nor JSON".to_owned())),
         }
     }
     found
@@ -146,8 +143,19 @@ mod tests {
     fn yaml_and_json_documents_and_bad_ones() {
         let text =
             "kind: Component\nmetadata:\n  name: 123\n---\n{\"kind\":\"Component\"}\n---\n\tbad: [\n---\n# nothing\n";
-        let found = documents(text, Path::new("x.yaml"));
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert_eq!(found[0]["metadata"]["name"], 123);
+        let found = documents(text);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found[0].as_ref().unwrap()["metadata"]["name"], 123);
+        assert!(found[2].is_err());
+    }
+
+    #[test]
+    fn a_bad_component_is_skipped_and_a_bad_configuration_ends_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.yaml");
+        std::fs::write(&file, "kind: Configuration\nspec: {api: {denied: [{name: state\n").unwrap();
+        assert!(load_folder(folder.path(), "a", "default", &|_| None).is_ok());
+        let error = load_configurations(&[file]).unwrap_err().to_string();
+        assert!(error.contains("x.yaml: a document is neither YAML nor JSON"), "{error}");
     }
 }

@@ -22,7 +22,9 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 16 << 20;
 /// How often expired rows are removed, and how many at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-const SWEEP_ROWS: i64 = 1000;
+const SWEEP_ROWS: u64 = 1000;
+/// The pause when there are more than that.
+const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 
 /// Runs until told to close or until nobody can send any more.
 pub(super) async fn run(connection: SqliteConnection, file: PathBuf, mut queue: mpsc::Receiver<Job>) {
@@ -33,7 +35,10 @@ pub(super) async fn run(connection: SqliteConnection, file: PathBuf, mut queue: 
         let first = tokio::select! {
             job = queue.recv() => job,
             _ = sweep.tick() => {
-                writer.remove_expired().await;
+                if writer.remove_expired().await {
+                    // There is more: calls between, but not half a minute.
+                    sweep.reset_after(SWEEP_AGAIN);
+                }
                 continue;
             }
         };
@@ -126,10 +131,17 @@ impl Writer {
         }
     }
 
-    async fn remove_expired(&mut self) {
-        let expired = sqlx::query(schema::DELETE_EXPIRED).bind(now_ms()).bind(SWEEP_ROWS);
-        if let Err(error) = expired.execute(&mut self.connection).await {
-            tracing::warn!(%error, "expired rows were not removed");
+    /// Removes some; answers whether there may be more.
+    async fn remove_expired(&mut self) -> bool {
+        let expired = sqlx::query(schema::DELETE_EXPIRED)
+            .bind(now_ms())
+            .bind(SWEEP_ROWS as i64);
+        match expired.execute(&mut self.connection).await {
+            Ok(removed) => removed.rows_affected() >= SWEEP_ROWS,
+            Err(error) => {
+                tracing::warn!(%error, "expired rows were not removed");
+                false
+            }
         }
     }
 }

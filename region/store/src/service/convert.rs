@@ -37,13 +37,9 @@ pub(super) fn set(request: pb::SetRequest) -> Result<Set, Status> {
 }
 
 pub(super) fn delete(request: pb::DeleteRequest) -> Result<Step, Status> {
-    let condition = match condition(request.etag, None) {
-        Condition::Absent => Condition::Always,
-        condition => condition,
-    };
     Ok(Step::Delete {
         key: key(request.key)?,
-        condition,
+        condition: condition(request.etag, None),
     })
 }
 

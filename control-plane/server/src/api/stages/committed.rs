@@ -50,7 +50,10 @@ impl Extracted {
                 if deleting {
                     farewell(&mut object);
                 } else {
-                    scopes::tell_unknown(app, std::slice::from_mut(&mut object)).await?;
+                    // The change is made, whatever becomes of a hint.
+                    if let Err(error) = scopes::tell_unknown(app, std::slice::from_mut(&mut object)).await {
+                        tracing::warn!(?error, "scopes were not looked at");
+                    }
                 }
                 shown(call.kind()?, &object)
             }
