@@ -23,7 +23,7 @@ pub fn write_file_atomic(path: &Path, contents: &[u8], mode: u32) -> Result<(), 
 
 /// Makes a secret file that must not be there yet; `false` when it is, made by another process a moment ago perhaps: then
 /// nothing was written.
-pub(crate) fn create_file(path: &Path, contents: &[u8]) -> Result<bool, Error> {
+pub fn create_file(path: &Path, contents: &[u8]) -> Result<bool, Error> {
     let mut made = true;
     with_temporary(path, contents, 0o600, |temporary| {
         // Unlike renaming, linking never replaces what is there.

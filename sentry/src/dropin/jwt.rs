@@ -1,8 +1,8 @@
 //! JWT-SVIDs beside certificates, if `jwt-enabled`.
 //!
 //! One idea: the same identity as the certificate, one token for all audiences and one for each, signed with the RSA
-//! key in Dapr's folder, which is made at the first start together with its public key set. Must never sign for another
-//! ID than the certificate's, nor log a token or the key.
+//! key in Dapr's folder, which is made at the first start; a public key set that is missing beside it is written. Must never
+//! sign for another ID than the certificate's, overwrite a file, nor log a token or the key.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
-use palladium_sealing::write_file_atomic;
+use palladium_sealing::create_file;
 use palladium_spiffe::SpiffeId;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde::Serialize;
@@ -63,10 +63,24 @@ impl JwtSigner {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(at(&key_path)(error)),
         };
-        let is_new = stored.is_none();
+        let has_set = tokio::fs::try_exists(&set_path).await.map_err(at(&set_path))?;
         let pem = match stored {
             Some(pem) => pem,
-            None => Zeroizing::new(generate().await?.into_bytes()),
+            None if has_set => {
+                return Err(Error::Config(format!(
+                    "JWT: {} is there without {}: bring the key back or remove the set",
+                    set_path.display(),
+                    key_path.display()
+                )));
+            }
+            None => {
+                let made = Zeroizing::new(generate().await?.into_bytes());
+                if create_file(&key_path, &made)? {
+                    made
+                } else {
+                    Zeroizing::new(tokio::fs::read(&key_path).await.map_err(at(&key_path))?)
+                }
+            }
         };
         let key = EncodingKey::from_rsa_pem(&pem).map_err(|_| wrong("the signing key is not an RSA key in PEM"))?;
         let mut public = Jwk::from_encoding_key(&key, algorithm).map_err(|_| wrong("the signing key is unusable"))?;
@@ -81,12 +95,12 @@ impl JwtSigner {
                 Ok,
             )?,
         };
-        if is_new {
+        // Also when an earlier start was killed behind the key.
+        if !has_set {
             public.common.key_id = Some(kid.clone());
             public.common.public_key_use = Some(PublicKeyUse::Signature);
             let set = serde_json::to_vec(&JwkSet { keys: vec![public] }).map_err(|error| wrong(&error.to_string()))?;
-            write_file_atomic(&key_path, &pem, 0o600)?;
-            write_file_atomic(&set_path, &set, 0o600)?;
+            create_file(&set_path, &set)?;
         }
         let mut header = Header::new(algorithm);
         header.kid = Some(kid);

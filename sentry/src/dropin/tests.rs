@@ -118,6 +118,66 @@ async fn a_generated_issuer_is_kept_and_a_changed_one_is_taken_if_it_works() {
 }
 
 #[tokio::test]
+async fn an_issuer_whose_writing_was_cut_short_is_completed_and_a_supplied_file_is_never_touched() {
+    let now = OffsetDateTime::now_utc();
+    let whole = tempfile::tempdir().unwrap();
+    credentials(whole.path()).load_or_generate(now).await.unwrap();
+    let content = |name: &str| std::fs::read_to_string(whole.path().join(name)).unwrap();
+    let files = ["issuer.key", "issuer.crt", "ca.crt"];
+    let set = serde_json::json!({ "key": content(files[0]), "chain": content(files[1]), "roots": content(files[2]) });
+    for written in 0..=3 {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".issuer.unfinished.json"), set.to_string()).unwrap();
+        for name in &files[..written] {
+            std::fs::write(folder.path().join(name), content(name)).unwrap();
+        }
+        let mut after = credentials(folder.path());
+        after.load_or_generate(now).await.unwrap();
+        for name in files {
+            assert_eq!(
+                std::fs::read_to_string(folder.path().join(name)).unwrap(),
+                content(name)
+            );
+        }
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            3,
+            "{written} written"
+        );
+    }
+    // Somebody supplies a root before the set is complete: it stays, and nothing is put beside it.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".issuer.unfinished.json"), set.to_string()).unwrap();
+    std::fs::write(folder.path().join("ca.crt"), "supplied").unwrap();
+    assert!(credentials(folder.path()).load_or_generate(now).await.is_err());
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("ca.crt")).unwrap(),
+        "supplied"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_key_set_is_written_beside_the_key_and_no_key_is_made_beside_a_set() {
+    use super::jwt::JwtSigner;
+    let folder = tempfile::tempdir().unwrap();
+    let flags = flags(&["-issuer-credentials", folder.path().to_str().unwrap(), "-jwt-enabled"]);
+    let load = || JwtSigner::load_or_generate(&flags, Duration::ZERO);
+    load().await.unwrap();
+    let (key, set) = (folder.path().join("jwt.key"), folder.path().join("jwks.json"));
+    let (first_key, first_set) = (std::fs::read(&key).unwrap(), std::fs::read(&set).unwrap());
+    std::fs::remove_file(&set).unwrap();
+    load().await.unwrap();
+    assert_eq!(
+        (std::fs::read(&key).unwrap(), std::fs::read(&set).unwrap()),
+        (first_key, first_set.clone())
+    );
+    std::fs::remove_file(&key).unwrap();
+    assert!(load().await.is_err());
+    assert!(!key.exists() && std::fs::read(&set).unwrap() == first_set);
+}
+
+#[tokio::test]
 async fn supplied_issuers_may_be_rsa_ecdsa_or_ed25519() {
     let domain = palladium_spiffe::TrustDomain::parse("td").unwrap();
     let now = OffsetDateTime::now_utc();
