@@ -75,6 +75,7 @@ impl Metrics {
         self.requests.inc();
     }
 
+    /// A request's end. Dapr's sentry counts all failures, refusals too, under this one reason.
     pub(super) fn outcome(&self, ok: bool) {
         if ok {
             self.successes.inc();
@@ -83,8 +84,9 @@ impl Metrics {
         }
     }
 
+    /// Sentry's own certificate was not made; the reason is Dapr's for everything but a malformed CSR.
     pub(super) fn server_certificate_failed(&self) {
-        self.server_failures.get_or_create(&Reason { reason: "sign" }).inc();
+        self.server_failures.get_or_create(&Reason { reason: "ca_error" }).inc();
     }
 
     pub(super) fn issuer_expires(&self, at: OffsetDateTime) {
@@ -102,5 +104,24 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_the_reasons_of_daprs_sentry() {
+        let metrics = Metrics::new();
+        metrics.outcome(false);
+        metrics.server_certificate_failed();
+        let text = metrics.text();
+        for line in [
+            r#"dapr_sentry_cert_sign_failure_total{reason="sign"} 1"#,
+            r#"dapr_sentry_servercert_issue_failed_total{reason="ca_error"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 }
