@@ -47,6 +47,9 @@ pub enum ReadBackError {
     /// It did not answer in time.
     #[error("the region did not answer in time")]
     Timeout,
+    /// As many read-backs as one region may have are under way; it was not asked.
+    #[error("too many secrets of this region are being read now; try again")]
+    Busy,
     /// Its owner forbids it.
     #[error("the region's guard rails forbid reading this secret back")]
     Denied,

@@ -153,7 +153,8 @@ impl JoinService {
             hpke_public_key: bytes::Bytes::copy_from_slice(hpke.as_bytes()),
             hpke_key_id: request.hpke_key_id,
         };
-        // Last, in one transaction: of two callers with the same token one gets a certificate that is good for nothing.
+        // Last, in one transaction: of two callers with the same token one is refused, and the certificate that was made for it
+        // never leaves this process.
         if !self.store.redeem(&token.id, record).await.map_err(internal)? {
             return Err(refuse(&token.region_id, "join token was used before"));
         }

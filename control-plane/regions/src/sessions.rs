@@ -128,7 +128,7 @@ impl Sessions {
             let live = live.get_mut(region).ok_or(ReadBackError::NotConnected)?;
             live.waiting.retain(|_, waiting| !waiting.is_closed());
             if live.waiting.len() >= MAX_READ_BACKS {
-                return Err(ReadBackError::Timeout);
+                return Err(ReadBackError::Busy);
             }
             live.waiting.insert(request_id.clone(), sender);
             live.requests.clone()

@@ -42,7 +42,7 @@ pub struct RegionRecord {
     pub hpke_key_id: String,
 }
 
-/// What a session says about its region.
+/// What a session says about its region. An empty text leaves what was known, except that of the alarm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegionConnection {
     /// A session is open.

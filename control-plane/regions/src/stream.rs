@@ -27,6 +27,8 @@ use crate::store::{RegionConnection, RegionStore};
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a second session of a region is held before it is sent away.
 const HELD: Duration = Duration::from_secs(60);
+/// Bytes of a session id: it is kept and logged as long as the session lives.
+const MAX_SESSION_ID: usize = 128;
 /// Messages under way to a region before the session waits for it.
 const QUEUE: usize = 32;
 
@@ -117,17 +119,13 @@ async fn serve(
                     alarm,
                     "two live sessions of one region"
                 );
-                let first = connection(&hello, true, alarm);
-                store
-                    .connection(
-                        &region,
-                        RegionConnection {
-                            trust_anchors: String::new(),
-                            ..first
-                        },
-                    )
-                    .await
-                    .map_err(internal)?;
+                // Nothing that a held agent says of itself: only the alarm is its doing.
+                let held = RegionConnection {
+                    connected: true,
+                    alarm: alarm.to_owned(),
+                    ..RegionConnection::default()
+                };
+                store.connection(&region, held).await.map_err(internal)?;
             }
             Err(_) => {}
         }
@@ -173,14 +171,13 @@ async fn hello(region: &str, inbound: &mut Streaming<RegionMessage>) -> Result<H
         .await
         .map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
     match first.and_then(|message| message.message) {
-        Some(region_message::Message::Hello(hello))
-            if hello.region_id == region && !hello.session_id.is_empty() && hello.session_id.len() <= 128 =>
-        {
-            Ok(hello)
-        }
-        Some(region_message::Message::Hello(_)) => Err(Status::permission_denied(
+        Some(region_message::Message::Hello(hello)) if hello.region_id != region => Err(Status::permission_denied(
             "Hello names another region than the certificate",
         )),
+        Some(region_message::Message::Hello(hello)) if !(1..=MAX_SESSION_ID).contains(&hello.session_id.len()) => Err(
+            Status::invalid_argument(format!("Hello's session_id must have 1 to {MAX_SESSION_ID} bytes")),
+        ),
+        Some(region_message::Message::Hello(hello)) => Ok(hello),
         _ => Err(Status::failed_precondition("the first message must be Hello")),
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use tonic::Code;
 
 use super::zone::{Joined, PATIENCE, REGION, Session, Zone, hello};
-use crate::{DesiredObject, ReadBack, ReadBackError};
+use crate::{DesiredObject, ReadBack, ReadBackError, RegionConnection};
 
 fn object(name: &str, generation: u64) -> DesiredObject {
     DesiredObject {
@@ -167,13 +167,28 @@ async fn a_second_agent_of_one_region_is_held_and_alarmed() {
     let (zone, joined) = begin().await;
     let mut first = zone.connect(&joined.svid, hello("s1")).await.unwrap();
     snapshot(&mut first).await;
-    let mut second = zone.connect(&joined.svid, hello("s2")).await.unwrap();
-    until("alarmed", || {
-        zone.store.state().connections[REGION]
-            .iter()
-            .any(|connection| !connection.alarm.is_empty())
-    })
-    .await;
+    let other = Hello {
+        gateway_url: "https://elsewhere:8443".into(),
+        agent_version: "6.6.6".into(),
+        ..hello("s2")
+    };
+    let mut second = zone.connect(&joined.svid, other).await.unwrap();
+    let alarmed = || {
+        let state = zone.store.state();
+        let mut said = state.connections[REGION].iter();
+        said.find(|connection| !connection.alarm.is_empty()).cloned()
+    };
+    until("alarmed", || alarmed().is_some()).await;
+    let only_the_alarm = RegionConnection {
+        connected: true,
+        alarm: alarmed().unwrap().alarm,
+        ..RegionConnection::default()
+    };
+    assert_eq!(
+        alarmed().unwrap(),
+        only_the_alarm,
+        "nothing the held agent says of itself"
+    );
     assert_eq!(zone.regions.session(REGION).unwrap().session_id, "s1");
     // What a held agent says meanwhile is neither lost nor a reason to send it away.
     let status = ObjectStatus {
@@ -281,6 +296,12 @@ async fn who_connects_is_the_certificates_word() {
     };
     let mut session = zone.connect(&joined.svid, other).await.unwrap();
     assert_eq!(session.next().await.unwrap_err().code(), Code::PermissionDenied);
+    for wrong in ["", &"s".repeat(129)] {
+        let mut session = zone.connect(&joined.svid, hello(wrong)).await.unwrap();
+        let refused = session.next().await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("session_id"), "{}", refused.message());
+    }
     zone.store.state().regions.remove(REGION);
     let refused = zone.connect(&joined.svid, hello("s1")).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied);
@@ -313,4 +334,12 @@ async fn read_backs_go_to_the_session_and_have_a_deadline() {
     let (got, ()) = tokio::join!(ask("u-one"), answer(&mut session, b"", "denied-by-guard-rails"));
     assert_eq!(got.unwrap_err(), ReadBackError::Denied);
     assert_eq!(ask("u-slow").await.unwrap_err(), ReadBackError::Timeout);
+    // One more than may be under way: the region is not asked, and not blamed.
+    let asked: Vec<_> = (0..64).map(|_| tokio::spawn(ask("u-slow"))).collect();
+    for _ in &asked {
+        let sent = session.next().await.unwrap();
+        assert!(matches!(sent, Some(Message::ReadBack(_))));
+    }
+    assert_eq!(ask("u-slow").await.unwrap_err(), ReadBackError::Busy);
+    asked.iter().for_each(tokio::task::JoinHandle::abort);
 }
