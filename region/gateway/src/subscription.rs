@@ -121,8 +121,9 @@ impl Tables {
             };
             let mut report = tonic::Request::new(report);
             report.set_timeout(REPORT);
-            let (reported, ()) = tokio::join!(client.report(report), self.keep(table));
-            if let Err(error) = reported {
+            // On disk first: what is reported, a revocation for one, outlives a crash at this moment.
+            self.keep(table).await;
+            if let Err(error) = client.report(report).await {
                 tracing::warn!(%error, version, "the agent was not told that the table is applied");
             }
         }

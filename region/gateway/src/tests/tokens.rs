@@ -147,9 +147,7 @@ async fn sec_051_revocation_takes_effect_at_once_on_live_connections_and_streams
     );
     assert!(began.elapsed() < Duration::from_secs(2));
     // The agent has been told that the new table is in force.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let reports = world.agent.agent.reports.lock().unwrap();
-    assert_eq!(reports.last().unwrap().applied_version, world.table.version);
+    world.until_reported(world.table.version).await;
 }
 
 #[tokio::test]
@@ -160,20 +158,7 @@ async fn the_last_table_serves_with_the_agent_away_and_holds_no_token() {
     world.table.routes[1].tokens.clear();
     world.publish().await;
     let file = world.config.data_folder.join("routes.pb");
-    let kept = async {
-        while world
-            .agent
-            .agent
-            .reports
-            .lock()
-            .unwrap()
-            .last()
-            .is_none_or(|last| last.applied_version < world.table.version)
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), kept).await.unwrap();
+    world.until_reported(world.table.version).await;
     world.agent.kill();
     let world = world.restart().await;
     assert_eq!(get(&world, "/", &app.token).await.text(), format!("{A}/orders"));

@@ -133,6 +133,25 @@ impl World {
         .expect("table in force");
     }
 
+    /// Waits until the gateway has told the agent that this version is in force and on disk.
+    pub async fn until_reported(&self, version: u64) {
+        let reports = &self.agent.agent.reports;
+        let told = || {
+            reports
+                .lock()
+                .unwrap()
+                .last()
+                .is_some_and(|last| last.applied_version >= version)
+        };
+        tokio::time::timeout(Duration::from_secs(5), async {
+            while !told() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("reported");
+    }
+
     /// Ends the gateway and starts another on the same folder.
     pub async fn restart(self) -> Self {
         let Self {
