@@ -78,6 +78,14 @@ pub enum Error {
         /// What the platform says about it.
         messages: String,
     },
+    /// The region does it only when a person agrees.
+    #[error("{what} is held by the region{messages}")]
+    Held {
+        /// Kind and name.
+        what: String,
+        /// What the platform says about it.
+        messages: String,
+    },
     /// Nothing chosen, nothing given.
     #[error("no project given")]
     NoProject,

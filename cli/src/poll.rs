@@ -1,4 +1,4 @@
-//! `--wait`: reads an object again and again until it is what was asked for, is in error, or time is up.
+//! `--wait`: reads an object again and again until it is what was asked for, is in error, waits for a person, or time is up.
 //!
 //! Must never hide why something is not ready: the platform's messages are in the error.
 
@@ -26,7 +26,7 @@ pub struct WaitArgs {
 }
 
 /// Secrets are left out of what is polled: each reading of one would be fetched from the region and stand in the audit log.
-const WITHOUT_SECRETS: &str = "?showsensitive=false";
+pub const WITHOUT_SECRETS: &str = "?showsensitive=false";
 
 /// Waits for `status.status` = ready with an up-to-date generation. The answer holds no secrets.
 pub async fn until_ready(context: &Context, path: &str, what: &str, wait: &WaitArgs) -> Result<Value, Error> {
@@ -46,11 +46,25 @@ pub async fn until_ready(context: &Context, path: &str, what: &str, wait: &WaitA
                     });
                 }
             }
+            _ if is_held(&object) => {
+                return Err(Error::Held {
+                    what: what.to_owned(),
+                    messages: joined(&object),
+                });
+            }
             _ => in_error_since = None,
         }
         give_up(started, wait, what, status, joined(&object))?;
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Whether the region waits for a person: no time will help.
+fn is_held(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions
+        .filter(|condition| condition["observedGeneration"] == object["metadata"]["generation"])
+        .any(|condition| condition["reason"] == "BeyondGuardRails")
 }
 
 /// Waits for a 404.

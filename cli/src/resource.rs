@@ -73,7 +73,12 @@ pub fn segment(name: &str) -> String {
 impl Noun {
     /// `get NAME`
     pub async fn get(&self, context: &Context, project: Option<&str>, name: &str, output: Output) -> Result<(), Error> {
-        let found = context.api.get(&object(self.kind, project, name)).await?;
+        let mut path = object(self.kind, project, name);
+        if output == Output::Table {
+            // No column holds a secret, and each reading of one stands in the audit log.
+            path.push_str(poll::WITHOUT_SECRETS);
+        }
+        let found = context.api.get(&path).await?;
         output.object(&found, self.columns);
         if output == Output::Table {
             for message in poll::messages(&found) {

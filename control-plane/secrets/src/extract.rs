@@ -107,21 +107,6 @@ pub fn extract(
             Found::Clear(secret) => {
                 let fingerprint = fingerprint(fingerprint_key, place.uid, &field, &secret);
                 out.fingerprints.insert(field.clone(), fingerprint.to_vec());
-                if known.get(&field).is_none_or(|state| state.fingerprint != fingerprint) {
-                    let key = key.ok_or_else(|| Problem::NoKey { field: field.clone() })?;
-                    let at = SealedField {
-                        region: place.region,
-                        project: place.project,
-                        uid: place.uid,
-                        field: &field,
-                        version: place.generation,
-                    };
-                    let value = key.seal(&at, secret.as_bytes()).map_err(|source| Problem::Sealing {
-                        field: field.clone(),
-                        source,
-                    })?;
-                    out.sealed.push(SealedSecret { value, fingerprint });
-                }
                 clear.push((field.clone(), secret));
             }
             Found::Mask | Found::Reference(_) => {
@@ -146,16 +131,39 @@ pub fn extract(
         }
         fields::put_reference(kind, &mut content, &field, &own);
     }
-    if let Some(stored) = stored
-        && !kept.is_empty()
-    {
-        let before = known
-            .iter()
-            .map(|(field, state)| (field.clone(), state.fingerprint.clone()));
-        let before = fields::pointing(kind, catalog, &kept, &before.collect(), stored.content);
-        if before != fields::pointing(kind, catalog, &kept, &out.fingerprints, &content) {
-            errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
+    let before: BTreeMap<_, _> = known
+        .iter()
+        .map(|(field, state)| (field.clone(), state.fingerprint.clone()))
+        .collect();
+    let redirects = |secrets: &[String]| {
+        stored.is_some_and(|stored| {
+            let before = fields::pointing(kind, catalog, secrets, &before, stored.content);
+            before != fields::pointing(kind, catalog, secrets, &out.fingerprints, &content)
+        })
+    };
+    if !kept.is_empty() && redirects(&kept) {
+        errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
+    }
+    for (field, secret) in &clear {
+        let fingerprint = fingerprint(fingerprint_key, place.uid, field, secret);
+        // The same text entered for another place is sealed again: the region holds what it has to the place it had.
+        let same = known.get(field).is_some_and(|state| state.fingerprint == fingerprint);
+        if same && !redirects(std::slice::from_ref(field)) {
+            continue;
         }
+        let key = key.ok_or_else(|| Problem::NoKey { field: field.clone() })?;
+        let at = SealedField {
+            region: place.region,
+            project: place.project,
+            uid: place.uid,
+            field,
+            version: place.generation,
+        };
+        let value = key.seal(&at, secret.as_bytes()).map_err(|source| Problem::Sealing {
+            field: field.clone(),
+            source,
+        })?;
+        out.sealed.push(SealedSecret { value, fingerprint });
     }
     let is_kept = |text: &str| {
         let mut fields = kept.iter().filter(|field| {

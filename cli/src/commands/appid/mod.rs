@@ -31,7 +31,7 @@ pub const NOUN: Noun = Noun {
 pub enum AppId {
     /// Create an App ID
     Create(create::Create),
-    /// Show one App ID, its token included when your role may read it
+    /// Show one App ID; `-o json` and `-o yaml` with its token, when your role may read it
     Get(Get),
     /// List App IDs
     List(List),
