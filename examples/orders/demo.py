@@ -5,6 +5,7 @@ Needs PALLADIUM_BIN_DIR (the folder of the two executables), openssl, ss, curl a
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -71,17 +72,20 @@ def run(palladium, report, redis, password):
     print('second half: no control plane, and the Dapr Server is killed once', flush=True)
     with palladium.without('run control-plane') as kills:
         wait_until(lambda: kills, 10, 'the control plane was not found')
-        hurt = threading.Timer(2, lambda: palladium.kill('palladium-dapr-server', 'orders'))
-        hurt.start()
-        book(shop, 500, 1000, report, 'second half')
-        hurt.join()
-        before = set(palladium.pids('palladium-dapr-server'))
+        servers = lambda: set(palladium.pids('palladium-dapr-server'))
+        all_of_them, hurt = servers(), []
+        own = f'/apps/{project_of(palladium)}/orders.json'
+        book(shop, 500, 1000, report, 'second half', midway=lambda: hurt.append(palladium.kill('palladium-dapr-server', own)))
+        replaced = len(all_of_them - servers())
+        report.claim('its Dapr Server was killed at half of them, and a new one did the rest', hurt == [1] and replaced == 1, f'{hurt} killed')
+        before = servers()
         killed = palladium.kill('palladium-dapr-server')
         wait_until(
             lambda: get(f'{url}/kvstore/receipt-0001', shop['DAPR_API_TOKEN']) == 200, 30, 'no Dapr Server came back without a control plane'
         )
-        after = set(palladium.pids('palladium-dapr-server'))
-        report.claim('Dapr Servers restart from last-known-good, control plane dead', killed and not before & after, f'{killed} killed')
+        wait_until(lambda: len(servers()) == len(before), 30, 'not every Dapr Server came back without a control plane')
+        fresh = killed == len(before) > 1 and not before & servers()
+        report.claim('Dapr Servers restart from last-known-good, control plane dead', fresh, f'{killed} killed')
         check_orders(report, url, shop, 'control plane dead')
     wait_until(lambda: palladium.cli('project', 'get', PROJECT, fails=True)[0] == 0, 30, 'the control plane does not come back')
     report.claim('the control plane comes back unaided', True)
@@ -111,20 +115,41 @@ def set_up(palladium, redis, password):
     )
 
 
-def book(environment, first, last, report, when):
-    """Runs the application on a part of the orders."""
-    done = subprocess.run(
-        [sys.executable, HERE / 'app.py', ORDERS, str(first), str(last), 'kvstore'],
-        env=os.environ | environment | {'DAPR_API_MAX_RETRIES': '6', 'DAPR_API_TIMEOUT_SECONDS': '20'},
-        capture_output=True, text=True, timeout=300,
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{')]
+def project_of(palladium):
+    """The id of the project, as the command line of its second Dapr Server tells it; the name of the first is in two projects."""
+    found = {m.group(1) for line in palladium.processes().values() if (m := re.search(r'/apps/(prj-\w+)/intruder\.json', line))}
+    if len(found) != 1:
+        raise Failed(f'the project is not to be told from the processes: {found}')
+    return found.pop()
+
+
+def book(environment, first, last, report, when, midway=None):
+    """Runs the application on a part of the orders; `midway` is called once half of them are booked."""
+    with tempfile.TemporaryFile('w+') as errors:
+        done = subprocess.Popen(
+            [sys.executable, HERE / 'app.py', ORDERS, str(first), str(last), 'kvstore'],
+            env=os.environ | environment | {'DAPR_API_MAX_RETRIES': '6', 'DAPR_API_TIMEOUT_SECONDS': '20'},
+            stdout=subprocess.PIPE, stderr=errors, text=True,
+        )
+        deadline = threading.Timer(300, done.kill)
+        deadline.start()
+        lines = []
+        for line in done.stdout:
+            if line.startswith('{'):
+                lines.append(json.loads(line))
+            if midway and len(lines) == (last - first) // 2:
+                midway()
+                midway = None
+        done.wait()
+        deadline.cancel()
+        errors.seek(0)
+        said = errors.read()
     failed = [line for line in lines if 'failed' in line and 'order' in line]
     booked = [line for line in lines if 'order' in line and 'failed' not in line]
     for line in failed[:5]:
         print(f'    {line}')
     if not lines:
-        raise Failed(f'the application ended with {done.returncode}: {done.stderr[-2000:]}')
+        raise Failed(f'the application ended with {done.returncode}: {said[-2000:]}')
     conflicts = sum(line['conflicts'] for line in booked)
     report.claim(f'{when}: no order fails', done.returncode == 0 and len(booked) == last - first, f'{len(booked)} booked, {conflicts} conflicts met')
 
@@ -195,28 +220,31 @@ def check_connections(palladium, report):
     public = set(palladium.ports[:3])
     internal = {port: pids[pid] for port, pid in serving.items() if port not in public}
     edges = {port: line for port, line in internal.items() if ' run sentry' in line}
-    wrong = []
+    wrong, domains = [], set()
     for port, line in sorted(internal.items()):
         ids, version = connections.certificate(port)
         expected = expected_id(line)
-        if len(ids) != 1 or not ids[0].endswith(expected) or version != 'TLSv1.3':
-            wrong.append(f'{port} {ids} {version}, expected …{expected}')
+        if len(ids) != 1 or not re.fullmatch(expected, ids[0]) or version != 'TLSv1.3':
+            wrong.append(f'{port} {ids} {version}, expected {expected}')
+        domains.update(re.match(r'spiffe://([^/]+)', found).group(1) for found in ids)
         if not connections.plaintext_is_refused(port):
             wrong.append(f'{port} speaks plain HTTP')
         if port not in edges and not connections.stranger_is_refused(port):
             wrong.append(f'{port} talks to a client without certificate')
     report.claim('every internal listener shows its SPIFFE ID over TLS 1.3 and refuses strangers', internal and not wrong, '; '.join(wrong) or f'{len(internal)} ports')
+    report.claim('they are of two trust domains, the control plane\'s and the region\'s', len(domains) == 2, ', '.join(sorted(domains)))
     links = connections.established(pids)
     unknown = [link for link in links if link[1] not in internal and link[1] not in public]
     report.claim('every connection between our processes ends at one of these', links and not unknown, f'{len(links)} connections')
 
 
 def expected_id(line):
-    """The end of the SPIFFE ID that belongs to a command line."""
-    if 'palladium-dapr-server' in line:
-        return '/orders' if '/orders' in line else '/intruder'
+    """A pattern for the SPIFFE ID that belongs to a command line."""
+    if application := re.search(r'/region/apps/(prj-\w+)/(\w+)\.json', line):
+        return r'spiffe://reg-\w+\.palladium\.internal/ns/{}/{}'.format(*application.groups())
+    zone = 'org' if '/control-plane/' in line else 'reg'
     role = line.split(' run ', 1)[1].split()[0]
-    return {'sentry': '/ns/palladium/dapr-sentry'}.get(role.split('-')[0], f'/ns/palladium/{role}')
+    return rf'spiffe://{zone}-\w+\.palladium\.internal/ns/palladium/{"dapr-sentry" if role == "sentry" else role}'
 
 
 def caller(ca_file):

@@ -241,7 +241,12 @@ fn sec_103_whoever_redirects_must_enter_the_secret_again() {
     // The same text for another place is sealed again, for the region holds the old one to the old place.
     let moved = again(&first, items("other:1", "hunter2"), &pair).unwrap();
     assert_eq!(moved.sealed.len(), 1);
-    assert!(again(&first, items("good:1", "hunter2"), &pair).unwrap().sealed.is_empty());
+    assert!(
+        again(&first, items("good:1", "hunter2"), &pair)
+            .unwrap()
+            .sealed
+            .is_empty()
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) async fn certificate(
         return Ok(source);
     };
     let source = PublicCertSource::new();
-    let seen = modified(&files);
+    let seen = modified(&files).await;
     source.set(read(&files).await?);
     tasks.spawn(
         "edge-certificate-files",
@@ -70,14 +70,15 @@ async fn follow(
     shutdown: Shutdown,
 ) {
     while shutdown.unless(tokio::time::sleep(LOOK)).await.is_some() {
-        let now = modified(&files);
+        let now = modified(&files).await;
         if now == seen {
             continue;
         }
+        // One that does not fit is said once: whoever mends it changes it again.
+        seen = now;
         match read(&files).await {
             Ok(certificate) => {
                 source.set(certificate);
-                seen = now;
                 tracing::info!("edge certificate re-read");
             }
             Err(error) => tracing::warn!(%error, "edge certificate not re-read"),
@@ -85,7 +86,7 @@ async fn follow(
     }
 }
 
-fn modified(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
-    let at = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    [at(&files.chain_file), at(&files.key_file)]
+async fn modified(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
+    let at = async |path: &Path| tokio::fs::metadata(path).await.ok()?.modified().ok();
+    [at(&files.chain_file).await, at(&files.key_file).await]
 }

@@ -4,7 +4,7 @@
 //! between the parts, so nothing can be lost or come in the wrong order.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -77,7 +77,7 @@ pub(crate) struct Region {
     pinned: Vault,
     rails: RwLock<GuardRails>,
     rails_file: Mutex<GuardRailsFile>,
-    desired: RwLock<Desired>,
+    desired: RwLock<Arc<Desired>>,
     /// The log on disk and its end; `None` before joining.
     copy: Mutex<Option<Copy>>,
 }
@@ -172,7 +172,7 @@ impl Region {
             objects = count,
             "desired state loaded"
         );
-        *self.desired_mut() = desired;
+        self.change_desired(|now| *now = desired);
         *copy = Some(Copy { key, disk, position });
         self.say_judgements();
         self.versions.bump();
@@ -203,8 +203,9 @@ impl Region {
         copy.disk.append(entry, &position)?;
         copy.position = position.clone();
         let rails = self.rails();
-        self.desired_mut()
-            .apply(header.clone(), entry.payload.clone(), self.rules(&rails));
+        self.change_desired(|desired| {
+            desired.apply(header.clone(), entry.payload.clone(), self.rules(&rails));
+        });
         self.keep_secrets(Some(&header.uid));
         self.say_judgement(&header.uid);
         self.versions.bump();
@@ -220,7 +221,7 @@ impl Region {
         let (objects, position) = copy
             .key
             .snapshot(region, &copy.position, rails.confirmed_epoch, snapshot)?;
-        let mut next = self.desired().clone();
+        let mut next = Desired::clone(&self.desired());
         let gone = next.replace(objects, self.rules(&rails));
         for gone in gone.iter().filter(|gone| gone.in_force.is_none()) {
             self.say_deleted(&gone.header.uid, gone.header.generation);
@@ -233,7 +234,7 @@ impl Region {
         }
         copy.disk.install(snapshot, &position)?;
         copy.position = position.clone();
-        *self.desired_mut() = next;
+        self.change_desired(|now| *now = next);
         self.keep_secrets(None);
         self.say_judgements();
         self.versions.bump();
@@ -294,7 +295,7 @@ impl Region {
                 tracing::info!("guard rails changed");
                 self.audit_event("region", "guardRails.change", "", "done");
                 *self.rails.write().unwrap_or_else(PoisonError::into_inner) = rails.clone();
-                self.desired_mut().judge_again(self.rules(&rails));
+                self.change_desired(|desired| desired.judge_again(self.rules(&rails)));
                 self.say_judgements();
                 self.versions.bump();
             }
@@ -312,13 +313,16 @@ impl Region {
         self.rails.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The desired state. Held briefly and never across an await.
-    pub(crate) fn desired(&self) -> RwLockReadGuard<'_, Desired> {
-        self.desired.read().unwrap_or_else(PoisonError::into_inner)
+    /// The desired state as it is now. No lock is held: who reads twice must not wait for a writer that waits for them.
+    pub(crate) fn desired(&self) -> Arc<Desired> {
+        self.desired.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn desired_mut(&self) -> std::sync::RwLockWriteGuard<'_, Desired> {
-        self.desired.write().unwrap_or_else(PoisonError::into_inner)
+    /// Changes the desired state; those who read it meanwhile keep what they have.
+    fn change_desired(&self, change: impl FnOnce(&mut Desired)) {
+        change(Arc::make_mut(
+            &mut self.desired.write().unwrap_or_else(PoisonError::into_inner),
+        ));
     }
 
     /// Says what cannot be made true at all; the reconcilers say the rest.
@@ -333,13 +337,7 @@ impl Region {
         };
         let (generation, refused) = refused;
         let verdict = if refused.held { Verdict::Held } else { Verdict::Rejected };
-        self.audit_event(
-            "region",
-            "object.admit",
-            uid,
-            if refused.held { "held" } else { "rejected" },
-        );
-        self.statuses.set(ObjectStatus {
+        let news = self.statuses.set(ObjectStatus {
             uid: uid.to_owned(),
             generation,
             verdict: verdict.into(),
@@ -348,6 +346,11 @@ impl Region {
             field: refused.field,
             status_json: bytes::Bytes::new(),
         });
+        // Said anew at every snapshot; recorded once, or whoever repeats it could push older records out of the log.
+        if news {
+            let outcome = if refused.held { "held" } else { "rejected" };
+            self.audit_event("region", "object.admit", uid, outcome);
+        }
     }
 
     fn say_judgements(&self) {

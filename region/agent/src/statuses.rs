@@ -38,8 +38,8 @@ impl Statuses {
     }
 
     /// Replaces what is said about an object; saying the same again costs nothing. What is too large is cut here, before the
-    /// stream could refuse it.
-    pub(crate) fn set(&self, mut status: ObjectStatus) {
+    /// stream could refuse it. Answers whether it is news.
+    pub(crate) fn set(&self, mut status: ObjectStatus) -> bool {
         if let Some(bytes) = bound(&mut status) {
             tracing::warn!(
                 uid = status.uid,
@@ -49,7 +49,7 @@ impl Statuses {
         }
         let mut inner = self.inner();
         if inner.latest.get(&status.uid) == Some(&status) {
-            return;
+            return false;
         }
         tracing::info!(
             uid = status.uid,
@@ -63,6 +63,7 @@ impl Statuses {
         inner.latest.insert(status.uid.clone(), status);
         drop(inner);
         self.added.notify_one();
+        true
     }
 
     /// A sealed value is stored here.

@@ -72,10 +72,11 @@ async fn follow(
         if now == seen {
             continue;
         }
+        // One that does not fit is said once: whoever mends it changes it again.
+        seen = now;
         match read(&files).await {
             Ok(certificate) => {
                 source.set(certificate);
-                seen = now;
                 tracing::info!("edge certificate re-read");
             }
             Err(error) => tracing::warn!(%error, "edge certificate not re-read"),

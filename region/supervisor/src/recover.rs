@@ -5,7 +5,7 @@
 //! ours without that is ended. Must never signal a process on a pid alone.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +108,8 @@ fn is_ours(config: &Config, arguments: &[OsString]) -> bool {
         return false;
     };
     let server = matches!(rest, [run, flag, file] if run == "run" && flag == "--config"
-        && Path::new(file).starts_with(&config.apps_folder));
+        && Path::new(file).starts_with(&config.apps_folder)
+        && !Path::new(file).components().any(|part| part == Component::ParentDir));
     (server && *program == *config.dapr_server.as_os_str())
         || (*program == *config.executable.as_os_str() && config.roles.iter().any(|role| role.arguments() == rest))
 }

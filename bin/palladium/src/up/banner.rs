@@ -28,7 +28,7 @@ pub fn ready(layout: &Layout, installation: &Installation, took: Option<Duration
     };
     let palladium = format!("{}{flag}", program());
     let (ca, key) = (ca_file.display(), admin_key_file.display());
-    let (quoted_ca, quoted_key) = (quoted(ca_file), quoted(admin_key_file));
+    let quoted_ca = quoted(ca_file);
     say(&format!(
         "
 Palladium is {state}.
@@ -41,8 +41,8 @@ Palladium is {state}.
 
 Try it:
   {palladium} project create first --deploy-managed-kv --wait && {palladium} appid create hello --project first --wait
-  printf 'x-diagrid-api-key: %s' \"$(cat {quoted_key})\" | curl --cacert {quoted_ca} -H @- {api_url}/apis/cra.diagrid.io/v1beta1/projects
   eval \"$({palladium} env hello --project first)\" && printf 'dapr-api-token: %s' \"$DAPR_API_TOKEN\" | curl --cacert {quoted_ca} -H @- \"$DAPR_HTTP_ENDPOINT/v1.0/metadata\"
+  eval \"$({palladium} env hello --project first)\" && python3 -c 'from dapr.clients import DaprClient; c = DaprClient(); c.save_state(\"kvstore\", \"k\", \"it works\"); print(c.get_state(\"kvstore\", \"k\").data)'    # pip install dapr
 
 Ctrl-C stops everything in order. When this terminal closes, all goes on; `palladium up` finds it again."
     ));

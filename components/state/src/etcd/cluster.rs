@@ -4,6 +4,7 @@
 //! answered is asked first from then on. A write that may have arrived is never sent twice.
 
 use std::error::Error as _;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Of one call, whatever number of members it takes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// `name:port`, `1.2.3.4:port` or `[::1]:port` and nothing else, so that whoever judges the setting sees the same host.
+fn is_address(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let named = !host.is_empty() && host.bytes().all(plain);
+        port.parse::<u16>().is_ok() && v6.map_or(named, |host| host.parse::<Ipv6Addr>().is_ok())
+    })
+}
+
 #[derive(Debug)]
 pub(super) struct Cluster {
     members: Vec<Channel>,
@@ -30,15 +41,14 @@ impl Cluster {
     pub(super) fn new(endpoints: &str) -> Result<Self, OpenError> {
         let wrong = |reason: String| MetadataError::new("endpoints", reason, "use host:port, separated by commas");
         let mut members = Vec::new();
-        for text in endpoints.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        let texts = endpoints.split(',').map(str::trim).filter(|text| !text.is_empty());
+        for (number, text) in texts.enumerate() {
             let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-            let has_port = address
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-            let endpoint = Endpoint::from_shared(format!("http://{address}"))
-                .ok()
-                .filter(|endpoint| has_port && endpoint.uri().path() == "/")
-                .ok_or_else(|| wrong(format!("'{text}' is no address")))?;
+            // Never quoted: people write passwords into addresses.
+            let endpoint = is_address(address)
+                .then(|| Endpoint::from_shared(format!("http://{address}")).ok())
+                .flatten()
+                .ok_or_else(|| wrong(format!("address {} of it is none", number + 1)))?;
             members.push(endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy());
         }
         if members.is_empty() {
@@ -118,9 +128,21 @@ mod tests {
         for good in ["localhost:2379", "a:1,b:2", " http://a:1 , b:2,", "[::1]:2379"] {
             assert!(Cluster::new(good).is_ok(), "{good}");
         }
-        for bad in ["", " , ", "host", "https://a:1", "a:1/path", "a:x", ":1"] {
+        for bad in [
+            "",
+            " , ",
+            "hunter2",
+            "https://a:1",
+            "a:1/hunter2",
+            "a:x",
+            ":1",
+            "http://user:hunter2@a:1",
+            "host=good.example;x=hunter2@a:1",
+            "[::hunter2]:1",
+        ] {
             let error = Cluster::new(bad).unwrap_err().to_string();
             assert!(error.contains("endpoints"), "{bad}: {error}");
+            assert!(!error.contains("hunter2"), "a password may stand in it: {error}");
         }
     }
 

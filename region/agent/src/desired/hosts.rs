@@ -75,9 +75,14 @@ fn is_pairs(value: &str) -> bool {
 fn in_pair(key: &str, value: &str, found: &mut Vec<Found>) {
     let key = key.trim().to_ascii_lowercase();
     if !KEYS.iter().any(|word| key.contains(word)) {
-        // `Password=http://…` is none, but what looks like an address is looked at.
+        // `Password=http://…` is none, but what looks like an address is looked at, and what may be read as one by a
+        // driver that knows no pairs, or separates them otherwise, is unknown.
         if value.contains("://") {
             in_list(value, true, found);
+        } else if value.trim_end_matches('=').contains(['@', '(', '='])
+            || value.rsplit_once(':').is_some_and(|(_, port)| is_port(Some(port)))
+        {
+            found.push(Found::Unknown);
         }
         return;
     }

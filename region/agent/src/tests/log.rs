@@ -206,3 +206,14 @@ fn sec_142_a_payload_that_is_not_what_its_header_says_is_refused_for_itself_only
     assert!(region.desired().app(PROJECT, "good").is_some());
     assert!(region.desired().app(PROJECT, "orders").is_none());
 }
+
+#[test]
+fn a_reader_of_the_desired_state_never_holds_up_a_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let before = region.desired();
+    region.take_entry(&control.put(&Wanted::app("one"))).unwrap();
+    assert_eq!(before.entries().count(), 0, "what was read stays as it was");
+    assert_eq!(region.desired().entries().count(), 1);
+}

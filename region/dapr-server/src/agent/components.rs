@@ -16,7 +16,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 
 use super::{Agent, COMPONENT, StoreConnector, backoff};
@@ -29,6 +29,8 @@ use crate::server::{Components, Registered, Server, StateEntry};
 const RETRY: Duration = Duration::from_secs(10);
 /// Events that come together are one look.
 const SETTLE: Duration = Duration::from_millis(20);
+/// And how long at most, when changes do not end.
+const SETTLE_MOST: Duration = Duration::from_secs(1);
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 /// Where the App ID's components keep files, below its own folder.
 const FILES: &str = "files";
@@ -116,7 +118,10 @@ impl Keeper {
                     return Ok(false);
                 };
                 drop(event);
-                while let Ok(more) = timeout(SETTLE, events.message()).await {
+                let end = Instant::now() + SETTLE_MOST;
+                while Instant::now() < end
+                    && let Ok(more) = timeout(SETTLE, events.message()).await
+                {
                     if more?.is_none() {
                         return Ok(false);
                     }

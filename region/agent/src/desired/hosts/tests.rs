@@ -101,6 +101,14 @@ fn a_setting_that_must_name_a_host_and_does_not_visibly_has_an_unknown_one() {
         ("connectionString", "redis://2852039166/0"),
         ("connectionString", "postgres://0x7f000001/x"),
         ("connectionString", "postgres://user:secret@/x"),
+        // One driver's pairs are another's address, or have other separators.
+        ("endpoints", "host=good.example;x=y@evil.example:2379"),
+        ("endpoints", "host=good.example;x=evil.example:2379"),
+        (
+            "connectionString",
+            "user=x host=evil.example password=p;host=good.example",
+        ),
+        ("connectionString", "host=good.example;x=b:pw@tcp(evil.example:3306)/db"),
         ("connectionString", "Password=x;User Id=y"),
         ("connectionString", "host= user=x"),
         ("connectionString", "user=x password=y"),
