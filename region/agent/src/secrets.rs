@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+use palladium_kinds::secret_ref::MASK;
 use palladium_proto::region::SealedConfirmation;
 use palladium_sealing::{ExposeSecret as _, HpkeKeyPair, SealedField, SealedValue, SecretString};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::Error;
 use crate::desired::Admitted;
 use crate::pointing::Pointing;
 use crate::vault::Vault;
+
+/// In bytes.
+const SHORTEST_MASKED: usize = 4;
 
 struct Secret {
     version: u64,
@@ -215,6 +219,21 @@ impl Secrets {
     pub(crate) fn get(&self, uid: &str, field: &str) -> Option<SecretString> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects.get(uid)?.get(field).map(|secret| secret.value.clone())
+    }
+
+    /// `text` without the object's secrets: what a driver says of its settings goes into logs and up to the control plane,
+    /// and drivers are many.
+    pub(crate) fn masked(&self, uid: &str, text: &str) -> String {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let mut text = text.to_owned();
+        for secret in objects.get(uid).into_iter().flat_map(BTreeMap::values) {
+            let value = secret.value.expose_secret();
+            // Shorter ones would make every word a riddle, and are no secret.
+            if value.len() >= SHORTEST_MASKED {
+                text = text.replace(value, MASK);
+            }
+        }
+        text
     }
 
     /// Forgets an object's secrets. Blocks on local disk.

@@ -119,7 +119,8 @@ fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
             Some(load) if load.ok => (word::READY, None),
             Some(load) => {
                 // A Dapr Server is not believed to be brief.
-                let message: String = load.message.chars().take(MAX_MESSAGE).collect();
+                let message = region.secrets.masked(&meta.uid, &load.message);
+                let message: String = message.chars().take(MAX_MESSAGE).collect();
                 failed.push(format!("{app_id}: {message}"));
                 (word::ERROR, Some(message))
             }

@@ -443,6 +443,10 @@ fn sec_142_a_kept_secret_goes_nowhere_else_than_where_it_was_entered_for() {
         wanted.sealed.clear();
         wanted
     };
+    assert_eq!(
+        region.secrets.masked("u-store", "no hunter2 there"),
+        "no ********** there"
+    );
     // What stays in the Dapr Server may change.
     region
         .take_entry(&control.put(&with(2, "localhost:6379", "name")))
