@@ -184,12 +184,12 @@ fn look(system: &System, canaries: &[Canary], said: &[Done]) -> Result<()> {
     collect(system.data(), &mut files)?;
     ensure!(files.len() > 30, "this is not the data folder: {files:?}");
     for file in files.iter().filter(|file| !file.ends_with("data/admin.key")) {
-        see(&file.display().to_string(), &fs::read(file).unwrap_or_default());
+        see(&file.display().to_string(), &there(fs::read(file))?);
     }
     for pid in system.processes() {
         for what in ["cmdline", "environ"] {
             let place = format!("/proc/{pid}/{what}");
-            see(&place, &fs::read(&place).unwrap_or_default());
+            see(&place, &there(fs::read(&place)).context(place.clone())?);
         }
     }
     for done in said {
@@ -200,6 +200,15 @@ fn look(system: &System, canaries: &[Canary], said: &[Done]) -> Result<()> {
     }
     ensure!(found.is_empty(), "{}", found.join("\n"));
     Ok(())
+}
+
+/// What was read, nothing of what is gone meanwhile; what may not be read would prove nothing.
+fn there(read: std::io::Result<Vec<u8>>) -> Result<Vec<u8>> {
+    const GONE: [i32; 2] = [2, 3]; // ENOENT, ESRCH
+    match read {
+        Err(error) if error.raw_os_error().is_some_and(|code| GONE.contains(&code)) => Ok(Vec::new()),
+        read => Ok(read?),
+    }
 }
 
 fn forms(text: &str) -> [(&'static str, Vec<u8>); 3] {

@@ -74,7 +74,12 @@ async fn sec_067_every_role_on_every_route_in_own_and_other_project() {
                         "what is not the caller's does not exist: {seen}"
                     );
                 } else if by_role && (reachable || (action.name == "audit.list" && is_global)) {
-                    assert!(!hidden && ![401, 403].contains(&status), "should be allowed: {seen}");
+                    // No region has joined, so what needs one is unavailable; any other failure would hide the verdict.
+                    let answered = status < 500 || status == 503;
+                    assert!(
+                        answered && !hidden && ![401, 403].contains(&status),
+                        "should be allowed: {seen}"
+                    );
                 } else {
                     assert_eq!(status, 403, "should be refused: {seen}");
                 }
