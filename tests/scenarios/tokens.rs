@@ -126,12 +126,15 @@ async fn sec_050_both_tokens_work_after_a_rotation(system: &System, old: App) ->
 async fn sec_051_a_revoked_token_is_refused_within_two_seconds(system: &System, app: App) -> Result<()> {
     let watched = app.clone();
     let refused = tokio::spawn(async move {
+        let mut cut_off = false;
         loop {
-            let answer: Answer = watched.load("kvstore", "kept").await?;
-            match answer.status {
-                200 => tokio::time::sleep(Duration::from_millis(5)).await,
-                401 => return anyhow::Ok(Instant::now()),
-                _ => anyhow::bail!("{answer:?}"),
+            let answer: Result<Answer> = watched.load("kvstore", "kept").await;
+            match answer {
+                Ok(answer) if answer.status == 200 => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(answer) if answer.status == 401 => return anyhow::Ok(Instant::now()),
+                // The call that is under way at that moment ends too, in the middle of its answer; there is only one.
+                Err(_) if !cut_off => cut_off = true,
+                answer => anyhow::bail!("{answer:?}"),
             }
         }
     });
