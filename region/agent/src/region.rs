@@ -353,6 +353,16 @@ impl Region {
         }
     }
 
+    /// Says where an object stands, if its newest generation is admitted. Nothing changes in between: a judgement that comes
+    /// behind this has the last word.
+    pub(crate) fn say_if_admitted(&self, status: ObjectStatus) {
+        let desired = self.desired.read().unwrap_or_else(PoisonError::into_inner);
+        let judged = desired.entry(&status.uid).map(|entry| &entry.judgement);
+        if judged == Some(&Judgement::Admitted) {
+            self.statuses.set(status);
+        }
+    }
+
     fn say_judgements(&self) {
         let uids: Vec<String> = self.desired().entries().map(|(uid, _)| uid.to_owned()).collect();
         for uid in uids {

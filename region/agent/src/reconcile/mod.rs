@@ -17,7 +17,7 @@ use palladium_tasks::Shutdown;
 use serde_json::Value;
 
 use crate::Error;
-use crate::desired::{Admitted, Judgement};
+use crate::desired::Admitted;
 use crate::region::Region;
 use crate::secrets::TakeIn;
 use crate::supervisor::Supervisor;
@@ -142,18 +142,12 @@ impl Word {
 
 /// Says where an object stands, unless its newest generation is refused: then that is what counts.
 pub(crate) fn say(region: &Region, object: &Admitted, word: Word, details: &Value) {
-    // Held until it is said: a judgement that changes meanwhile has the last word.
-    let desired = region.desired();
-    let judged = desired.entry(&object.meta.uid).map(|entry| &entry.judgement);
-    if judged != Some(&Judgement::Admitted) {
-        return;
-    }
     let status_json = if details.is_null() {
         Vec::new()
     } else {
         details.to_string().into_bytes()
     };
-    region.statuses.set(ObjectStatus {
+    region.say_if_admitted(ObjectStatus {
         uid: object.meta.uid.clone(),
         generation: object.meta.generation,
         verdict: word.verdict.into(),
