@@ -62,7 +62,7 @@ pub(crate) fn routes(region: &Region) -> RouteTable {
             hosts: hosts.unwrap_or_default(),
         });
     }
-    table.revoked = revoked(region, |_| true);
+    table.revoked = revoked(region, &desired, |_| true);
     table
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn app_server(region: &Region, project_id: &str, app_id: &str) -> Opt
         project_name: app.meta.project_name.clone(),
         store_address: store.map(|address| address.to_string()).unwrap_or_default(),
         store_spiffe_id: store.map(|_| region.names.store()).unwrap_or_default(),
-        revoked: revoked(region, |app| app.meta.project_id == project_id),
+        revoked: revoked(region, &desired, |app| app.meta.project_id == project_id),
     })
 }
 
@@ -138,21 +138,20 @@ fn endpoint(region: &Region, app: &Admitted, spec: &AppIdentitySpec) -> Option<A
 pub(crate) fn identities(region: &Region) -> IdentityTable {
     IdentityTable {
         version: 0,
-        identities: live(region, |_| true),
+        identities: live(region, &region.desired(), |_| true),
     }
 }
 
 /// The identities of which older SVIDs are void.
-fn revoked(region: &Region, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
-    let mut identities = live(region, of);
+fn revoked(region: &Region, desired: &Desired, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
+    let mut identities = live(region, desired, of);
     identities.retain(|identity| identity.revoked_before_unix_s > 0);
     identities
 }
 
 /// The identities of App IDs that are there.
-fn live(region: &Region, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
-    let desired = region.desired();
-    let identities = apps(&desired)
+fn live(region: &Region, desired: &Desired, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
+    let identities = apps(desired)
         .filter(|(app, _)| of(app))
         .filter(|(app, _)| {
             !region
@@ -214,7 +213,7 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
         version: 0,
         components,
         deleted_apps: deleted_apps.collect(),
-        revoked: revoked(region, |_| true),
+        revoked: revoked(region, &desired, |_| true),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Last-known-good on disk, secrets, read-back, deletion: what survives what.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use palladium_proto::region::{ReadBackRequest, SecretField, Verdict, read_back_request::What};
 use palladium_sealing::{ExposeSecret as _, SealedField};
@@ -12,7 +13,7 @@ use crate::read_back;
 use crate::reconcile::take_in_secrets;
 use crate::region::Region;
 
-fn logs(folder: &std::path::Path, extension: &str) -> Vec<std::path::PathBuf> {
+fn logs(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(folder.join("agent/desired"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -49,6 +50,15 @@ fn sec_139_a_restarted_agent_goes_on_from_its_own_disk() {
     second.take_entry(&control.put(&Wanted::app("later"))).unwrap();
 }
 
+/// The log with a bit of its last record turned, and what is in it now.
+fn damaged_log(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let log = logs(folder, "log").pop().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    *bytes.iter_mut().nth_back(2).unwrap() ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    (log, bytes)
+}
+
 #[test]
 fn sec_140_a_damaged_end_is_cut_off_and_a_damaged_snapshot_means_the_generation_before() {
     let folder = tempfile::tempdir().unwrap();
@@ -57,11 +67,7 @@ fn sec_140_a_damaged_end_is_cut_off_and_a_damaged_snapshot_means_the_generation_
     first.take_entry(&control.put(&Wanted::app("one"))).unwrap();
     first.take_entry(&control.put(&Wanted::app("two"))).unwrap();
     drop(first);
-    let log = logs(folder.path(), "log").pop().unwrap();
-    let mut bytes = fs::read(&log).unwrap();
-    let last = bytes.len() - 3;
-    bytes[last] ^= 1;
-    fs::write(&log, &bytes).unwrap();
+    damaged_log(folder.path());
     let second = Region::open(config(folder.path())).unwrap();
     assert_eq!(apps(&second), ["one"]);
     assert_eq!(logs(folder.path(), "damaged").len(), 1);
@@ -160,7 +166,7 @@ fn a_sealed_secret_is_stored_confirmed_and_outlives_its_sealed_form() {
     }
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -274,11 +280,7 @@ fn sec_140_a_damaged_log_of_which_no_copy_can_be_kept_costs_nothing_that_is_good
     let one = first.position().0;
     first.take_entry(&control.put(&Wanted::app("two"))).unwrap();
     drop(first);
-    let log = logs(folder.path(), "log").pop().unwrap();
-    let mut bytes = fs::read(&log).unwrap();
-    let last = bytes.len() - 3;
-    bytes[last] ^= 1;
-    fs::write(&log, &bytes).unwrap();
+    let (log, bytes) = damaged_log(folder.path());
     // As on a full disk, the copy fails.
     fs::create_dir(log.with_extension("damaged")).unwrap();
     let second = Region::open(config(folder.path())).unwrap();
