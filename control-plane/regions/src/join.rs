@@ -13,6 +13,7 @@ use palladium_proto::region::{JoinRequest, JoinResponse, RenewRequest};
 use palladium_sealing::{HpkePublicKey, constant_time_eq, token_digest};
 use palladium_spiffe::platform;
 use palladium_stream::signed;
+use palladium_telemetry::Ration;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -41,7 +42,7 @@ pub(crate) struct JoinService {
     pub(crate) nonces: Nonces,
     joins: Semaphore,
     renewals: Semaphore,
-    warned: Mutex<(Option<Instant>, u64)>,
+    warnings: Mutex<Ration>,
 }
 
 /// Why there is no certificate.
@@ -84,7 +85,7 @@ impl JoinService {
             nonces: Nonces::default(),
             joins: Semaphore::new(CONCURRENT),
             renewals: Semaphore::new(CONCURRENT),
-            warned: Mutex::default(),
+            warnings: Mutex::new(Ration::new(WARNING)),
         }
     }
 
@@ -118,14 +119,10 @@ impl JoinService {
 
     /// Warns at most once per [`WARNING`], with the number of those left out since.
     fn warn(&self, region: &str, reason: &str) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, untold) = &mut *warned;
-        if last.is_some_and(|last| last.elapsed() < WARNING) {
-            *untold += 1;
-            return;
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(untold) = warnings.tell(Instant::now()) {
+            tracing::warn!(region, reason, untold, "a region was refused");
         }
-        tracing::warn!(region, reason, untold, "a region was refused");
-        (*last, *untold) = (Some(Instant::now()), 0);
     }
 
     async fn redeem(&self, request: JoinRequest) -> Result<JoinResponse, Refused> {

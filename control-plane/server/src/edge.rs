@@ -3,19 +3,17 @@
 //! One idea: both ways end in one source that the listener reads at each handshake; the old certificate stays until a
 //! new one works. Must never take a certificate of the workload authority for it.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use palladium_identity::{EdgeIdentity, EdgeSettings, Identity};
+use palladium_identity::{EdgeFiles, EdgeIdentity, EdgeSettings, Identity};
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::{Shutdown, Tasks};
-use palladium_tls::{PublicCert, PublicCertSource};
+use palladium_tls::PublicCertSource;
 
-use crate::config::{CertificateFiles, Config};
+use crate::config::Config;
 use crate::error::Error;
 
 const DEADLINE: Duration = Duration::from_secs(50);
-const LOOK: Duration = Duration::from_secs(2);
 
 /// The first certificate; a task in `tasks` keeps it fresh.
 pub(crate) async fn certificate(
@@ -24,69 +22,29 @@ pub(crate) async fn certificate(
     tasks: &mut Tasks,
     shutdown: &Shutdown,
 ) -> Result<PublicCertSource, Error> {
-    let Some(files) = config.certificate.clone() else {
-        let address = config.identity.edge_address.ok_or_else(|| {
-            Error::Config(
-                "identity.edge_address: needed unless certificate.chain_file and key_file are given".to_owned(),
-            )
-        })?;
-        let sentry_id = SpiffeId::parse(&config.identity.sentry_id)
-            .map_err(|error| Error::Config(format!("identity.sentry_id: {error}")))?;
-        let settings = EdgeSettings {
-            address: address.to_string(),
-            sentry_id,
-            names: config.names.clone(),
-            deadline: DEADLINE,
-        };
-        let edge = EdgeIdentity::obtain(settings, identity.svid().clone(), identity.bundles().clone()).await?;
-        let source = edge.source().clone();
-        tasks.spawn("edge-certificate", edge.keep_fresh(shutdown.clone()));
-        return Ok(source);
-    };
-    let source = PublicCertSource::new();
-    let seen = modified(&files).await;
-    source.set(read(&files).await?);
-    tasks.spawn(
-        "edge-certificate-files",
-        follow(files, seen, source.clone(), shutdown.clone()),
-    );
-    Ok(source)
-}
-
-async fn read(files: &CertificateFiles) -> Result<PublicCert, Error> {
-    PublicCert::from_files(&files.chain_file, &files.key_file)
-        .await
-        .map_err(|error| Error::File {
+    if let Some(files) = &config.certificate {
+        let edge = EdgeFiles::open(&files.chain_file, &files.key_file).await;
+        let edge = edge.map_err(|error| Error::File {
             path: format!("{} with {}", files.chain_file.display(), files.key_file.display()),
             reason: error.to_string(),
-        })
-}
-
-/// Re-reads the files when one of them changes; a pair that does not fit (yet) leaves the old certificate in place.
-async fn follow(
-    files: CertificateFiles,
-    mut seen: [Option<SystemTime>; 2],
-    source: PublicCertSource,
-    shutdown: Shutdown,
-) {
-    while shutdown.unless(tokio::time::sleep(LOOK)).await.is_some() {
-        let now = modified(&files).await;
-        if now == seen {
-            continue;
-        }
-        // One that does not fit is said once: whoever mends it changes it again.
-        seen = now;
-        match read(&files).await {
-            Ok(certificate) => {
-                source.set(certificate);
-                tracing::info!("edge certificate re-read");
-            }
-            Err(error) => tracing::warn!(%error, "edge certificate not re-read"),
-        }
+        })?;
+        let source = edge.source().clone();
+        tasks.spawn("edge-certificate-files", edge.keep_fresh(shutdown.clone()));
+        return Ok(source);
     }
-}
-
-async fn modified(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
-    let at = async |path: &Path| tokio::fs::metadata(path).await.ok()?.modified().ok();
-    [at(&files.chain_file).await, at(&files.key_file).await]
+    let address = config.identity.edge_address.ok_or_else(|| {
+        Error::Config("identity.edge_address: needed unless certificate.chain_file and key_file are given".to_owned())
+    })?;
+    let sentry_id = SpiffeId::parse(&config.identity.sentry_id)
+        .map_err(|error| Error::Config(format!("identity.sentry_id: {error}")))?;
+    let settings = EdgeSettings {
+        address: address.to_string(),
+        sentry_id,
+        names: config.names.clone(),
+        deadline: DEADLINE,
+    };
+    let edge = EdgeIdentity::obtain(settings, identity.svid().clone(), identity.bundles().clone()).await?;
+    let source = edge.source().clone();
+    tasks.spawn("edge-certificate", edge.keep_fresh(shutdown.clone()));
+    Ok(source)
 }

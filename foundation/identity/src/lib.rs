@@ -9,15 +9,19 @@
 
 mod attestor;
 mod edge;
+mod edge_files;
 mod error;
 mod request;
+mod revocations;
 mod roots;
 mod schedule;
 mod workload;
 
 pub use attestor::{Attestor, AttestorError};
 pub use edge::{EdgeIdentity, EdgeSettings};
+pub use edge_files::EdgeFiles;
 pub use error::IdentityError;
 pub use request::NewKey;
+pub use revocations::revocations;
 pub use roots::Roots;
 pub use workload::{Attestation, Identity, Settings};

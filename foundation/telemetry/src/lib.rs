@@ -3,9 +3,13 @@
 //! One idea: set up once, first thing in `main`, from a [`LogConfig`]. Must never be handed a secret: what is logged is
 //! what the caller wrote, nothing is redacted here.
 
+mod ration;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+
+pub use ration::Ration;
 
 /// What to log and in which form. Part of every role's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

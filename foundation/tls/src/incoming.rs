@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
+use palladium_telemetry::Ration;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -44,7 +45,7 @@ pub fn incoming(
     limits: Limits,
 ) -> impl Stream<Item = io::Result<TlsIo>> + Send {
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let state = (listener, acceptor, JoinSet::new(), permits, Ration::default());
+    let state = (listener, acceptor, JoinSet::new(), permits, Ration::new(RATION));
     stream::unfold(
         state,
         move |(listener, acceptor, mut handshakes, permits, mut ration)| async move {
@@ -56,25 +57,6 @@ pub fn incoming(
 
 /// How often failures of the same kind are told: strangers cause them, and the log is not theirs to fill.
 const RATION: Duration = Duration::from_secs(10);
-
-/// Tells the first failure and then one in each span, with the number of those that it stands for.
-#[derive(Default)]
-struct Ration {
-    told: Option<Instant>,
-    untold: u64,
-}
-
-impl Ration {
-    /// How many failures were not told since the last one that was; `None` when this one is not told either.
-    fn tell(&mut self, now: Instant) -> Option<u64> {
-        if self.told.is_some_and(|told| now.duration_since(told) < RATION) {
-            self.untold += 1;
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
 
 async fn next(
     listener: &TcpListener,
@@ -116,19 +98,4 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (tcp, _) = listener.accept().await?;
     Ok((tcp, permit))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_failures_is_a_line_in_each_span() {
-        let (mut ration, start) = (Ration::default(), Instant::now());
-        let told = (0..100_000_u64).filter_map(|number| ration.tell(start + Duration::from_millis(number)));
-        assert_eq!(
-            told.collect::<Vec<_>>(),
-            [0, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999]
-        );
-    }
 }

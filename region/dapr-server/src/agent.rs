@@ -149,10 +149,8 @@ async fn follow_state(
                 backoff.reset();
                 let version = state.version;
                 let state = Arc::new(state);
-                let revoked = state.revoked.iter();
-                let revoked =
-                    revoked.filter_map(|one| Some((SpiffeId::parse(&one.spiffe_id).ok()?, one.revoked_before_unix_s)));
-                agent.bundles.set_revocations(revoked.collect());
+                let revoked = palladium_identity::revocations(&state.revoked);
+                agent.bundles.set_revocations(revoked);
                 let unusable = apply.state(&state);
                 newest.send_replace(Some(state));
                 agent.report_settings(version, unusable).await;

@@ -3,19 +3,17 @@
 //! One idea: both ways end in one source that the listener reads at each handshake, so that a renewal needs no restart.
 //! Must never take the old certificate away before the new pair fits together, nor block a worker on disk.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use palladium_identity::{EdgeIdentity, EdgeSettings, Identity};
+use palladium_identity::{EdgeFiles, EdgeIdentity, EdgeSettings, Identity};
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::{Shutdown, Tasks};
-use palladium_tls::{PublicCert, PublicCertSource};
+use palladium_tls::PublicCertSource;
 
-use crate::config::{CertificateFiles, Config};
+use crate::config::Config;
 use crate::error::Error;
 
 const DEADLINE: Duration = Duration::from_secs(50);
-const LOOK: Duration = Duration::from_secs(2);
 
 /// The first certificate; a task in `tasks` keeps it fresh.
 pub(crate) async fn certificate(
@@ -25,13 +23,13 @@ pub(crate) async fn certificate(
     shutdown: &Shutdown,
 ) -> Result<PublicCertSource, Error> {
     if let Some(files) = &config.certificate {
-        let source = PublicCertSource::new();
-        let seen = stamp(files).await;
-        source.set(read(files).await?);
-        tasks.spawn(
-            "edge-certificate-files",
-            follow(files.clone(), seen, source.clone(), shutdown.clone()),
-        );
+        let edge = EdgeFiles::open(&files.chain_file, &files.key_file).await;
+        let edge = edge.map_err(|error| Error::File {
+            path: format!("{} with {}", files.chain_file.display(), files.key_file.display()),
+            reason: error.to_string(),
+        })?;
+        let source = edge.source().clone();
+        tasks.spawn("edge-certificate-files", edge.keep_fresh(shutdown.clone()));
         return Ok(source);
     }
     let address = config.identity.edge_address.ok_or_else(|| {
@@ -49,42 +47,4 @@ pub(crate) async fn certificate(
     let source = edge.source().clone();
     tasks.spawn("edge-certificate", edge.keep_fresh(shutdown.clone()));
     Ok(source)
-}
-
-async fn read(files: &CertificateFiles) -> Result<PublicCert, Error> {
-    PublicCert::from_files(&files.chain_file, &files.key_file)
-        .await
-        .map_err(|error| Error::File {
-            path: format!("{} with {}", files.chain_file.display(), files.key_file.display()),
-            reason: error.to_string(),
-        })
-}
-
-/// Re-reads the files when one of them changes; a pair that does not fit (yet) leaves the old certificate in place.
-async fn follow(
-    files: CertificateFiles,
-    mut seen: [Option<SystemTime>; 2],
-    source: PublicCertSource,
-    shutdown: Shutdown,
-) {
-    while shutdown.unless(tokio::time::sleep(LOOK)).await.is_some() {
-        let now = stamp(&files).await;
-        if now == seen {
-            continue;
-        }
-        // One that does not fit is said once: whoever mends it changes it again.
-        seen = now;
-        match read(&files).await {
-            Ok(certificate) => {
-                source.set(certificate);
-                tracing::info!("edge certificate re-read");
-            }
-            Err(error) => tracing::warn!(%error, "edge certificate not re-read"),
-        }
-    }
-}
-
-async fn stamp(files: &CertificateFiles) -> [Option<SystemTime>; 2] {
-    let modified = async |path: &Path| tokio::fs::metadata(path).await.ok()?.modified().ok();
-    [modified(&files.chain_file).await, modified(&files.key_file).await]
 }

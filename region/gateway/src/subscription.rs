@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use palladium_proto::region::workload_client::WorkloadClient;
 use palladium_proto::region::{ReportRequest, RouteTable, WatchRequest};
-use palladium_spiffe::SpiffeId;
 use palladium_tasks::{Backoff, Shutdown};
 use palladium_tls::{Connector, TrustBundles};
 use tokio::sync::watch;
@@ -34,10 +33,8 @@ pub(crate) struct Tables {
 impl Tables {
     /// Makes `message` what all workers see from their next request on.
     pub(crate) fn apply(&self, message: &RouteTable) {
-        let revoked = message.revoked.iter();
-        let revoked =
-            revoked.filter_map(|one| Some((SpiffeId::parse(&one.spiffe_id).ok()?, one.revoked_before_unix_s)));
-        self.bundles.set_revocations(revoked.collect());
+        self.bundles
+            .set_revocations(palladium_identity::revocations(&message.revoked));
         let old = self.shared.table.load_full();
         let new = Arc::new(self.compiler.compile(message, &old));
         self.shared.table.store(new.clone());

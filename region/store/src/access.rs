@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use palladium_proto::region::ManagedTable;
 use palladium_sealing::{sha256, write_file_atomic};
-use palladium_spiffe::SpiffeId;
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -75,14 +74,6 @@ impl Access {
         };
         tokio::time::timeout(patience, permitted).await.ok().flatten()
     }
-}
-
-/// From when on the SVIDs of an ID count, as a table says.
-pub(crate) fn revocations(table: &ManagedTable) -> HashMap<SpiffeId, i64> {
-    let revoked = table.revoked.iter();
-    revoked
-        .filter_map(|one| Some((SpiffeId::parse(&one.spiffe_id).ok()?, one.revoked_before_unix_s)))
-        .collect()
 }
 
 /// Where the last table is kept.

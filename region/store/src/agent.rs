@@ -18,7 +18,7 @@ use palladium_tasks::{Backoff, Shutdown};
 use palladium_tls::{Connector, TrustBundles};
 use tonic::transport::Channel;
 
-use crate::access::{Access, LastTable, revocations};
+use crate::access::{Access, LastTable};
 use crate::projects::Projects;
 use crate::rows::{StorageError, Work};
 
@@ -89,7 +89,8 @@ impl Tables {
     /// Puts a table in force and destroys what it declares dead.
     pub(crate) async fn apply(&mut self, table: &ManagedTable) -> Destroyed {
         // Before a new App ID of an old one's name gets anything.
-        self.bundles.set_revocations(revocations(table));
+        self.bundles
+            .set_revocations(palladium_identity::revocations(&table.revoked));
         self.access.replace(table);
         // Before anything is destroyed: after a crash the permissions are the new ones.
         let (last, kept) = (self.last.clone(), table.clone());

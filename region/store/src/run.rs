@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tower::util::MapRequestLayer;
 
-use crate::access::{Access, LastTable, revocations};
+use crate::access::{Access, LastTable};
 use crate::agent::{DestroyedApps, Tables};
 use crate::budget::Budget;
 use crate::config::Config;
@@ -118,7 +118,7 @@ impl Store {
                 "serving from the last table"
             );
             access.replace(&table);
-            bundles.set_revocations(revocations(&table));
+            bundles.set_revocations(palladium_identity::revocations(&table.revoked));
         }
         let listener = palladium_http::bind("the managed store", config.listen, "--internal-ports-from")?;
         let address = listener.local_addr().unwrap_or(config.listen);

@@ -29,6 +29,16 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    fn new<T>(request: &Request<T>, [project, app, name]: [String; 3], component: Arc<str>) -> Self {
+        Self {
+            project,
+            app,
+            name,
+            component,
+            held: request.extensions().get().cloned(),
+        }
+    }
+
     /// Whether the newest table still says the same.
     pub(crate) fn still_permitted(&self, access: &Access) -> bool {
         access.component(&self.project, &self.app, &self.name).as_ref() == Some(&self.component)
@@ -39,13 +49,7 @@ impl Scope {
 pub(crate) fn of<T>(access: &Access, request: &Request<T>) -> Result<Scope, Status> {
     let (project, app, name) = names(request)?;
     let component = access.component(&project, &app, &name).ok_or_else(not_permitted)?;
-    Ok(Scope {
-        project,
-        app,
-        name,
-        component,
-        held: request.extensions().get().cloned(),
-    })
+    Ok(Scope::new(request, [project, app, name], component))
 }
 
 /// The scope of a call that may come before its table.
@@ -55,13 +59,7 @@ pub(crate) async fn soon<T>(access: &Access, request: &Request<T>) -> Result<Sco
         .soon(&project, &app, &name, PATIENCE)
         .await
         .ok_or_else(not_permitted)?;
-    Ok(Scope {
-        project,
-        app,
-        name,
-        component,
-        held: request.extensions().get().cloned(),
-    })
+    Ok(Scope::new(request, [project, app, name], component))
 }
 
 /// The same words whether the component is unknown or out of scope.
