@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod etcd_server;
+mod owned_server;
 pub mod redis_server;
 pub mod state;
 

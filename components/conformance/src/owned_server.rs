@@ -1,0 +1,69 @@
+//! A real server for the time of one test: its process, its folder, its ports.
+//!
+//! One idea: the tests own the server they talk to, so they may do anything to it. Must never use one that was already
+//! running, nor outlive the test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedServer<const PORTS: usize> {
+    child: Child,
+    pub(crate) ports: [u16; PORTS],
+    _folder: TempDir,
+}
+
+impl<const PORTS: usize> OwnedServer<PORTS> {
+    /// Starts what `command` makes of a folder and ports, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it cannot be started or does not come up, naming the Debian `package`: a missing server must not look like a
+    /// passed test.
+    pub(crate) async fn start(
+        package: &str,
+        patience: Duration,
+        command: impl Fn(&TempDir, [u16; PORTS]) -> Command,
+        serves: impl AsyncFn([u16; PORTS]) -> bool,
+    ) -> Self {
+        for _ in 0..5 {
+            // Held together, so that they differ. If somebody takes one meanwhile, the server ends at once and the next
+            // one is tried.
+            let free = [0; PORTS].map(|port| TcpListener::bind(("127.0.0.1", port)).expect("a free port"));
+            let ports = free.each_ref().map(|it| it.local_addr().expect("bound").port());
+            drop(free);
+            let folder = tempfile::tempdir().expect("a folder for the server");
+            let child = command(&folder, ports)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
+            let mut server = Self {
+                child,
+                ports,
+                _folder: folder,
+            };
+            let started = Instant::now();
+            while started.elapsed() < patience {
+                if serves(ports).await {
+                    return server;
+                }
+                if server.child.try_wait().ok().flatten().is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        panic!("the server of {package} does not start");
+    }
+}
+
+impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
