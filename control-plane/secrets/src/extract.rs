@@ -82,6 +82,13 @@ pub enum Problem {
     },
 }
 
+/// A secret as it was submitted.
+pub(crate) struct Clear {
+    pub(crate) field: String,
+    pub(crate) secret: String,
+    fingerprint: [u8; 32],
+}
+
 /// Extracts the secrets of `content`. Who changes where the object points brings its secrets again, whatever their role: what a
 /// role may read is decided per request and by the region too, where a redirected secret goes is not.
 ///
@@ -107,7 +114,11 @@ pub fn extract(
             Found::Clear(secret) => {
                 let fingerprint = fingerprint(fingerprint_key, place.uid, &field, &secret);
                 out.fingerprints.insert(field.clone(), fingerprint.to_vec());
-                clear.push((field.clone(), secret));
+                clear.push(Clear {
+                    field: field.clone(),
+                    secret,
+                    fingerprint,
+                });
             }
             Found::Mask | Found::Reference(_) => {
                 let refers_elsewhere = matches!(&found, Found::Reference(reference) if *reference != own);
@@ -144,10 +155,14 @@ pub fn extract(
     if !kept.is_empty() && redirects(&kept) {
         errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
     }
-    for (field, secret) in &clear {
-        let fingerprint = fingerprint(fingerprint_key, place.uid, field, secret);
+    for Clear {
+        field,
+        secret,
+        fingerprint,
+    } in &clear
+    {
         // The same text entered for another place is sealed again: the region holds what it has to the place it had.
-        let same = known.get(field).is_some_and(|state| state.fingerprint == fingerprint);
+        let same = known.get(field).is_some_and(|state| state.fingerprint == *fingerprint);
         if same && !redirects(std::slice::from_ref(field)) {
             continue;
         }
@@ -163,7 +178,10 @@ pub fn extract(
             field: field.clone(),
             source,
         })?;
-        out.sealed.push(SealedSecret { value, fingerprint });
+        out.sealed.push(SealedSecret {
+            value,
+            fingerprint: *fingerprint,
+        });
     }
     let is_kept = |text: &str| {
         let mut fields = kept.iter().filter(|field| {

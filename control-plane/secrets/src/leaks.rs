@@ -12,7 +12,7 @@ use palladium_kinds::definition::KindDefinition;
 use palladium_kinds::secret_ref::MANAGED_STORE;
 use serde_json::{Map, Value};
 
-use crate::extract::Beside;
+use crate::extract::{Beside, Clear};
 use crate::fields::{self, Found};
 
 /// Shorter ones are parts of ordinary words; refusing those would refuse honest objects.
@@ -22,8 +22,8 @@ const SHORTEST: usize = 8;
 pub(crate) struct Search<'a> {
     pub(crate) kind: &'a KindDefinition,
     pub(crate) catalog: &'a Catalog,
-    /// Path and text of those that were submitted.
-    pub(crate) clear: &'a [(String, String)],
+    /// Those that were submitted.
+    pub(crate) clear: &'a [Clear],
     /// The path of the kept one that a text is.
     pub(crate) kept: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -78,10 +78,10 @@ impl Search<'_> {
     /// Complains about a text that is or holds a secret; whether it did.
     fn check(&self, path: &str, text: &str, errors: &mut FieldErrors) -> bool {
         let long = text.len() >= SHORTEST;
-        let submitted = self.clear.iter().find(|(_, secret)| {
+        let submitted = self.clear.iter().find(|Clear { secret, .. }| {
             secret.len() >= SHORTEST && long && (text.contains(secret.as_str()) || text.contains(&escaped(secret)))
         });
-        let copied = submitted.map(|(field, _)| field.clone());
+        let copied = submitted.map(|clear| clear.field.clone());
         if let Some(field) = copied.or_else(|| if long { (self.kept)(text) } else { None }) {
             in_clear(path, &field, errors);
             return true;

@@ -49,11 +49,9 @@ impl Extracted {
                 let mut object = now.ok_or_else(|| Failure::not_found("object"))?;
                 if deleting {
                     farewell(&mut object);
-                } else {
+                } else if let Err(error) = scopes::tell_unknown(app, std::slice::from_mut(&mut object)).await {
                     // The change is made, whatever becomes of a hint.
-                    if let Err(error) = scopes::tell_unknown(app, std::slice::from_mut(&mut object)).await {
-                        tracing::warn!(?error, "scopes were not looked at");
-                    }
+                    tracing::warn!(?error, "scopes were not looked at");
                 }
                 shown(call.kind()?, &object)
             }
