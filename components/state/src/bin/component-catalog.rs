@@ -1,4 +1,6 @@
-//! Prints the catalog of all drivers as JSON. Run by `cargo xtask generate`, which must not link drivers itself.
+//! Prints the catalog of all drivers as JSON, for `cargo xtask generate`, which links no driver itself.
+//!
+//! Must never know a driver by name: the registry does.
 
 use std::io::Write as _;
 
