@@ -3,27 +3,35 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
+mod body;
 mod headers;
 mod health;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body_util::LengthLimitError;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use palladium_http::{Exhausted, UploadError};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+pub use body::AppBody;
 pub use headers::{strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
 use crate::http::Body;
+
+/// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
+const TURN: Duration = Duration::from_secs(60);
 
 /// Calls one application.
 pub struct AppChannel {
@@ -33,7 +41,7 @@ pub struct AppChannel {
     client: Client<HttpConnector, Body>,
     version: Version,
     token: Option<(HeaderName, SecretString)>,
-    permits: Option<Semaphore>,
+    permits: Option<Arc<Semaphore>>,
     timeout: Option<Duration>,
     healthy: AtomicBool,
 }
@@ -50,6 +58,18 @@ pub enum CallError {
     /// It could not be reached, or ended the connection.
     #[error("error invoking app channel: {0}")]
     Transport(String),
+    /// All its places were taken for too long.
+    #[error("error invoking app channel: the application was busy for {0:?}")]
+    Busy(Duration),
+    /// The process holds too much data of other calls.
+    #[error(transparent)]
+    NoRoom(#[from] Exhausted),
+    /// The rest of the request did not come in time.
+    #[error("the request body stalled")]
+    Stalled,
+    /// The request turned out too large.
+    #[error("request body too large")]
+    TooLarge,
     /// It did not answer in time.
     #[error("error invoking app channel: no answer within {0:?}")]
     Timeout(Duration),
@@ -82,7 +102,7 @@ impl AppChannel {
             settings.address.clone()
         };
         let mut channel = Self::new(&format!("{host}:{port}"), "", settings.protocol, token)?;
-        channel.permits = settings.max_concurrency.map(Semaphore::new);
+        channel.permits = settings.max_concurrency.map(|most| Arc::new(Semaphore::new(most)));
         channel.healthy = AtomicBool::new(settings.health.is_none());
         Ok(channel)
     }
@@ -146,7 +166,8 @@ impl AppChannel {
         self.healthy.load(Ordering::Acquire)
     }
 
-    /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.
+    /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there;
+    /// the call is over, for who waits for its place, when the answer's body is.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -156,16 +177,21 @@ impl AppChannel {
         path: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Response<Incoming>, CallError> {
+    ) -> Result<Response<AppBody>, CallError> {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
-        let _permit = match &self.permits {
-            // Never closed, so a permit always comes.
-            Some(permits) => permits.acquire().await.ok(),
+        let permit = match &self.permits {
+            Some(permits) => {
+                let turn = self.timeout.unwrap_or(TURN);
+                let permit = tokio::time::timeout(turn, permits.clone().acquire_owned()).await;
+                // Never closed, so a permit always comes.
+                permit.map_err(|_| CallError::Busy(turn))?.ok()
+            }
             None => None,
         };
-        self.send(method, path, headers, body).await
+        let answer = self.send(method, path, headers, body).await?;
+        Ok(answer.map(|body| AppBody::new(body, permit)))
     }
 
     async fn send(
@@ -199,15 +225,29 @@ impl AppChannel {
                 .map_err(|_| CallError::Timeout(timeout))?,
             None => answer.await,
         };
-        answer.map_err(|error| CallError::Transport(innermost(&error)))
+        answer.map_err(|error| failure(&error))
     }
 }
 
-/// The reason behind a chain of errors: the outer ones only say "client error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// The reason behind a chain of errors: the outer ones only say "client error", whoever is to blame.
+fn failure(error: &(dyn std::error::Error + 'static)) -> CallError {
     let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+    loop {
+        if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
+            return CallError::NoRoom(*exhausted);
+        }
+        if error.is::<LengthLimitError>() {
+            return CallError::TooLarge;
+        }
+        if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
+            return CallError::Stalled;
+        }
+        match error.source() {
+            Some(source) => error = source,
+            None => return CallError::Transport(error.to_string()),
+        }
     }
-    error.to_string()
 }
+
+#[cfg(test)]
+mod tests;

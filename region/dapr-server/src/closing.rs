@@ -23,7 +23,10 @@ async fn close(entry: &StateEntry) {
     let component = entry.component.name();
     match timeout(DEADLINE, entry.component.store().close()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(component, %error, "a component did not close"),
+        Ok(Err(error)) => {
+            let error = entry.secrets.out_of(error.to_string());
+            tracing::warn!(component, error, "a component did not close");
+        }
         Err(_) => tracing::warn!(component, "a component did not close in time"),
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::metrics::Metrics;
 use crate::resources::Component;
+use crate::secrets::Secrets;
 use crate::server::{Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
@@ -92,6 +93,10 @@ impl Opener {
     pub async fn open(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let outcome = timeout(declared.init_timeout, self.open_now(declared, metrics)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(LoadError::Timeout(declared.name.clone())));
+        let outcome = outcome.map_err(|error| match error {
+            LoadError::Open(error) => LoadError::Open(Secrets::of(declared).out_of_open(error)),
+            other => other,
+        });
         metrics.component(&declared.kind, outcome.is_ok());
         outcome
     }
@@ -123,6 +128,7 @@ impl Opener {
         let entry = StateEntry {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
+            secrets: Secrets::of(declared),
         };
         Ok(Opened::State(Arc::new(entry), registered))
     }

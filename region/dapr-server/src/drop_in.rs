@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use palladium_component::Hosting;
 use palladium_components_state::pluggable::discover;
+use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
@@ -194,6 +195,7 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         cors: Cors::from_flag(&settings.allowed_origins),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
+        budget: Budget::new(settings.held_bodies()),
         api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
         features: configuration.features.clone(),
         extended: Default::default(),

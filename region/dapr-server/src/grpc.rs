@@ -8,25 +8,32 @@
 mod dapr;
 mod internal;
 mod invoke;
+mod message;
 mod state;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
-use palladium_http::Upload;
+use http_body_util::BodyExt as _;
+use palladium_http::{Exhausted, Upload, UploadError};
 use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
 pub use internal::handle_internal;
+pub use message::Message;
 
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
-use crate::http::Body;
+use crate::errors::{Fault, grpc_status};
+use crate::http::{Body, BoxError};
 use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// A call's message must come on at this pace: no method of the API streams its request.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The services of the API.
 #[derive(Clone)]
@@ -74,10 +81,14 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
     if !server.api.allows(Protocol::Grpc, group, version) {
         return refused(Status::unimplemented("requested endpoint is not available"));
     }
+    // Until the end of the call, whatever becomes of the message.
+    let held = server.budget.hold();
+    let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
     let answer = match services.ready(server.max_body()).call(request).await {
-        Ok(answer) => answer.map(Body::Grpc),
+        Ok(answer) => answer.map(|body| Body::Grpc(Message::new(body, &server.budget))),
         Err(never) => match never {},
     };
+    drop(held);
     // A failure without a body says so in its head; others end well, or with a trailer nobody counts.
     let code = answer
         .headers()
@@ -110,7 +121,19 @@ fn foreign(request: &Request<Upload>) -> Status {
 }
 
 fn refused(status: Status) -> Response<Body> {
-    status.into_http::<tonic::body::Body>().map(Body::Grpc)
+    // Its words are in its head.
+    status.into_http::<tonic::body::Body>().map(|_| Body::Empty)
+}
+
+/// Why a message could not be read.
+fn unread(error: &BoxError) -> Status {
+    if error.is::<Exhausted>() {
+        grpc_status(&Fault::busy().report)
+    } else if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
+        grpc_status(&Fault::stalled().report)
+    } else {
+        Status::cancelled(error.to_string())
+    }
 }
 
 /// The methods of the API, so that no caller can invent a label, each with its group for rules.

@@ -17,12 +17,12 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use palladium_http::Upload;
 
 pub(crate) use body::read;
-pub use body::{Body, BoxError};
+pub use body::{Body, BoxError, Incoming};
 pub(crate) use invoke::{Invocation, invoke};
 use route::Route;
 pub use upgrade::H2cListener;
@@ -59,6 +59,9 @@ struct Head {
 pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upload>) -> Response<Body> {
     let start = Instant::now();
     let (mut parts, body) = request.into_parts();
+    // Until the end of the call, whatever becomes of the body.
+    let held = server.budget.hold();
+    let body = held.meter(body);
     let method = parts.method.clone();
     let mut cors = None;
     if surface == Surface::Api
@@ -97,6 +100,7 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
         let route = if allowed { route } else { Route::Fallback };
         let answer = dispatch(server, surface, route, head, body)
             .await
+            .and_then(|answer| counted(server, answer))
             .unwrap_or_else(|fault| {
                 tracing::debug!("{name}: {}", fault.report.message);
                 server.metrics.fault(&fault);
@@ -118,7 +122,7 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     answer
 }
 
-async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Upload) -> Answer {
+async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Incoming) -> Answer {
     match route {
         Route::StateGet { store, key } => state::get(server, &head, store, key).await,
         Route::StateSave { store } => state::save(server, &head, store, body).await,
@@ -187,5 +191,23 @@ fn empty() -> Response<Body> {
 }
 
 fn failed(fault: &Fault) -> Response<Body> {
-    json(fault.status(), fault.body())
+    let mut answer = json(fault.status(), fault.body());
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// An answer that is held whole counts until the caller has taken it.
+fn counted(server: &Server, answer: Response<Body>) -> Answer {
+    let (parts, body) = answer.into_parts();
+    let body = match body {
+        Body::Full(Some(bytes)) => {
+            let held = server.budget.hold();
+            held.take(bytes.len()).map_err(|_| Fault::busy())?;
+            Body::from(held.tie(bytes))
+        }
+        other => other,
+    };
+    Ok(Response::from_parts(parts, body))
 }

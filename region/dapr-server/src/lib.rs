@@ -20,6 +20,8 @@ pub mod drop_in;
 mod errors;
 mod grpc;
 pub mod http;
+#[cfg(test)]
+mod limits_tests;
 mod listen;
 mod logs;
 mod metadata;
@@ -27,6 +29,7 @@ mod metrics;
 pub mod platform;
 mod ready;
 mod resources;
+mod secrets;
 pub mod server;
 mod workers;
 

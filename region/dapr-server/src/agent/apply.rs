@@ -51,7 +51,9 @@ impl Apply {
             digests.store(Arc::new(accepted.collect()));
         }
         let limit = usize::try_from(state.max_body_bytes).ok().filter(|limit| *limit > 0);
-        self.server.max_body.store(limit.unwrap_or(MAX_BODY), Ordering::Relaxed);
+        // One call alone must always find room.
+        let limit = limit.unwrap_or(MAX_BODY).min(self.server.budget.bytes());
+        self.server.max_body.store(limit, Ordering::Relaxed);
         if self.endpoint != state.endpoint {
             self.endpoint.clone_from(&state.endpoint);
             self.fault = self.replace_endpoint().err().map(|error| error.to_string());

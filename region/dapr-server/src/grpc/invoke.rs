@@ -57,7 +57,8 @@ pub(super) async fn call(
     let target = call.target.clone();
     let answer = invoke(server, call).await.map_err(failed)?;
     let (parts, body) = answer.into_parts();
-    let data = read(body, server.max_body())
+    let held = server.budget.hold();
+    let data = read(held.meter(body), server.max_body())
         .await
         .map_err(|fault| failed(Fault::invoke(500, Code::Internal, &target, fault.report.message)))?;
     if !parts.status.is_success() {

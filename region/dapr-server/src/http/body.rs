@@ -8,13 +8,17 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use palladium_http::Upload;
+use palladium_http::{Exhausted, Metered, Passing, Upload, UploadError};
 
+use crate::app_channel::AppBody;
 use crate::errors::Fault;
+use crate::grpc::Message;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body: whoever reads it is counted against the budget of the process.
+pub type Incoming = Metered<Upload>;
 
 /// The body of an answer, or of a request to the application.
 #[derive(Debug)]
@@ -24,11 +28,11 @@ pub enum Body {
     /// All of it.
     Full(Option<Bytes>),
     /// As it comes from the application.
-    Incoming(Incoming),
+    App(AppBody),
     /// As it comes from a caller, up to the limit.
-    Limited(Limited<Upload>),
+    Limited(Limited<Passing<Upload>>),
     /// From a gRPC service.
-    Grpc(tonic::body::Body),
+    Grpc(Message),
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
@@ -45,7 +49,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::App(body) => Pin::new(body).poll_frame(cx),
             Self::Limited(body) => Pin::new(body).poll_frame(cx),
             Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
@@ -55,7 +59,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
-            Self::Incoming(body) => body.is_end_stream(),
+            Self::App(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),
             Self::Grpc(body) => body.is_end_stream(),
         }
@@ -65,7 +69,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Incoming(body) => body.size_hint(),
+            Self::App(body) => body.size_hint(),
             Self::Limited(body) => body.size_hint(),
             Self::Grpc(body) => body.size_hint(),
         }
@@ -75,10 +79,10 @@ impl HttpBody for Body {
 /// Reads a body whole.
 ///
 /// # Errors
-/// When it is longer than `limit` bytes or ends early.
+/// When it is longer than `limit` bytes, ends early or stalls, or when there is no room for it.
 pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Fault>
 where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
 {
     let too_large = || Fault::unreadable("stream too large");
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {
@@ -87,7 +91,7 @@ where
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(Fault::unreadable)?.into_data() else {
+        let Ok(data) = frame.map_err(|error| unread(&error))?.into_data() else {
             continue;
         };
         if first.len().max(more.as_ref().map_or(0, BytesMut::len)) + data.len() > limit {
@@ -105,4 +109,15 @@ where
         }
     }
     Ok(more.map_or(first, BytesMut::freeze))
+}
+
+/// Why a body could not be read, as far as the caller has a say in it.
+fn unread(error: &BoxError) -> Fault {
+    if error.is::<Exhausted>() {
+        Fault::busy()
+    } else if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
+        Fault::stalled()
+    } else {
+        Fault::unreadable(error)
+    }
 }

@@ -13,13 +13,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::Limited;
-use hyper::body::Incoming;
-use palladium_http::Upload;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tonic::Code;
 
-use super::{Answer, Body, Head};
-use crate::app_channel::{CallError, strip_request, strip_response};
+use super::{Answer, Body, Head, Incoming};
+use crate::app_channel::{AppBody, CallError, strip_request, strip_response};
 use crate::errors::Fault;
 use crate::server::Server;
 
@@ -43,7 +41,7 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
-pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answer {
+pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
     let Some((target, method)) = target(&head) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
         return Err(Fault::plain(
@@ -65,7 +63,7 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answ
     let body = if body.is_end_stream() {
         Body::Empty
     } else {
-        Body::Limited(Limited::new(body, server.max_body()))
+        Body::Limited(Limited::new(body.passing(), server.max_body()))
     };
     let call = Invocation {
         target,
@@ -75,7 +73,7 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answ
         headers: head.headers,
         body,
     };
-    invoke(server, call).await.map(|answer| answer.map(Body::Incoming))
+    invoke(server, call).await.map(|answer| answer.map(Body::App))
 }
 
 /// One call of an application, whichever protocol it came by.
@@ -98,7 +96,7 @@ pub(crate) struct Invocation {
 ///
 /// # Errors
 /// As a fault with Dapr's words and codes.
-pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<Incoming>, Fault> {
+pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<AppBody>, Fault> {
     let Invocation {
         target,
         method,
@@ -128,13 +126,14 @@ pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response
     // Before stamping: a header that the caller's `Connection` names would take a stamp along at the next hop.
     strip_request(&mut headers);
     stamp(&server.app_id, &server.namespace, &mut headers);
-    let answer = app.call(verb, &path, headers, body).await.map_err(|error| {
-        let code = if matches!(error, CallError::Timeout(_)) {
-            Code::DeadlineExceeded
-        } else {
-            Code::Internal
-        };
-        Fault::invoke(500, code, &target, error)
+    let answer = app.call(verb, &path, headers, body).await;
+    let answer = answer.map_err(|error| match error {
+        CallError::Timeout(_) => Fault::invoke(500, Code::DeadlineExceeded, &target, error),
+        CallError::Busy(_) => Fault::invoke(503, Code::ResourceExhausted, &target, error),
+        CallError::NoRoom(_) => Fault::busy(),
+        CallError::Stalled => Fault::stalled(),
+        CallError::TooLarge => Fault::invoke(413, Code::ResourceExhausted, &target, error),
+        error => Fault::invoke(500, Code::Internal, &target, error),
     })?;
     let (mut parts, body) = answer.into_parts();
     strip_response(&mut parts.headers);
