@@ -6,14 +6,16 @@
 use std::sync::Arc;
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, StateStore};
+use palladium_component::{Connector, Hosting, OpenContext, OpenError, PubSub, StateStore};
 use palladium_components_state::pluggable::PluggableStore;
+use palladium_engine_pubsub::PubsubComponent;
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
 use crate::metrics::Metrics;
+use crate::pubsub::PubsubEntry;
 use crate::resources::Component;
-use crate::server::{Registered, StateEntry};
+use crate::server::{Entry, Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
 pub struct Opener {
@@ -31,8 +33,8 @@ pub struct Opener {
 
 /// What came of a component.
 pub enum Opened {
-    /// A state store.
-    State(Arc<StateEntry>, Registered),
+    /// One that can be used.
+    Ready(Entry, Registered),
     /// A building block that this program does not have yet: it is registered, and its API answers so.
     Unavailable(Registered),
 }
@@ -44,8 +46,10 @@ pub enum LoadError {
     #[error("incorrect type {0}")]
     NoBlock(String),
     /// Nobody knows the type.
-    #[error("couldn't find state store {type_name}/{version}")]
+    #[error("couldn't find {block} {type_name}/{version}")]
     Unknown {
+        /// What its building block calls a component.
+        block: &'static str,
         /// Its type.
         type_name: String,
         /// Its version.
@@ -71,9 +75,9 @@ pub enum LoadError {
 }
 
 const STATE: &str = "state.";
+const PUBSUB: &str = "pubsub.";
 /// Building blocks that Dapr has and this program has not yet.
-const LATER: [&str; 9] = [
-    "pubsub.",
+const LATER: [&str; 8] = [
     "bindings.",
     "secretstores.",
     "configuration.",
@@ -101,7 +105,8 @@ impl Opener {
         if LATER.iter().any(|prefix| kind.starts_with(prefix)) {
             return Ok(Opened::Unavailable(registered(declared, Vec::new())));
         }
-        if !kind.starts_with(STATE) {
+        let is_pubsub = kind.starts_with(PUBSUB);
+        if !is_pubsub && !kind.starts_with(STATE) {
             return Err(LoadError::NoBlock(declared.kind.clone()));
         }
         if let Some((field, reason)) = declared.unresolved.first() {
@@ -109,6 +114,9 @@ impl Opener {
                 field: field.clone(),
                 reason: reason.clone(),
             });
+        }
+        if is_pubsub {
+            return self.open_pubsub(declared, metrics).await;
         }
         let store = self.open_state(declared).await?;
         let component = StateComponent::new(
@@ -124,31 +132,53 @@ impl Opener {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
         };
-        Ok(Opened::State(Arc::new(entry), registered))
+        Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
 
-    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
-        let context = OpenContext {
+    async fn open_pubsub(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        if palladium_components_pubsub::find(&declared.kind, &declared.version).is_none() {
+            return Err(unknown("message bus", declared));
+        }
+        let context = self.context(declared);
+        let driver: Arc<dyn PubSub> =
+            palladium_components_pubsub::open(&declared.kind, &declared.version, context).await?;
+        let namespace = declared.by_namespace.then_some(self.namespace.as_str());
+        let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
+        let registered = registered(declared, component.features().names());
+        let entry = PubsubEntry {
+            component: Arc::new(component),
+            metrics: metrics.pubsub(&declared.name),
+        };
+        Ok(Opened::Ready(Entry::Pubsub(Arc::new(entry)), registered))
+    }
+
+    fn context(&self, declared: &Component) -> OpenContext {
+        OpenContext {
             component: declared.name.clone(),
             version: declared.version.clone(),
             app_id: self.app_id.clone(),
             properties: declared.properties.clone(),
             hosting: self.hosting.clone(),
             managed: self.managed.clone(),
-        };
+        }
+    }
+
+    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
+        let context = self.context(declared);
         if palladium_components_state::find(&declared.kind, &declared.version).is_some() {
             return Ok(palladium_components_state::open(&declared.kind, &declared.version, context).await?);
         }
         if let Some(store) = self.pluggable.iter().find(|store| store.matches(&declared.kind)) {
             return Ok(store.open(context).await?);
         }
-        Err(unknown(declared))
+        Err(unknown("state store", declared))
     }
 }
 
-fn unknown(declared: &Component) -> LoadError {
+fn unknown(block: &'static str, declared: &Component) -> LoadError {
     let version = declared.version_or_default().to_owned();
     LoadError::Unknown {
+        block,
         type_name: declared.kind.clone(),
         version,
     }

@@ -1,9 +1,0 @@
-//! Prints the catalog of all drivers as JSON. Run by `cargo xtask generate`, which must not link drivers itself.
-
-use std::io::Write as _;
-
-fn main() -> std::io::Result<()> {
-    let mut text = serde_json::to_string_pretty(&palladium_components_state::catalog())?;
-    text.push('\n');
-    std::io::stdout().write_all(text.as_bytes())
-}

@@ -1,0 +1,255 @@
+//! A routing rule's condition: an expression of the Common Expression Language over `event`.
+//!
+//! One idea: a condition is compiled once, when the subscription starts, within bounds of length and nesting; a message
+//! only evaluates it. Numbers are doubles, as Dapr's reading of JSON makes them. Known differences from Dapr's own (Go):
+//! types are checked when the rule is evaluated, not when it is read; a name other than `event` is an error then, not
+//! before; optional values (`event.?x`) are understood; a regular expression is Rust's. Must never let a panic of the
+//! library out: expressions come from applications.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use cel::{Context, Env, Program, Value};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::Event;
+
+/// Bytes of the longest expression.
+const LONGEST: usize = 8 * 1024;
+/// How deep data is looked into.
+const DEEPEST: usize = 64;
+
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A compiled condition.
+pub struct Condition {
+    text: String,
+    program: Program,
+}
+
+/// A condition that cannot be compiled or has no answer. The words never hold data of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConditionError {
+    /// Not an expression.
+    #[error("the match expression {text:?} cannot be compiled: {reason}")]
+    Compile {
+        /// As it was written.
+        text: String,
+        /// Why.
+        reason: String,
+    },
+    /// Not a truth value.
+    #[error("the result of match expression {0} was not a boolean")]
+    NotBoolean(String),
+    /// No answer for this event.
+    #[error("the match expression {text:?} has no answer: {reason}")]
+    Evaluate {
+        /// As it was written.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl Condition {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// When it is none, or too long.
+    pub fn compile(text: &str) -> Result<Self, ConditionError> {
+        let failed = |reason: String| ConditionError::Compile {
+            text: text.chars().take(200).collect(),
+            reason,
+        };
+        if text.len() > LONGEST {
+            return Err(failed(format!("it is longer than {LONGEST} bytes")));
+        }
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            STANDARD.compile(text).map_err(|error| error.to_string())
+        }));
+        let program = compiled
+            .unwrap_or_else(|_| Err("it is not understood".into()))
+            .map_err(failed)?;
+        Ok(Condition {
+            text: text.into(),
+            program,
+        })
+    }
+
+    /// Whether an event fits.
+    ///
+    /// # Errors
+    /// When the expression has no answer for it: a member is missing, types do not fit.
+    pub fn fits(&self, event: &Value) -> Result<bool, ConditionError> {
+        let evaluated = catch_unwind(AssertUnwindSafe(|| {
+            let mut context = Context::with_env(STANDARD.clone());
+            context.add_variable_from_value("event", event.clone());
+            self.program.execute(&context).map_err(|error| kind(&error))
+        }));
+        match evaluated {
+            Ok(Ok(Value::Bool(fits))) => Ok(fits),
+            Ok(Ok(_)) => Err(ConditionError::NotBoolean(self.text.clone())),
+            Ok(Err(reason)) => Err(self.unanswered(reason)),
+            Err(_) => Err(self.unanswered("it is not understood")),
+        }
+    }
+
+    fn unanswered(&self, reason: &'static str) -> ConditionError {
+        ConditionError::Evaluate {
+            text: self.text.clone(),
+            reason,
+        }
+    }
+}
+
+impl std::fmt::Debug for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Condition").field(&self.text).finish()
+    }
+}
+
+/// What went wrong, without the values: they are a message's.
+fn kind(error: &cel::ExecutionError) -> &'static str {
+    use cel::ExecutionError as Error;
+    match error {
+        Error::NoSuchKey(_) => "no such key",
+        Error::NoSuchOverload(_) => "no such overload",
+        Error::UndeclaredReference(_) => "undeclared reference",
+        Error::IndexOutOfBounds(_) => "index out of bounds",
+        Error::DivisionByZero(_) | Error::RemainderByZero(_) => "division by zero",
+        _ => "evaluation failed",
+    }
+}
+
+/// An event as expressions see it.
+pub(crate) fn variable(event: &Event) -> Value {
+    let members = event.members_without(&[]);
+    let members: HashMap<String, Value> = members.map(|(name, value)| (name.to_owned(), json(value))).collect();
+    members.into()
+}
+
+fn json(value: &RawValue) -> Value {
+    let parsed = serde_json::from_str::<serde_json::Value>(value.get());
+    parsed.map_or(Value::Null, |parsed| convert(parsed, 0))
+}
+
+fn convert(value: serde_json::Value, depth: usize) -> Value {
+    use serde_json::Value as Json;
+    if depth > DEEPEST {
+        return Value::Null;
+    }
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(value),
+        Json::Number(number) => Value::Float(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Value::String(Arc::new(text)),
+        Json::Array(items) => {
+            let items = items.into_iter().map(|item| convert(item, depth + 1));
+            Value::List(Arc::new(items.collect()))
+        }
+        Json::Object(members) => {
+            let members = members
+                .into_iter()
+                .map(|(name, value)| (name, convert(value, depth + 1)));
+            members.collect::<HashMap<String, Value>>().into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Message;
+
+    fn event() -> Value {
+        let text = r#"{"id":"1","type":"a.b","topic":"t","data":{"n":7,"list":[1,2.5],"flag":true,"none":null,
+            "deep":{"x":"y"}}}"#;
+        let message = Message {
+            data: text.into(),
+            ..Message::default()
+        };
+        variable(&Event::read(&message, false, "t", "ps").unwrap())
+    }
+
+    fn fits(text: &str) -> Result<bool, ConditionError> {
+        Condition::compile(text)?.fits(&event())
+    }
+
+    /// What Dapr's own engine answers to the same rules over the same event.
+    #[test]
+    fn answers_are_those_of_daprs_engine() {
+        for (text, expected) in [
+            (r#"event.type == "a.b""#, true),
+            (r#"event.type == 'other'"#, false),
+            ("event.data.n == 7", true),
+            ("event.data.n > 6.5 && event.data.n < 8", true),
+            ("event.data.n != 7 || event.data.flag", true),
+            ("!event.data.flag", false),
+            ("event.data.list[1] == 2.5", true),
+            ("1.0 in event.data.list", true),
+            ("size(event.data.list) == 2", true),
+            ("event.data.list.exists(x, x > 2.0)", true),
+            ("event.data.list.all(x, x > 2.0)", false),
+            ("has(event.data.deep) && !has(event.data.missing)", true),
+            (r#"event.data.deep.x.startsWith("y")"#, true),
+            (r#"event.type.matches("^a.*b$")"#, true),
+            (r#"event.type.contains(".") && event.type.endsWith("b")"#, true),
+            (r#"event["data"]["n"] == 7.0"#, true),
+            (r#"event.data.n == 7 ? event.id == "1" : false"#, true),
+            (r#"event.topic in ["s", "t"]"#, true),
+            ("event.data.none == null", true),
+            ("int(event.data.n) % 2 == 1", true),
+        ] {
+            assert_eq!(fits(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_answer_says_so_without_data() {
+        for text in [
+            "event.missing == 1",
+            "event.data.n.x == 1",
+            "other == 1",
+            "event.data.n + 'x' == 1",
+        ] {
+            let error = fits(text).unwrap_err();
+            assert!(matches!(error, ConditionError::Evaluate { .. }), "{text}: {error}");
+        }
+        assert!(matches!(fits("event.type"), Err(ConditionError::NotBoolean(_))));
+        for text in ["event.", "((", "", "a b", &"!".repeat(9000)] {
+            assert!(
+                matches!(Condition::compile(text), Err(ConditionError::Compile { .. })),
+                "{text:.20}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        for text in [
+            "(".repeat(4000),
+            "!".repeat(8000),
+            "[".repeat(4000),
+            "-".repeat(8000),
+            "a.".repeat(4000),
+            "a?".repeat(4000),
+        ] {
+            let _ = Condition::compile(&text);
+            let _ = Condition::compile(&format!("{text}1"));
+        }
+        let long = vec!["event.id"; 700].join("==");
+        let _ = fits(&long);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_takes_the_process_down(text in "\\PC{0,200}", expression in "[event.data()\\[\\]{}'\"!&|=<>+*/%?:, 0-9x-]{0,80}") {
+            let _ = fits(&text);
+            let _ = fits(&expression);
+        }
+    }
+}
