@@ -9,6 +9,7 @@
 
 pub mod etcd_server;
 mod owned_server;
+pub mod pubsub;
 pub mod redis_server;
 pub mod state;
 

@@ -8,6 +8,7 @@
 
 pub mod common;
 mod in_memory;
+mod redis;
 pub mod registry;
 
 pub use registry::{ALL, catalog, find, open};

@@ -13,7 +13,7 @@ use palladium_component::{
 use crate::common::PubsubMetadata;
 
 /// Every driver, in alphabetical order.
-pub const ALL: &[PubsubDriver] = &[crate::in_memory::DRIVER];
+pub const ALL: &[PubsubDriver] = &[crate::in_memory::DRIVER, crate::redis::DRIVER];
 
 /// The driver for a component type and version (empty = `v1`).
 pub fn find(type_name: &str, version: &str) -> Option<&'static PubsubDriver> {
