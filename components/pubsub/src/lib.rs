@@ -8,6 +8,7 @@
 
 pub mod common;
 mod in_memory;
+pub mod pluggable;
 mod redis;
 pub mod registry;
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, PubSub, StateStore};
-use palladium_components_state::pluggable::PluggableStore;
+use palladium_component::{Connector, Hosting, OpenContext, OpenError, StateStore};
+use palladium_components_pluggable::Found;
 use palladium_engine_pubsub::PubsubComponent;
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
@@ -27,8 +27,8 @@ pub struct Opener {
     pub hosting: Hosting,
     /// The way to managed services.
     pub managed: Option<Arc<dyn Connector>>,
-    /// State stores in processes of the user's own; none in platform mode.
-    pub pluggable: Vec<PluggableStore>,
+    /// Components in processes of the user's own; none in platform mode.
+    pub pluggable: Vec<Found>,
 }
 
 /// What came of a component.
@@ -136,12 +136,13 @@ impl Opener {
     }
 
     async fn open_pubsub(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
-        if palladium_components_pubsub::find(&declared.kind, &declared.version).is_none() {
-            return Err(unknown("message bus", declared));
-        }
         let context = self.context(declared);
-        let driver: Arc<dyn PubSub> =
-            palladium_components_pubsub::open(&declared.kind, &declared.version, context).await?;
+        let driver = if palladium_components_pubsub::find(&declared.kind, &declared.version).is_some() {
+            palladium_components_pubsub::open(&declared.kind, &declared.version, context).await?
+        } else {
+            let opened = palladium_components_pubsub::pluggable::open(&self.pluggable, &declared.kind, context).await;
+            opened.ok_or_else(|| unknown("message bus", declared))??
+        };
         let namespace = declared.by_namespace.then_some(self.namespace.as_str());
         let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
         let registered = registered(declared, component.features().names());
@@ -168,10 +169,8 @@ impl Opener {
         if palladium_components_state::find(&declared.kind, &declared.version).is_some() {
             return Ok(palladium_components_state::open(&declared.kind, &declared.version, context).await?);
         }
-        if let Some(store) = self.pluggable.iter().find(|store| store.matches(&declared.kind)) {
-            return Ok(store.open(context).await?);
-        }
-        Err(unknown("state store", declared))
+        let opened = palladium_components_state::pluggable::open(&self.pluggable, &declared.kind, context).await;
+        Ok(opened.ok_or_else(|| unknown("state store", declared))??)
     }
 }
 

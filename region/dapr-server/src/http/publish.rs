@@ -103,8 +103,8 @@ fn entries(entry: &PubsubEntry, topic: &str, bytes: &[u8]) -> Result<Vec<BulkEnt
         pubsub: pubsub.clone(),
         topic: topic.to_owned(),
         app_id: app_id.clone(),
-        // The word that Dapr has for a text that stops too early.
-        reason: if error.is_eof() {
+        // The word that Dapr has for a text that stops too early, whatever it began with.
+        reason: if serde_json::from_slice::<&RawValue>(bytes).is_err_and(|error| error.is_eof()) {
             "unexpected EOF".to_owned()
         } else {
             error.to_string()
