@@ -1,4 +1,6 @@
-//! The configuration of a Sentry in platform form. Nothing in it is secret.
+//! The configuration of a Sentry in platform form.
+//!
+//! Must never hold a key: they lie in Sentry's own folder, wrapped.
 
 use std::{net::SocketAddr, path::PathBuf};
 

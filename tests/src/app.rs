@@ -1,4 +1,6 @@
 //! An application: an App ID with its token, as it calls the gateway over plain HTTP with JSON.
+//!
+//! Must never go around the gateway: what a test sees is what an application sees.
 
 use anyhow::{Context, Result};
 use reqwest::Method;

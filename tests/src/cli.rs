@@ -1,4 +1,6 @@
 //! The command line, as a person uses it on the machine of the installation.
+//!
+//! Must never read or write the own files of whoever runs the tests.
 
 use std::process::Stdio;
 

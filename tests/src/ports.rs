@@ -1,7 +1,8 @@
 //! Ports for one installation, apart from those of every other test that runs at the same time.
 //!
 //! One idea: a block of ports below the range of outgoing connections belongs to whoever holds the lock on its file. The
-//! kernel releases the lock when the test ends, however it ends.
+//! kernel releases the lock when the test ends, however it ends. Must never hand out a port that another
+//! test's installation may get.
 
 use std::{
     env,

@@ -1,4 +1,6 @@
 //! `completion SHELL`: a script that makes the shell complete commands and flags.
+//!
+//! Must never talk to anybody: it works before there is a control plane.
 
 use clap::Args;
 use clap_complete::Shell;

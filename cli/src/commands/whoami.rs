@@ -1,4 +1,6 @@
 //! `whoami`: the caller as the control plane sees it.
+//!
+//! Must never work out a role by itself: it shows what the control plane says.
 
 use clap::Args;
 use serde_json::Value;

@@ -1,4 +1,6 @@
-//! Configuration of the region listener, part of the control plane's. Nothing in it is secret.
+//! Configuration of the region listener, part of the control plane's.
+//!
+//! Must never hold a key: it names the folders in which they lie.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

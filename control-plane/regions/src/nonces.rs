@@ -1,7 +1,7 @@
 //! Nonces of renewals that were seen: a captured request is worth nothing.
 //!
 //! One idea: bounded in time by the accepted clock difference, and in number; when full, new renewals wait for room rather
-//! than old ones being forgotten.
+//! than old ones being forgotten. Must never forget a nonce whose request could still be accepted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

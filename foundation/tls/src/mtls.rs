@@ -1,7 +1,8 @@
 //! The configurations of internal connections: TLS 1.3 only, SPIFFE on both sides.
 //!
 //! One idea: resumption is off everywhere, so that every connection passes the verifier and revocation holds.
-//! Names in certificates mean nothing here, so no server name is sent.
+//! Names in certificates mean nothing here, so no server name is sent. Must never make a configuration that resumes a
+//! session or speaks less than TLS 1.3.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! TLS at the edge: a certificate for names, no client certificate.
 //!
 //! One idea: a listener holds a [`PublicCertSource`], so certificates are replaced (by renewal, or because supplied files
-//! changed) without a restart. Edge roots and workload roots are different things: nothing here touches a
-//! [`crate::TrustBundles`].
+//! changed) without a restart. Must never touch a [`crate::TrustBundles`]: edge roots and workload roots are
+//! different things.
 
 use std::{path::Path, sync::Arc};
 

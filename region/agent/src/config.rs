@@ -1,4 +1,6 @@
-//! The agent's configuration, read once. Nothing in it is secret; the join token lies in a file of its own.
+//! The agent's configuration, read once.
+//!
+//! Must never hold a secret: the join token lies in a file of its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 //!
 //! The one idea: local policy wins. What is not allowed here is held, visibly, until the owner changes this file; the file
 //! is read again when it changes. Unknown keys are errors, because a typo in a prohibition must not permit anything.
+//! Must never write over the owner's file, nor put the defaults in its place when it is gone: they may permit more.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

@@ -1,7 +1,7 @@
 //! Everything this agent knows, in one value that all its parts share.
 //!
 //! The one idea: one writer for each part of it, and one signal ([`Versions`]) that says "look again". There is no queue
-//! between the parts, so nothing can be lost or come in the wrong order.
+//! between the parts, so nothing can be lost or come in the wrong order. Must never put in force what is not on disk yet.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

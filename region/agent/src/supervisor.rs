@@ -1,7 +1,7 @@
 //! The supervisor's socket: its process table, starting and stopping Dapr Servers.
 //!
 //! One idea: the table is watched all the time; commands are sent on the same lazily dialled channel. While the socket is
-//! away nothing is assumed.
+//! away nothing is assumed. Must never take a lost socket for lost processes.
 
 use std::path::Path;
 use std::sync::Arc;

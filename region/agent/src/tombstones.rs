@@ -1,7 +1,7 @@
 //! Objects that are gone from the desired state and not yet from the region.
 //!
 //! One idea: written before the deletion is acknowledged, removed when nothing of the object is left; so a deletion
-//! survives every crash and every snapshot. Blocks on local disk.
+//! survives every crash and every snapshot. Must never hold what the file does not. Blocks on local disk.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! What browsers are told about cross-origin calls.
 //!
 //! One idea: as Dapr does it with `--allowed-origins`: empty = nothing at all, `*` = everybody, else a list. Preflights
-//! are answered here, before the API token is asked for, because browsers send none with them.
+//! are answered here, before the API token is asked for, because browsers send none with them. Must never
+//! let a preflight through to what it asks about.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,

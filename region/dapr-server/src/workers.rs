@@ -2,7 +2,7 @@
 //!
 //! One idea: a connection lives and dies on one thread, so nothing is handed between threads; the kernel spreads the
 //! connections. Slow work of the process (components, health, streams to the agent) runs on the main thread's runtime,
-//! which is also the first worker.
+//! which is also the first worker. Must never hand a connection to another thread.
 
 use std::future::Future;
 use std::io;

@@ -1,7 +1,7 @@
 //! What is remembered of a request: one record from its first phase to its last byte, then metrics and perhaps a line.
 //!
-//! One idea: a record reports itself when it is dropped, so that no way out of the phases is forgotten. It holds nothing
-//! that could be secret: no header, no query, no body; a path is cut, and blanked if something in it looks like a token.
+//! One idea: a record reports itself when it is dropped, so that no way out of the phases is forgotten. Must never tell
+//! what could be secret: no header, no query, no body; a path is cut, and blanked if something in it looks like a token.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,6 @@
-//! The configuration of a gateway, read once. Nothing in it is secret: tokens come as digests from the agent.
+//! The configuration of a gateway, read once.
+//!
+//! Must never hold a secret: tokens come as digests from the agent, the key of a supplied certificate lies in its own file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

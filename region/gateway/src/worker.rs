@@ -1,6 +1,7 @@
 //! One worker: a thread with a runtime, a listener, connections and pools of its own.
 //!
-//! One idea: a request stays on one thread from its first to its last byte. Workers share [`Shared`] and nothing else.
+//! One idea: a request stays on one thread from its first to its last byte. Must never share more than [`Shared`] with another
+//! worker.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -1,4 +1,6 @@
-//! The configuration of a store, read once. Nothing in it is secret.
+//! The configuration of a store, read once.
+//!
+//! Must never hold a key: it says where the one that wraps the others lies.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

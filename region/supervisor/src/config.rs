@@ -1,4 +1,6 @@
-//! The supervisor's configuration: which roles, in which order, and where everything lies. Nothing in it is secret.
+//! The supervisor's configuration: which roles, in which order, and where everything lies.
+//!
+//! Must never hold a key or an attestation: what a child must know in secret is made at its start, for its standard input.
 
 use std::path::PathBuf;
 

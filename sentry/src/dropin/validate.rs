@@ -1,7 +1,8 @@
 //! Who is believed in the drop-in form: Dapr's validators `insecure` and `jwks`.
 //!
-//! One idea: a validator judges the token against the identity that is asked for. `insecure` believes everybody and is there
-//! only when nothing else is configured, as with Dapr. The texts are Dapr's, because clients and tests look for them.
+//! One idea: a validator judges the token against the identity that is asked for. The texts are Dapr's, because
+//! clients and tests look for them. Must never believe everybody (`insecure`) unless the configuration says so or names no
+//! validator at all, as with Dapr.
 
 use palladium_proto::sentry::{SignCertificateRequest, sign_certificate_request::TokenValidator};
 use palladium_spiffe::{SpiffeId, TrustDomain};

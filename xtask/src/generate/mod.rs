@@ -4,6 +4,7 @@
 //! A generator must never read what it owns.
 
 mod catalog;
+mod cli;
 mod control_plane;
 mod proto;
 
@@ -36,6 +37,10 @@ const GENERATORS: &[Generator] = &[
     Generator {
         owns: "control-plane/server/openapi.json",
         make: control_plane::run,
+    },
+    Generator {
+        owns: "docs/generated/cli.md",
+        make: cli::run,
     },
     Generator {
         owns: "docs/generated/role-matrix.md",

@@ -2,7 +2,8 @@
 //!
 //! The layout is Dapr's: a hash with `data`, `version` (the etag, counting up) and, after a first write, `first-write`.
 //! One transaction is one script: it first checks every condition, then writes, so a mismatch leaves nothing behind.
-//! A key of another type than hash was not written by Dapr's layout; like upstream, a write replaces it.
+//! A key of another type than hash was not written by Dapr's layout; like upstream, a write replaces it. Must never put
+//! what an application sent into a script's text: it goes in as `KEYS` and `ARGV`.
 
 use ::redis::Script;
 

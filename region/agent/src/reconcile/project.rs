@@ -1,4 +1,6 @@
 //! Projects: their addresses, and their end once nothing is left in them.
+//!
+//! Must never remove a project's folder while something of the project lives or is still being removed.
 
 use std::sync::Arc;
 

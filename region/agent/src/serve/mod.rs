@@ -1,7 +1,7 @@
 //! The agent's listener for the processes of its region: Dapr's Operator API and `Workload`, over mutual TLS.
 //!
 //! The one idea: [`Caller`] is made from the certificate and nothing else; every method begins with it. The handshake
-//! already refuses whoever has no business here.
+//! already refuses whoever has no business here. Must never take from a request who is calling.
 
 mod component;
 mod operator;

@@ -1,6 +1,6 @@
 //! `Workload`: four tables, each for one role, and the reports that come back.
 //!
-//! One idea: a method is an authorization, a view and nothing else.
+//! One idea: a method is an authorization, a view and nothing else. Must never show a table to another role than its own.
 
 use std::sync::Arc;
 use std::time::Duration;

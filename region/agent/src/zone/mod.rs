@@ -1,7 +1,8 @@
 //! Towards the control plane: join once, then a session whenever it can be had, for ever.
 //!
 //! The one idea: this loop only ever adds to what the region has. Without a control plane it waits, with growing and
-//! jittered pauses, and nothing else in the agent notices.
+//! jittered pauses, and nothing else in the agent notices. Must never take anything out of force because the
+//! control plane is away.
 
 mod credentials;
 mod session;

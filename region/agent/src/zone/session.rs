@@ -2,7 +2,7 @@
 //!
 //! The one idea: the region answers for itself. It says where its copy of the log ends, takes in what verifies, one thing
 //! at a time and durable before the acknowledgement, and says what it made of each object. Whatever does not verify ends
-//! the session; nothing in force changes.
+//! the session; nothing in force changes. Must never acknowledge what a crash could still take away.
 
 use std::sync::Arc;
 use std::time::Duration;

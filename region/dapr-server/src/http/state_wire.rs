@@ -1,7 +1,7 @@
 //! The JSON bodies of the state API.
 //!
-//! One idea: an item's value is kept as the text it came as ([`RawValue`]); nothing of it is parsed. Member names compare
-//! without case, as Go's decoder does it.
+//! One idea: an item's value is kept as the text it came as ([`RawValue`]). Member names compare without case, as Go's
+//! decoder does it. Must never decode a value: digits and order would be lost.
 
 use std::fmt;
 use std::marker::PhantomData;

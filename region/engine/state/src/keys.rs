@@ -1,7 +1,7 @@
 //! How an application's key becomes a store's key, and back.
 //!
 //! The one idea: `||` separates prefix and key and may be in neither, so the way back is unambiguous. The prefix keeps
-//! App IDs apart in a shared store; nothing here may ever let one App ID's key reach another's.
+//! App IDs apart in a shared store. Must never accept a key that could bring a prefix of its own.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,8 @@
 //! Dapr's component protocol, served to Dapr Servers.
 //!
 //! The one idea: every call first becomes a [`Scope`] (whose project, whose App ID, which component uid) from certificate and
-//! table, and from there on works on rows of that scope only. This layer translates; it decides nothing about durability.
+//! table, and from there on works on rows of that scope only. This layer translates. Must never touch a row outside of its
+//! call's scope, nor decide anything about durability.
 
 mod convert;
 mod scope;

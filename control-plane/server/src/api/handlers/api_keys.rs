@@ -1,4 +1,6 @@
 //! API keys.
+//!
+//! Must never show a key that exists already: only the answer that makes one holds it.
 
 use std::sync::Arc;
 

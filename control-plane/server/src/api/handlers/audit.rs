@@ -1,4 +1,6 @@
 //! The audit log.
+//!
+//! Must never offer a way to change a record or to remove one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! What regions have beside their definition.
+//!
+//! Must never go around the stages: a join token lets a whole region in.
 
 use std::sync::Arc;
 
