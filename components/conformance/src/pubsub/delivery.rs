@@ -1,4 +1,6 @@
 //! What is published arrives, as it was, where it should and nowhere else.
+//!
+//! Must never take a delivery for granted: every wait has an end, and every "nothing comes" is waited for.
 
 use std::collections::BTreeSet;
 

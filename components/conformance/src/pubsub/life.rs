@@ -1,6 +1,7 @@
 //! What becomes of messages and subscriptions that do not go well, and at the end.
 //!
-//! A durable broker under test is opened with a processing time and a redelivery interval below two seconds.
+//! A durable broker under test is opened with a processing time and a redelivery interval below two seconds. Must never
+//! let a broker that keeps nothing pass for a durable one.
 
 use palladium_component::PubsubError;
 use palladium_component::pubsub::Outcome;

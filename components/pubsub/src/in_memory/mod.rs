@@ -53,6 +53,7 @@ struct Inner {
     closed: bool,
 }
 
+#[derive(Clone)]
 struct Topic {
     pattern: String,
     queue: mpsc::UnboundedSender<Queued>,
@@ -79,46 +80,52 @@ impl Bus {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, request: &PublishRequest) -> Result<(), PubsubError> {
-        let queues: Vec<_> = {
-            let mut inner = self.lock();
-            if inner.closed {
-                return Err(PubsubError::Closed);
-            }
-            inner.topics.retain(|topic| !topic.queue.is_closed());
-            let wanted = inner.topics.iter().filter(|topic| fits(&topic.pattern, &request.topic));
-            wanted
-                .map(|topic| (topic.pattern.clone(), topic.queue.clone()))
-                .collect()
-        };
-        let size = request.data.len().clamp(LEAST, self.bytes);
-        for (pattern, queue) in queues {
-            let room = self
-                .budget
-                .clone()
-                .acquire_many_owned(u32::try_from(size).unwrap_or(u32::MAX));
-            let share = match timeout(self.patience, room).await {
-                Ok(Ok(share)) => share,
+    /// Who wants a topic.
+    fn wanted(&self, topic: &str) -> Result<Vec<Topic>, PubsubError> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(PubsubError::Closed);
+        }
+        inner.topics.retain(|topic| !topic.queue.is_closed());
+        let wanted = inner.topics.iter().filter(|known| fits(&known.pattern, topic));
+        Ok(wanted.cloned().collect())
+    }
+
+    /// What a message takes of the budget.
+    fn size(&self, request: &PublishRequest) -> u32 {
+        u32::try_from(request.data.len().clamp(LEAST, self.bytes)).unwrap_or(u32::MAX)
+    }
+
+    /// Waits for room for those that had none.
+    async fn send(&self, topics: Vec<Topic>, request: &PublishRequest) -> Result<(), PubsubError> {
+        for topic in topics {
+            let room = self.budget.clone().acquire_many_owned(self.size(request));
+            match timeout(self.patience, room).await {
+                Ok(Ok(share)) => topic.take(request, share),
                 Ok(Err(_)) => return Err(PubsubError::Closed),
                 Err(_) => {
-                    let words = format!(
-                        "the subscribers of topic {} are too slow: no room within {:?}",
-                        request.topic, self.patience
-                    );
-                    return Err(PubsubError::Unavailable(words));
+                    let (topic, patience) = (&request.topic, self.patience);
+                    return Err(PubsubError::Unavailable(format!(
+                        "the subscribers of topic {topic} are too slow: no room within {patience:?}"
+                    )));
                 }
-            };
-            // As in Dapr, the topic is the one that was subscribed to, also when that is a pattern.
-            let message = Message {
-                topic: pattern,
-                data: request.data.clone(),
-                metadata: request.metadata.clone(),
-                content_type: None,
-            };
-            // A subscription that has just ended wants nothing any more.
-            let _ = queue.send(Queued { message, _share: share });
+            }
         }
         Ok(())
+    }
+}
+
+impl Topic {
+    fn take(&self, request: &PublishRequest, share: OwnedSemaphorePermit) {
+        // As in Dapr, the topic is the one that was subscribed to, also when that is a pattern.
+        let message = Message {
+            topic: self.pattern.clone(),
+            data: request.data.clone(),
+            metadata: request.metadata.clone(),
+            content_type: None,
+        };
+        // A subscription that has just ended wants nothing any more.
+        let _ = self.queue.send(Queued { message, _share: share });
     }
 }
 
@@ -128,7 +135,18 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(self.send(request))
+        let topics = match self.wanted(&request.topic) {
+            Ok(topics) => topics,
+            Err(error) => return Reply::ready(Err(error)),
+        };
+        // While there is room nobody waits.
+        for (at, topic) in topics.iter().enumerate() {
+            match self.budget.clone().try_acquire_many_owned(self.size(request)) {
+                Ok(share) => topic.take(request, share),
+                Err(_) => return Reply::wait(self.send(topics[at..].to_vec(), request)),
+            }
+        }
+        Reply::ready(Ok(()))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {

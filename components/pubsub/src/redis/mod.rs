@@ -3,7 +3,8 @@
 //! The one idea: a topic is a stream, its subscribers of one name are a consumer group; a message is acknowledged when it
 //! was handled, and otherwise stays in the group's list of pending ones, from where it is taken again. As in Dapr, group and
 //! consumer have the same name, so that who starts again finds what was left. Unlike Dapr 1.18, a message that failed is not
-//! acknowledged: it comes again after `redeliverInterval`, as Dapr's documentation says. Needs Redis 6.2 or later.
+//! acknowledged: it comes again after `redeliverInterval`, as Dapr's documentation says. Needs Redis 6.2 or later. Must
+//! never give consumers of one group different names: what one of them leaves behind would wait for it alone.
 
 mod bus;
 mod receive;

@@ -35,9 +35,7 @@ pub async fn keep(server: Arc<Server>, first: oneshot::Sender<()>, shutdown: Shu
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
     let mut first = Some(first);
     while !shutdown.is_triggered() {
-        let Some(complete) = shutdown.unless(keeper.look()).await else {
-            break;
-        };
+        let complete = keeper.look(&shutdown).await;
         if let Some(first) = first.take() {
             let _ = first.send(());
         }
@@ -97,13 +95,14 @@ impl Running {
 }
 
 impl Keeper {
-    /// Compares and acts. `false` when something is to be tried again.
-    async fn look(&mut self) -> bool {
+    /// Compares and acts. `false` when something is to be tried again. `shutdown` cuts short what only waits for others,
+    /// but not what is under way in a subscription that ends.
+    async fn look(&mut self, shutdown: &Shutdown) -> bool {
         let app = self.server.app.load_full().filter(|app| app.is_healthy());
         let mut complete = true;
         let mut wanted = Vec::new();
         if let Some(app) = app {
-            complete = self.ask(&app).await;
+            complete = shutdown.unless(self.ask(&app)).await.unwrap_or(false);
             wanted = self.wanted(&app);
         }
         let (keep, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
@@ -113,9 +112,10 @@ impl Keeper {
         stop_all(gone).await;
         for one in wanted {
             if !self.running.iter().any(|running| running.is(&one)) {
-                match self.start(one).await {
-                    Ok(running) => self.running.push(running),
-                    Err(again) => complete &= !again,
+                match shutdown.unless(self.start(one)).await {
+                    Some(Ok(running)) => self.running.push(running),
+                    Some(Err(again)) => complete &= !again,
+                    None => return false,
                 }
             }
         }
