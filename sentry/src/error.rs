@@ -21,6 +21,9 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A file cannot be written: exit code 69.
+    #[error(transparent)]
+    Write(#[from] palladium_os::Error),
     /// The keys cannot be opened or written: exit code 69.
     #[error(transparent)]
     Sealing(#[from] palladium_sealing::Error),
@@ -40,7 +43,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 64,
-            Self::Listen(_) | Self::File { .. } | Self::Sealing(_) => 69,
+            Self::Listen(_) | Self::File { .. } | Self::Write(_) | Self::Sealing(_) => 69,
             Self::Authority(_) | Self::Task(_) | Self::Serve(_) => 70,
         }
     }

@@ -7,7 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use palladium_sealing::{ExposeSecret, Kek, write_file_atomic};
+use palladium_os::files::write_public;
+use palladium_sealing::{ExposeSecret, Kek};
 use palladium_spiffe::TrustDomain;
 use palladium_tls::pem_certificates;
 use rcgen::KeyPair;
@@ -169,7 +170,7 @@ impl Keeper {
     fn write_pair(&self, name: &str, file: &str, key: &KeyPair, certificate: &[u8]) -> Result<(), Error> {
         let der = Zeroizing::new(key.serialize_der());
         self.kek.write_wrapped(&self.key_path(name), &purpose(name), &der)?;
-        write_file_atomic(&self.folder.join(file), pem_of(certificate).as_bytes(), 0o644)?;
+        write_public(&self.folder.join(file), pem_of(certificate).as_bytes())?;
         Ok(())
     }
 

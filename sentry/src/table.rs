@@ -113,7 +113,7 @@ impl Identities {
             path: self.file.clone(),
             source: error.into(),
         })?;
-        palladium_sealing::write_file_atomic(&self.file, &text, 0o600)?;
+        palladium_os::files::write_private(&self.file, &text)?;
         revoke(&self.bundles, &table);
         self.table.send_replace(table);
         Ok(())

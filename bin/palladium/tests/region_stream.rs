@@ -16,7 +16,7 @@ use palladium_proto::operator::operator_client::OperatorClient;
 use palladium_proto::region::Verdict;
 use palladium_regions::testing::Memory;
 use palladium_regions::{DesiredObject, ReadBack, Regions};
-use palladium_sealing::{ExposeSecret as _, HpkePublicKey, Kek, KekConfig, SealedField, write_secret_file};
+use palladium_sealing::{ExposeSecret as _, HpkePublicKey, Kek, KekConfig, SealedField};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::Shutdown;
 use palladium_telemetry::LogConfig;
@@ -113,8 +113,7 @@ impl Zone {
     }
 
     async fn obtain(&self, path: &str, attestor: &Attestor) -> Identity {
-        let own = self.identity(path);
-        let settings = Settings::platform(&own.spiffe_id, own.sentry_address, &own.sentry_id, own.roots_file).unwrap();
+        let settings = Settings::platform(&self.identity(path)).unwrap();
         ready(&self.folder.join("sentry")).await;
         let jwt = attestor.attest(&self.id(path)).unwrap();
         Identity::obtain(settings, Attestation::Once(jwt)).await.unwrap()
@@ -332,7 +331,7 @@ async fn sec_139_a_region_joins_follows_and_goes_on_without_its_control_plane() 
     let system = System::start();
     let (regions, stop_control, control) = system.control_plane().await;
     let token = regions.create_join_token(&REGION.parse().unwrap()).await.unwrap();
-    write_secret_file(&system.root.join("join-token"), token.expose_secret().as_bytes()).unwrap();
+    palladium_os::files::write_private(&system.root.join("join-token"), token.expose_secret().as_bytes()).unwrap();
     let (stop_agent, agent) = system.run_agent().await;
     until("connected", || regions.session(REGION).is_some()).await;
     assert!(!system.root.join("join-token").exists(), "a spent token does not stay");

@@ -6,10 +6,7 @@
 
 pub mod app_token;
 mod dapr_server;
-mod envelope;
 pub mod exit;
-mod identity;
 
 pub use dapr_server::DaprServerConfig;
-pub use envelope::{Envelope, EnvelopeError};
-pub use identity::IdentityConfig;
+pub use palladium_identity::{Envelope, EnvelopeError, IdentityConfig};

@@ -15,7 +15,8 @@ use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::{
     FieldErrors, Grant, KindDefinition, OrganizationId, ProjectId, RegionId, Role, RoleScope, ids, project, region,
 };
-use palladium_sealing::{ExposeSecret as _, SecretString, write_secret_file};
+use palladium_os::files::write_private;
+use palladium_sealing::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -157,7 +158,7 @@ async fn write(path: &Path, secret: SecretString) -> Result<(), Error> {
     let name = path.display().to_string();
     let written = tokio::task::spawn_blocking(move || {
         let line = format!("{}\n", secret.expose_secret());
-        write_secret_file(&path, line.as_bytes())
+        write_private(&path, line.as_bytes())
     });
     match written.await {
         Ok(Ok(())) => Ok(()),

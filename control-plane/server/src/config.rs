@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use palladium_launch::IdentityConfig;
+use palladium_identity::{CertificateFiles, IdentityConfig};
 use palladium_sealing::KekConfig;
 use palladium_telemetry::LogConfig;
 use serde::{Deserialize, Serialize};
@@ -62,16 +62,6 @@ pub struct BootstrapConfig {
     pub join_token_file: PathBuf,
     /// Where the first API key, an administrator's, is written (0600).
     pub admin_key_file: PathBuf,
-}
-
-/// A certificate for names that the operator supplies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CertificateFiles {
-    /// PEM, leaf first.
-    pub chain_file: PathBuf,
-    /// PEM, PKCS#8 or SEC 1, readable by nobody else.
-    pub key_file: PathBuf,
 }
 
 /// Bounds and deadlines.

@@ -3,7 +3,7 @@
 //! Must never hold a secret: it is logged.
 
 use palladium_identity::IdentityError;
-use palladium_launch::{EnvelopeError, exit};
+use palladium_launch::exit;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +11,6 @@ pub enum Error {
     /// The configuration contradicts itself.
     #[error("control plane configuration: {0}")]
     Config(String),
-    /// Nothing usable came on standard input.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
     /// No identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -49,12 +46,12 @@ impl Error {
     /// The process's exit code; see `palladium_launch::exit`.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Envelope(_) => exit::USAGE,
-            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
+            Self::Config(_) => exit::USAGE,
+            Self::Identity(error) => exit::without_identity(error),
             Self::File { .. } | Self::Bind(_) | Self::Key(_) => exit::UNAVAILABLE,
             Self::Regions(palladium_regions::Error::Listen(_)) => exit::UNAVAILABLE,
             Self::Store(palladium_control_store::Error::Storage { .. }) => exit::UNAVAILABLE,
-            Self::Identity(_) | Self::Regions(_) | Self::Store(_) | Self::Policy(_) | Self::Ended(_) => exit::SOFTWARE,
+            Self::Regions(_) | Self::Store(_) | Self::Policy(_) | Self::Ended(_) => exit::SOFTWARE,
         }
     }
 }

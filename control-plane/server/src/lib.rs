@@ -10,12 +10,11 @@
 pub mod api;
 mod bootstrap;
 mod config;
-mod edge;
 mod error;
 mod managed;
 mod run;
 
-pub use config::{BootstrapConfig, CertificateFiles, Config, LimitsConfig};
+pub use config::{BootstrapConfig, Config, LimitsConfig};
 pub use error::Error;
 pub use run::run;
 

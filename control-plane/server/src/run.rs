@@ -10,9 +10,8 @@ use palladium_authz::Authorizer;
 use palladium_component::catalog::catalog;
 use palladium_control_store::Store;
 use palladium_http::{Server, TlsListener, WithConnection};
-use palladium_identity::{Attestation, Identity, Settings};
+use palladium_identity::Identity;
 use palladium_kinds::OrganizationId;
-use palladium_launch::Envelope;
 use palladium_regions::{RegionStore, Regions};
 use palladium_sealing::Kek;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
@@ -20,17 +19,16 @@ use palladium_tls::{ALPN_HTTP, Acceptor, public_server_config};
 
 use crate::api::dispatch::router;
 use crate::api::stages::{App, AppParts};
+use crate::bootstrap;
 use crate::config::Config;
 use crate::error::Error;
-use crate::{bootstrap, edge};
 
-const ENVELOPE: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const SUMMARY: Duration = Duration::from_secs(60);
 /// For the tasks that are left when all requests are done.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
-/// Runs until `shutdown`. Reads its launch envelope from standard input first.
+/// Runs until `shutdown`. Reads its launch envelope from standard input.
 ///
 /// # Errors
 /// When it cannot start, or has no valid identity any more; [`Error::exit_code`] says what that means to the parent.
@@ -40,31 +38,19 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         .organization_id
         .parse()
         .map_err(|error| Error::Config(format!("regions.organization_id: {error}")))?;
-    let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
-    let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
     // Everything that can be wrong on this machine is found before anybody is asked for a certificate.
     let store = Store::open(&config.data_folder).await?;
     let (kek, fingerprint_key) = keys(&config).await?;
     let listener = palladium_http::bind("the control plane", config.listen, "--port-control-plane")?;
-    let settings = Settings::platform(
-        &config.identity.spiffe_id,
-        config.identity.sentry_address,
-        &config.identity.sentry_id,
-        config.identity.roots_file.clone(),
-    )?;
-    let obtain = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtain).await else {
+    let Some(identity) = Identity::start(&config.identity, &shutdown).await? else {
         return Ok(());
     };
-    let identity = identity?;
     let mut tasks = Tasks::new();
-    let Some(certificate) = shutdown
-        .unless(edge::certificate(&config, &identity, &mut tasks, &shutdown))
-        .await
-    else {
+    let (names, files) = (&config.names, config.certificate.as_ref());
+    let certificate = identity.public_certificate(&config.identity, names, files, &mut tasks, &shutdown);
+    let Some(certificate) = certificate.await? else {
         return Ok(());
     };
-    let certificate = certificate?;
     let organization = bootstrap::ensure(&store, &organization, &config.bootstrap).await?;
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
     let (for_regions, shared): (_, Arc<dyn RegionStore>) = (config.regions.clone(), Arc::new(store.clone()));

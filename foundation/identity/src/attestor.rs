@@ -11,7 +11,8 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use palladium_sealing::{ExposeSecret as _, Kek, random_bytes, write_file_atomic};
+use palladium_os::files::write_private;
+use palladium_sealing::{ExposeSecret as _, Kek, random_bytes};
 use palladium_spiffe::SpiffeId;
 use secrecy::SecretString;
 use serde_json::json;
@@ -22,6 +23,9 @@ pub enum AttestorError {
     /// The key file cannot be read, opened or written.
     #[error("attestor key: {0}")]
     Key(#[from] palladium_sealing::Error),
+    /// The public half cannot be written.
+    #[error("attestor: {0}")]
+    Publish(#[from] palladium_os::Error),
     /// The stored key is none.
     #[error("{} does not hold a P-256 key", .0.display())]
     Malformed(PathBuf),
@@ -77,10 +81,9 @@ impl Attestor {
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
         });
         let text = json!({ "name": name, "jwk": jwk, "paths": paths }).to_string();
-        Ok(write_file_atomic(
+        Ok(write_private(
             &trust_folder.join(format!("{name}.json")),
             text.as_bytes(),
-            0o600,
         )?)
     }
 

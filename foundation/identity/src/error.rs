@@ -3,8 +3,12 @@
 //! One idea: the variant says whether asking again helps, a fresh attestation does, or only a person. Must never carry
 //! a token or a key: the text goes to the log.
 
+use std::path::PathBuf;
+
 use palladium_spiffe::SpiffeId;
 use palladium_tls::TlsError;
+
+use crate::EnvelopeError;
 
 /// What went wrong on the way to an SVID or an edge certificate.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +16,19 @@ pub enum IdentityError {
     /// The settings cannot be right: not a matter of trying again.
     #[error("identity settings: {0}")]
     Settings(String),
+    /// The parent did not hand over an attestation.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The supplied certificate of a public listener cannot be used.
+    #[error("{} with {}: {reason}", chain.display(), key.display())]
+    Files {
+        /// The certificate's file.
+        chain: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The roots that Sentry is known by are missing or malformed.
     #[error("roots of the trust domain ({origin}): {reason}")]
     Roots {
@@ -48,10 +65,12 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
-    /// Whether the process should exit with code 75, so that its parent starts it with a fresh attestation. The others
-    /// are mistakes in the configuration.
+    /// Whether the process should exit with code 75, so that its parent starts it with a fresh attestation.
     pub fn wants_attestation(&self) -> bool {
-        !matches!(self, Self::Settings(_) | Self::Key)
+        !matches!(
+            self,
+            Self::Settings(_) | Self::Envelope(_) | Self::Files { .. } | Self::Key
+        )
     }
 
     /// Whether the same request may be sent again.

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use crate::{
-    IdentityError, Roots,
+    IdentityConfig, IdentityError, Roots,
     request::{Ask, DEADLINE, NewKey},
     roots::Loader,
     schedule::{Schedule, at},
@@ -57,24 +57,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a role of the platform, from the strings of its configuration file.
+    /// For a role of the platform.
     ///
     /// # Errors
     /// When one of the IDs is not a SPIFFE ID.
-    pub fn platform(
-        spiffe_id: &str,
-        sentry_address: impl ToString,
-        sentry_id: &str,
-        roots_file: PathBuf,
-    ) -> Result<Self, IdentityError> {
+    pub fn platform(config: &IdentityConfig) -> Result<Self, IdentityError> {
         let parse = |text: &str| {
             SpiffeId::parse(text).map_err(|error| IdentityError::Settings(format!("SPIFFE ID {text:?}: {error}")))
         };
         Ok(Self {
-            id: parse(spiffe_id)?,
-            sentry_address: sentry_address.to_string(),
-            sentry_id: parse(sentry_id)?,
-            roots: Roots::File(roots_file),
+            id: parse(&config.spiffe_id)?,
+            sentry_address: config.sentry_address.to_string(),
+            sentry_id: parse(&config.sentry_id)?,
+            roots: Roots::File(config.roots_file.clone()),
             deadline: Duration::from_secs(50),
         })
     }

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Error;
 
+/// For the owner alone.
+const PRIVATE: u32 = 0o600;
+
 /// Creates `path` and missing parents with mode 0700; an empty `path` that exists is narrowed to 0700.
 ///
 /// # Errors
@@ -45,6 +48,37 @@ pub fn private_folder(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`]; the old content is then still there.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    place(path, content, PRIVATE, |temporary| fs::rename(temporary, path))
+}
+
+/// As [`write_private`], for what anybody may read (mode 0644).
+///
+/// # Errors
+/// As [`write_private`].
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), Error> {
+    place(path, content, 0o644, |temporary| fs::rename(temporary, path))
+}
+
+/// Makes a file, mode 0600, that must not be there yet; `false` when it is, made by another process a moment ago
+/// perhaps: then nothing was written.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn create_private(path: &Path, content: &[u8]) -> Result<bool, Error> {
+    let mut made = true;
+    place(path, content, PRIVATE, |temporary| {
+        // Unlike renaming, linking never replaces what is there.
+        match fs::hard_link(temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made = false,
+            other => other?,
+        }
+        fs::remove_file(temporary)
+    })?;
+    Ok(made)
+}
+
+/// Writes a whole file beside `path`, which `put` then puts there.
+fn place(path: &Path, content: &[u8], mode: u32, put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     // Two writers at once, in one process or two, must not share it.
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -53,10 +87,14 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
     let temporary = path.with_file_name(name);
     let write = || -> io::Result<()> {
         // Whatever has this name was left by a writer of the same pid that was killed.
-        let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
+        let mut file = open(
+            OpenOptions::new().write(true).create(true).truncate(true),
+            &temporary,
+            mode,
+        )?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
+        put(&temporary)?;
         sync_folder(path)
     };
     write().map_err(|source| {
@@ -115,8 +153,14 @@ impl Drop for Lock {
 
 /// Opens with mode 0600 when the file is created.
 pub(crate) fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    open(options, path, PRIVATE)
+}
+
+fn open(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
     options.open(path)
 }
 
@@ -139,101 +183,4 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn written_files_and_folders_are_private_and_leave_no_temporary() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        let inner = folder.path().join("a/b");
-        private_folder(&inner).expect("created");
-        let file = inner.join("key");
-        write_private(&file, b"one").expect("written");
-        write_private(&file, b"two").expect("replaced");
-        assert_eq!(fs::read(&file).expect("readable"), b"two");
-        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(&inner).expect("there").permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::read_dir(&inner).expect("listed").count(), 1);
-    }
-
-    #[test]
-    fn sec_147_a_failed_write_keeps_the_old_content_and_says_what_failed() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        // A folder of that name stops root too, unlike permissions.
-        let taken = folder.path().join("ledger.json");
-        let inside = taken.join("old");
-        private_folder(&taken).expect("created");
-        write_private(&inside, b"old").expect("written");
-        let error = write_private(&taken, b"new").expect_err("a folder").to_string();
-        assert!(
-            error.contains("cannot write") && error.contains("ledger.json"),
-            "{error}"
-        );
-        assert_eq!(fs::read(&inside).expect("readable"), b"old");
-        assert_eq!(
-            fs::read_dir(folder.path()).expect("listed").count(),
-            1,
-            "no temporary file"
-        );
-    }
-
-    #[test]
-    fn somebody_elses_folder_is_left_as_it_is() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        let wide = folder.path().join("srv");
-        let mode = || fs::metadata(&wide).expect("there").permissions().mode() & 0o777;
-        let widen = || fs::set_permissions(&wide, fs::Permissions::from_mode(0o755)).expect("widened");
-        fs::create_dir(&wide).expect("created");
-        widen();
-        private_folder(&wide).expect("an empty one is taken");
-        assert_eq!(mode(), 0o700);
-        fs::write(wide.join("page.html"), "").expect("written");
-        private_folder(&wide).expect("narrow already");
-        widen();
-        let error = private_folder(&wide).expect_err("shared").to_string();
-        assert!(
-            error.contains("srv") && error.contains("755") && error.contains("chmod 700"),
-            "{error}"
-        );
-        assert_eq!(mode(), 0o755);
-    }
-
-    #[test]
-    fn a_bare_name_is_written_too() {
-        // The folder of this crate, where tests run.
-        let path = Path::new("bare-name-of-a-test");
-        write_private(path, b"here").expect("written");
-        assert_eq!(fs::read(path).expect("readable"), b"here");
-        fs::remove_file(path).expect("removed");
-    }
-
-    #[test]
-    fn writers_at_the_same_time_do_not_mix() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        let file = folder.path().join("state");
-        std::thread::scope(|scope| {
-            for letter in [b'a', b'b', b'c', b'd'] {
-                let file = &file;
-                scope.spawn(move || (0..20).for_each(|_| write_private(file, &[letter; 9000]).expect("written")));
-            }
-        });
-        let content = fs::read(&file).expect("readable");
-        assert!(content.len() == 9000 && content.iter().all(|byte| *byte == content[0]));
-        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
-    }
-
-    #[test]
-    fn a_lock_has_one_holder_and_names_it() {
-        let folder = tempfile::tempdir().expect("temp folder");
-        let path = folder.path().join("lock");
-        assert_eq!(Lock::holder(&path), None);
-        let lock = Lock::try_acquire(&path).expect("works").expect("free");
-        assert!(Lock::try_acquire(&path).expect("works").is_none());
-        assert_eq!(Lock::holder(&path), Some(std::process::id()));
-        drop(lock);
-        assert_eq!(Lock::holder(&path), None);
-        assert!(Lock::try_acquire(&path).expect("works").is_some());
-    }
-}
+mod tests;

@@ -37,15 +37,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("{} {}: {source}", action, path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] palladium_os::Error),
     /// The cryptographic library refused; happens only when the system has no randomness.
     #[error("cryptographic operation failed: {0}")]
     Crypto(&'static str),

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::pbkdf2;
+use palladium_os::files::{create_private, write_private};
 use secrecy::SecretSlice;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::digest::{keyed_hash, random_bytes};
-use crate::secret_file::{create_file, read_limited, read_secret_file, write_secret_file};
+use crate::secret_file::{read_limited, read_secret_file};
 
 /// Where the key-encryption key comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +125,7 @@ impl Kek {
 
     /// Wraps into a secret file (atomic, 0600).
     pub fn write_wrapped(&self, path: &Path, purpose: &str, plaintext: &[u8]) -> Result<(), Error> {
-        write_secret_file(path, &self.wrap(purpose, plaintext)?)
+        Ok(write_private(path, &self.wrap(purpose, plaintext)?)?)
     }
 
     /// Reads a wrapped secret file; `None` when there is none.
@@ -153,7 +154,7 @@ impl Kek {
             Some(stored) => stored,
             None => {
                 *key = random_bytes();
-                if create_file(path, &self.wrap(purpose, &*key)?)? {
+                if create_private(path, &self.wrap(purpose, &*key)?)? {
                     return Ok(key);
                 }
                 self.read_wrapped(path, purpose)?.ok_or(Error::Format)?
@@ -192,7 +193,7 @@ fn key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_LEN]>, Error> {
     let stored = match read_secret_file(path, KEY_LEN) {
         Err(error) if is_absent(&error) => {
             *key = random_bytes();
-            if create_file(path, &*key)? {
+            if create_private(path, &*key)? {
                 return Ok(key);
             }
             read_secret_file(path, KEY_LEN)?
@@ -212,7 +213,7 @@ fn salt(path: &Path) -> Result<Vec<u8>, Error> {
     let salt = match read_limited(path, SALT_LEN) {
         Err(error) if is_absent(&error) => {
             let salt = random_bytes::<SALT_LEN>();
-            if create_file(path, &salt)? {
+            if create_private(path, &salt)? {
                 return Ok(salt.to_vec());
             }
             read_limited(path, SALT_LEN)?
@@ -226,7 +227,7 @@ fn salt(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn is_absent(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    matches!(error, Error::File(palladium_os::Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn associated_data(header: &[u8], purpose: &str) -> Vec<u8> {

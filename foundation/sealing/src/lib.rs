@@ -17,4 +17,4 @@ pub use error::Error;
 pub use hpke::{HpkeKeyPair, HpkePublicKey, SealedField, SealedValue};
 pub use kek::{Kek, KekConfig, KekStatus};
 pub use secrecy::{ExposeSecret, SecretSlice, SecretString};
-pub use secret_file::{create_file, read_secret_file, write_file_atomic, write_secret_file};
+pub use secret_file::read_secret_file;

@@ -82,8 +82,8 @@ impl Error {
             Self::File { .. } | Self::Folder(_) | Self::Listen(_) | Self::Sealing(_) | Self::Ports { .. } => {
                 exit::UNAVAILABLE
             }
-            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
-            Self::Identity(_) | Self::Envelope(_) => exit::USAGE,
+            Self::Identity(error) => exit::without_identity(error),
+            Self::Envelope(_) => exit::USAGE,
             _ => exit::SOFTWARE,
         }
     }

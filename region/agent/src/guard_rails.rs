@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use palladium_sealing::write_file_atomic;
+use palladium_os::files::write_private;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -125,7 +125,7 @@ impl GuardRailsFile {
         match std::fs::symlink_metadata(path) {
             Ok(_) => {}
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(path)(error)),
-            Err(_) if new => write_file_atomic(path, DEFAULT_FILE.as_bytes(), 0o600)?,
+            Err(_) if new => write_private(path, DEFAULT_FILE.as_bytes())?,
             Err(_) => {
                 return Err(Error::GuardRails {
                     path: path.to_owned(),

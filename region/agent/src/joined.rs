@@ -10,11 +10,11 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use bytes::Bytes;
-use palladium_sealing::{ExposeSecret as _, HpkeKeyPair, Kek, write_file_atomic};
+use palladium_sealing::{ExposeSecret as _, HpkeKeyPair, Kek};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::desired::LogKey;
+use crate::{Error, json_file};
 
 /// What is known after joining. Not secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,25 +33,12 @@ pub(crate) struct Joined {
 impl Joined {
     /// Reads the file; `None` before joining.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>, Error> {
-        let path = folder.join(FILE);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| Error::Damaged {
-                path,
-                reason: error.to_string(),
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::File { path, source }),
-        }
+        json_file::read(&folder.join(FILE))
     }
 
     /// Replaces the file.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
-        let path = folder.join(FILE);
-        let text = serde_json::to_vec_pretty(self).map_err(|error| Error::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok(write_file_atomic(&path, &text, 0o600)?)
+        json_file::write(&folder.join(FILE), self)
     }
 
     /// The key that signs this region's log.

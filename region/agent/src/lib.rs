@@ -14,6 +14,7 @@ mod desired;
 mod error;
 mod guard_rails;
 mod joined;
+mod json_file;
 mod observed;
 mod pointing;
 mod ports;

@@ -8,10 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use palladium_sealing::write_file_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::error::at;
+use crate::json_file;
 use crate::{Error, PortRange};
 
 /// The two listeners of one Dapr Server, on 127.0.0.1.
@@ -41,14 +40,7 @@ pub(crate) struct Ports {
 impl Ports {
     /// Reads the record.
     pub(crate) fn open(path: PathBuf, range: PortRange) -> Result<Self, Error> {
-        let apps = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(at(&path)(error)),
-        };
+        let apps: BTreeMap<_, _> = json_file::read(&path)?.unwrap_or_default();
         Ok(Self {
             path,
             range,
@@ -86,7 +78,7 @@ impl Ports {
         let ports = AppPorts { gateway, internal };
         let mut next = apps.clone();
         next.insert(name.to_owned(), ports);
-        self.write(&next)?;
+        json_file::write(&self.path, &next)?;
         *apps = next;
         Ok(ports)
     }
@@ -96,18 +88,10 @@ impl Ports {
         let mut apps = self.apps();
         let mut next = apps.clone();
         if next.remove(name).is_some() {
-            self.write(&next)?;
+            json_file::write(&self.path, &next)?;
             *apps = next;
         }
         Ok(())
-    }
-
-    fn write(&self, apps: &BTreeMap<String, AppPorts>) -> Result<(), Error> {
-        let text = serde_json::to_vec_pretty(apps).map_err(|error| Error::Damaged {
-            path: self.path.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok(write_file_atomic(&self.path, &text, 0o600)?)
     }
 }
 

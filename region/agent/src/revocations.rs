@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use palladium_sealing::write_file_atomic;
-
-use crate::Error;
-use crate::error::at;
+use crate::{Error, json_file};
 
 /// Unix seconds by `<project id>/<app id>`.
 pub(crate) struct Revocations {
@@ -20,14 +17,7 @@ pub(crate) struct Revocations {
 impl Revocations {
     /// Reads the file.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let before = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(at(&path)(error)),
-        };
+        let before: BTreeMap<_, _> = json_file::read(&path)?.unwrap_or_default();
         Ok(Self {
             path,
             before: Mutex::new(before),
@@ -49,11 +39,7 @@ impl Revocations {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = before.clone();
         next.insert(name.to_owned(), unix_s);
-        let text = serde_json::to_vec(&next).map_err(|error| Error::Damaged {
-            path: self.path.clone(),
-            reason: error.to_string(),
-        })?;
-        write_file_atomic(&self.path, &text, 0o600)?;
+        json_file::write(&self.path, &next)?;
         *before = next;
         Ok(())
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use palladium_identity::{Attestation, Attestor, Identity, Settings};
+use palladium_identity::{Attestor, Identity};
 use palladium_launch::Envelope;
 use palladium_sealing::Kek;
 use palladium_spiffe::SpiffeId;
@@ -18,7 +18,6 @@ use crate::region::Region;
 use crate::supervisor::Supervisor;
 use crate::{Config, Error, reconcile, serve, zone};
 
-const ENVELOPE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often the guard rails' file is looked at.
 const RAILS: Duration = Duration::from_secs(2);
@@ -28,8 +27,7 @@ const RAILS: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it cannot start, or has no valid identity any more; [`Error::exit_code`] says what that means to the parent.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
-    let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
+    let envelope = Envelope::from_parent().await?;
     run_attested(config, envelope, shutdown).await
 }
 
@@ -40,17 +38,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 pub async fn run_attested(config: Config, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
     let region = open(config).await?;
     let listener = palladium_http::bind("the agent", region.config.listen, "listen in the agent's configuration")?;
-    let settings = Settings::platform(
-        &region.config.identity.spiffe_id,
-        region.config.identity.sentry_address,
-        &region.config.identity.sentry_id,
-        region.config.identity.roots_file.clone(),
-    )?;
-    let obtain = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtain).await else {
+    let Some(identity) = Identity::attested(&region.config.identity, envelope, &shutdown).await? else {
         return Ok(());
     };
-    let identity = identity?;
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
     let outcome = tokio::select! {
         fresh = identity.keep_fresh(shutdown.clone()) => fresh.map_err(Error::from),

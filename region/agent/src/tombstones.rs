@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use palladium_sealing::write_file_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::error::at;
+use crate::{Error, json_file};
 
 /// One deleted object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,14 +34,7 @@ pub(crate) struct Tombstones {
 impl Tombstones {
     /// Reads the file.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let all = match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| Error::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(at(&path)(error)),
-        };
+        let all: BTreeMap<_, _> = json_file::read(&path)?.unwrap_or_default();
         Ok(Self {
             path,
             all: Mutex::new(all),
@@ -71,11 +62,7 @@ impl Tombstones {
         let mut next = all.clone();
         change(&mut next);
         if next != *all {
-            let text = serde_json::to_vec_pretty(&next).map_err(|error| Error::Damaged {
-                path: self.path.clone(),
-                reason: error.to_string(),
-            })?;
-            write_file_atomic(&self.path, &text, 0o600)?;
+            json_file::write(&self.path, &next)?;
             *all = next;
         }
         Ok(())

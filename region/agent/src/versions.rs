@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use palladium_sealing::write_file_atomic;
+use palladium_os::files::write_private;
 use tokio::sync::watch;
 
 use crate::Error;
@@ -28,7 +28,7 @@ impl Versions {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
             Err(error) => return Err(at(&path)(error)),
         };
-        write_file_atomic(&path, (starts + 1).to_string().as_bytes(), 0o600)?;
+        write_private(&path, (starts + 1).to_string().as_bytes())?;
         Ok(Self {
             base: (starts + 1) << 32,
             changed: watch::Sender::new(1),

@@ -17,14 +17,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
 use hyper::service::service_fn;
 use palladium_http::{BindError, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
-use palladium_identity::{Attestation, Identity, IdentityError, Settings as IdentitySettings};
+use palladium_identity::{Identity, IdentityError};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
 use palladium_tls::{ALPN_H2, ALPN_HTTP, Acceptor, exactly, mtls_server_config};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
 use crate::agent::{self, Agent};
 use crate::api_rules::ApiRules;
@@ -43,7 +42,6 @@ use crate::workers::{self, Work};
 pub(crate) const MAX_BODY: usize = 4 << 20;
 const DRAIN: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const ENVELOPE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a Dapr Server ended otherwise than by order.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +58,6 @@ pub enum Error {
     /// The launch envelope did not come.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// The launch envelope came too late.
-    #[error("no launch envelope within {0:?}")]
-    NoEnvelope(Duration),
     /// No identity, or no longer one.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -82,10 +77,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Id(_) | Self::Log(_) => exit::USAGE,
-            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
-            Self::Identity(_) => exit::USAGE,
+            Self::Identity(error) => exit::without_identity(error),
             Self::Bind(_) => exit::UNAVAILABLE,
-            Self::Envelope(_) | Self::NoEnvelope(_) | Self::Confine(_) | Self::System(_) => exit::SOFTWARE,
+            Self::Envelope(_) | Self::Confine(_) | Self::System(_) => exit::SOFTWARE,
         }
     }
 }
@@ -109,9 +103,7 @@ fn start(config_file: &Path) -> Result<(), Error> {
     palladium_tls::install_crypto_provider();
     let threads = workers::runtime()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
-        let envelope = timeout(ENVELOPE_DEADLINE, Envelope::read(tokio::io::stdin()))
-            .await
-            .map_err(|_| Error::NoEnvelope(ENVELOPE_DEADLINE))??;
+        let envelope = Envelope::from_parent().await?;
         serve(config, envelope, shutdown).await
     })?;
     for thread in threads {
@@ -158,18 +150,10 @@ async fn serve(
     envelope: Envelope,
     shutdown: Shutdown,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Error> {
-    let settings = IdentitySettings::platform(
-        &config.identity.spiffe_id,
-        config.identity.sentry_address,
-        &config.identity.sentry_id,
-        config.identity.roots_file.clone(),
-    )?;
-    let own = settings.id.clone();
-    let obtaining = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtaining).await else {
+    let Some(identity) = Identity::attested(&config.identity, envelope, &shutdown).await? else {
         return Ok(Vec::new());
     };
-    let identity = identity?;
+    let own = parse(&config.identity.spiffe_id)?;
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
 
     let mut tasks = Tasks::new();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use palladium_launch::IdentityConfig;
+use palladium_identity::{CertificateFiles, IdentityConfig};
 use palladium_telemetry::LogConfig;
 use serde::{Deserialize, Serialize};
 
@@ -45,16 +45,6 @@ pub struct Config {
     /// What to log.
     #[serde(default)]
     pub log: LogConfig,
-}
-
-/// A certificate for names that the region's owner supplies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CertificateFiles {
-    /// PEM, leaf first.
-    pub chain_file: PathBuf,
-    /// PEM, PKCS#8 or SEC 1, readable by nobody else.
-    pub key_file: PathBuf,
 }
 
 /// Which requests get a line in the log. Metrics count all of them in any case.

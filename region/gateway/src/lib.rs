@@ -11,7 +11,6 @@
 mod access_log;
 mod body;
 mod config;
-mod edge;
 mod error;
 mod failure;
 mod headers;
@@ -25,7 +24,7 @@ mod target;
 mod upstream;
 mod worker;
 
-pub use config::{AccessLog, CertificateFiles, Config, LimitsConfig};
+pub use config::{AccessLog, Config, LimitsConfig};
 pub use error::Error;
 pub use run::run;
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use palladium_identity::{Attestation, Identity, Settings};
-use palladium_launch::Envelope;
+use palladium_identity::Identity;
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
 use palladium_tls::{
@@ -20,7 +19,6 @@ use palladium_tls::{
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::edge;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -29,7 +27,6 @@ use crate::table::{Compiler, Table};
 use crate::upstream::Dialer;
 use crate::worker::{self, Shared};
 
-const ENVELOPE: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the tasks that are left when all requests are done.
@@ -40,25 +37,15 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 /// # Errors
 /// When it cannot start, or has no valid identity any more; [`Error::exit_code`] says what that means to the parent.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
-    let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
-    let settings = Settings::platform(
-        &config.identity.spiffe_id,
-        config.identity.sentry_address,
-        &config.identity.sentry_id,
-        config.identity.roots_file.clone(),
-    )?;
-    let obtain = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtain).await else {
+    let Some(identity) = Identity::start(&config.identity, &shutdown).await? else {
         return Ok(());
     };
-    let identity = identity?;
     let mut tasks = Tasks::new();
-    let certificate = edge::certificate(&config, &identity, &mut tasks, &shutdown);
-    let Some(certificate) = shutdown.unless(certificate).await else {
+    let (names, files) = (&config.names, config.certificate.as_ref());
+    let certificate = identity.public_certificate(&config.identity, names, files, &mut tasks, &shutdown);
+    let Some(certificate) = certificate.await? else {
         return Ok(());
     };
-    let certificate = certificate?;
     let (svid, bundles) = (identity.svid().clone(), identity.bundles().clone());
     let gateway = Gateway::start(&config, svid, bundles, &certificate, &mut tasks, &shutdown)?;
     let outcome = tokio::select! {

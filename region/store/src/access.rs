@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladium_os::files::write_private;
 use palladium_proto::region::ManagedTable;
-use palladium_sealing::{sha256, write_file_atomic};
+use palladium_sealing::sha256;
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -102,9 +103,9 @@ impl LastTable {
     }
 
     /// Keeps a table. Blocks on local disk.
-    pub(crate) fn write(&self, table: &ManagedTable) -> Result<(), palladium_sealing::Error> {
+    pub(crate) fn write(&self, table: &ManagedTable) -> Result<(), palladium_os::Error> {
         let content = table.encode_to_vec();
-        write_file_atomic(&self.0, &[&sha256(&content)[..], &content].concat(), 0o600)
+        write_private(&self.0, &[&sha256(&content)[..], &content].concat())
     }
 }
 

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladium_os::files::write_private;
 use palladium_proto::region::workload_client::WorkloadClient;
 use palladium_proto::region::{DeletedApp, ManagedTable, ReportRequest, WatchRequest};
-use palladium_sealing::write_file_atomic;
 use palladium_tasks::{Backoff, Shutdown};
 use palladium_tls::{Connector, TrustBundles};
 use tonic::transport::Channel;
@@ -154,7 +154,7 @@ impl Tables {
                 .submit(Work::DeleteRanges(own.into_iter().map(range).collect()))
                 .await?;
         }
-        self.destroyed.add(&app.uid).await.map_err(StorageError::from)
+        self.destroyed.add(&app.uid).await
     }
 
     async fn report(&self, client: &mut WorkloadClient<Channel>, version: u64, destroyed: Destroyed) {
@@ -201,7 +201,7 @@ impl DestroyedApps {
         self.uids.contains(uid)
     }
 
-    async fn add(&mut self, uid: &str) -> Result<(), palladium_sealing::Error> {
+    async fn add(&mut self, uid: &str) -> Result<(), StorageError> {
         let mut next = self.uids.clone();
         next.insert(uid.to_string());
         self.keep(next).await
@@ -222,11 +222,11 @@ impl DestroyedApps {
         }
     }
 
-    async fn keep(&mut self, next: BTreeSet<String>) -> Result<(), palladium_sealing::Error> {
+    async fn keep(&mut self, next: BTreeSet<String>) -> Result<(), StorageError> {
         let text = serde_json::to_vec(&next).unwrap_or_default();
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || write_file_atomic(&path, &text, 0o600)).await;
-        written.unwrap_or(Err(palladium_sealing::Error::Crypto("a file-writing task ended early")))?;
+        let written = tokio::task::spawn_blocking(move || write_private(&path, &text)).await;
+        written.map_err(|error| StorageError::Other(error.to_string()))??;
         self.uids = next;
         Ok(())
     }

@@ -5,7 +5,6 @@
 
 use palladium_http::BindError;
 use palladium_identity::IdentityError;
-use palladium_launch::EnvelopeError;
 
 /// What ended the store.
 #[derive(Debug, thiserror::Error)]
@@ -13,10 +12,7 @@ pub enum Error {
     /// The configuration cannot be used: exit code 64.
     #[error("configuration: {0}")]
     Config(String),
-    /// No launch envelope: exit code 64.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
-    /// No identity, or none any more; see [`IdentityError::wants_attestation`] for exit code 75.
+    /// No identity, or none any more; see [`palladium_launch::exit::without_identity`].
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The port cannot be listened on: exit code 69.
@@ -43,8 +39,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         use palladium_launch::exit;
         match self {
-            Self::Identity(error) if error.wants_attestation() => exit::ATTEST_AGAIN,
-            Self::Config(_) | Self::Envelope(_) | Self::Identity(_) => exit::USAGE,
+            Self::Identity(error) => exit::without_identity(error),
+            Self::Config(_) => exit::USAGE,
             Self::Bind(_) | Self::File { .. } | Self::Key(_) => exit::UNAVAILABLE,
             Self::Server(_) => exit::SOFTWARE,
         }

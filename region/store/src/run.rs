@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palladium_identity::{Attestation, Identity, Settings};
-use palladium_launch::Envelope;
+use palladium_identity::Identity;
 use palladium_os::files::Lock;
 use palladium_proto::components::state_store_server::StateStoreServer;
 use palladium_proto::components::transactional_state_store_server::TransactionalStateStoreServer;
@@ -32,7 +31,6 @@ use crate::error::Error;
 use crate::projects::Projects;
 use crate::service::Service;
 
-const ENVELOPE: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// One call, writing included.
@@ -51,19 +49,9 @@ const CALLS_PER_CONNECTION: u32 = 1024;
 /// # Errors
 /// When it cannot start, or has no valid identity any more; [`Error::exit_code`] says what that means to the parent.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let envelope = tokio::time::timeout(ENVELOPE, Envelope::read(tokio::io::stdin())).await;
-    let envelope = envelope.map_err(|_| Error::Config("no launch envelope on standard input in time".to_owned()))??;
-    let settings = Settings::platform(
-        &config.identity.spiffe_id,
-        config.identity.sentry_address,
-        &config.identity.sentry_id,
-        config.identity.roots_file.clone(),
-    )?;
-    let obtain = Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt));
-    let Some(identity) = shutdown.unless(obtain).await else {
+    let Some(identity) = Identity::start(&config.identity, &shutdown).await? else {
         return Ok(());
     };
-    let identity = identity?;
     let store = Store::start(&config, identity.svid().clone(), identity.bundles().clone(), &shutdown).await?;
     let outcome = tokio::select! {
         fresh = identity.keep_fresh(shutdown.clone()) => fresh.map_err(Error::from),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use palladium_os::files::write_private;
 use palladium_os::{Fingerprint, Process, boot_id};
-use palladium_sealing::write_secret_file;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
@@ -126,7 +126,7 @@ impl Table {
         };
         let text = serde_json::to_vec_pretty(&ledger).map_err(|error| Error::Config(error.to_string()))?;
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || write_secret_file(&path, &text)).await;
+        let written = tokio::task::spawn_blocking(move || write_private(&path, &text)).await;
         self.entries.send_replace(entries);
         Ok(written??)
     }

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use palladium_sealing::create_file;
+use palladium_os::files::create_private;
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tls::pem_certificates;
 use rcgen::KeyPair;
@@ -127,7 +127,7 @@ impl Credentials {
         let text = serde_json::to_vec(&made).map(Zeroizing::new);
         let text = text.map_err(|error| Error::Authority(error.to_string()))?;
         // Another process that starts at the same moment may have made one: then both take that.
-        if create_file(&self.unfinished, &text)? {
+        if create_private(&self.unfinished, &text)? {
             tracing::info!(trust_domain = %self.domain, "root and issuer made");
         }
         Ok(())
@@ -153,7 +153,7 @@ impl Credentials {
             tracing::warn!("other issuer files were supplied before those made here were complete; these are given up");
         } else {
             for (path, content) in files {
-                create_file(path, content)?;
+                create_private(path, content)?;
             }
         }
         match std::fs::remove_file(&self.unfinished) {

@@ -10,7 +10,7 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
-use palladium_sealing::create_file;
+use palladium_os::files::create_private;
 use palladium_spiffe::SpiffeId;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl JwtSigner {
             }
             None => {
                 let made = Zeroizing::new(generate().await?.into_bytes());
-                if create_file(&key_path, &made)? {
+                if create_private(&key_path, &made)? {
                     made
                 } else {
                     Zeroizing::new(tokio::fs::read(&key_path).await.map_err(at(&key_path))?)
@@ -100,7 +100,7 @@ impl JwtSigner {
             public.common.key_id = Some(kid.clone());
             public.common.public_key_use = Some(PublicKeyUse::Signature);
             let set = serde_json::to_vec(&JwkSet { keys: vec![public] }).map_err(|error| wrong(&error.to_string()))?;
-            create_file(&set_path, &set)?;
+            create_private(&set_path, &set)?;
         }
         let mut header = Header::new(algorithm);
         header.kid = Some(kid);

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use palladium_identity::{Attestation, Identity, Settings};
-use palladium_launch::{Envelope, exit};
+use palladium_identity::{Attestation, Envelope, Identity, IdentityConfig, Settings};
+use palladium_launch::exit;
 use palladium_tasks::Shutdown;
 
 use super::zone::{APP, Zone};
@@ -21,15 +21,16 @@ const CHILD: &str = "tests::frozen::child";
 async fn child() {
     palladium_tls::install_crypto_provider();
     let setting = |name: &str| std::env::var(name).expect("started by the test");
-    let mut settings = Settings::platform(
-        &setting("ID"),
-        setting("SENTRY"),
-        &setting("SENTRY_ID"),
-        setting("ROOTS").into(),
-    )
+    let mut settings = Settings::platform(&IdentityConfig {
+        spiffe_id: setting("ID"),
+        sentry_address: setting("SENTRY").parse().unwrap(),
+        sentry_id: setting("SENTRY_ID"),
+        roots_file: setting("ROOTS").into(),
+        edge_address: None,
+    })
     .unwrap();
     settings.deadline = Duration::from_secs(20);
-    let envelope = Envelope::read(tokio::io::stdin()).await.unwrap();
+    let envelope = Envelope::from_parent().await.unwrap();
     let code = match Identity::obtain(settings, Attestation::Once(envelope.attestation_jwt)).await {
         Ok(identity) => {
             std::fs::write(setting("MARK"), "serving").unwrap();

@@ -156,7 +156,7 @@ fn a_root_that_is_gone_damaged_or_replaced_is_refused_and_nothing_is_written() {
     ] {
         let path = keeper.folder.join(file);
         match &content {
-            Some(content) => palladium_sealing::write_secret_file(&path, content).unwrap(),
+            Some(content) => palladium_os::files::write_private(&path, content).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
         }
         let before = contents();
@@ -164,7 +164,7 @@ fn a_root_that_is_gone_damaged_or_replaced_is_refused_and_nothing_is_written() {
         let error = opened.err().unwrap_or_else(|| panic!("{file} {word}")).to_string();
         assert!(error.contains(word), "{file}: {error}");
         assert_eq!(contents(), before, "{file}");
-        palladium_sealing::write_secret_file(&path, &good.iter().find(|(of, _)| *of == path).unwrap().1).unwrap();
+        palladium_os::files::write_private(&path, &good.iter().find(|(of, _)| *of == path).unwrap().1).unwrap();
         keeper.open(now).unwrap();
     }
     assert_eq!(contents(), good);

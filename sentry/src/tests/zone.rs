@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
-use palladium_identity::{Attestation, Identity, IdentityError, Settings};
+use palladium_identity::{Attestation, Identity, IdentityConfig, IdentityError, Settings};
 use palladium_proto::sentry::{
     SignCertificateRequest, SignCertificateResponse, ca_client::CaClient, sign_certificate_request::TokenValidator,
 };
@@ -171,9 +171,14 @@ impl Zone {
     }
 
     pub fn settings(&self, path: &str) -> Settings {
-        let (id, own) = (self.id(path), self.config.own_id().unwrap());
-        let mut settings =
-            Settings::platform(id.as_str(), self.config.listen, own.as_str(), self.roots_file()).unwrap();
+        let mut settings = Settings::platform(&IdentityConfig {
+            spiffe_id: self.id(path).to_string(),
+            sentry_address: self.config.listen,
+            sentry_id: self.config.own_id().unwrap().to_string(),
+            roots_file: self.roots_file(),
+            edge_address: None,
+        })
+        .unwrap();
         settings.deadline = Duration::from_secs(10);
         settings
     }

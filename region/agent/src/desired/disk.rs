@@ -11,8 +11,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use palladium_os::files::write_private;
 use palladium_proto::region::{LogEntry, LogHeader, Snapshot};
-use palladium_sealing::write_file_atomic;
 use palladium_stream::MAX_PAYLOAD;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -128,12 +128,8 @@ impl Disk {
         let name = format!("{:010}-{:020}", position.epoch, position.seq);
         // The log first: a snapshot without a log beside it is complete, a stale log behind a new snapshot is not.
         let log = self.folder.join(format!("{name}.log"));
-        write_file_atomic(&log, &[], 0o600)?;
-        write_file_atomic(
-            &self.folder.join(format!("{name}.snapshot")),
-            &snapshot.encode_to_vec(),
-            0o600,
-        )?;
+        write_private(&log, &[])?;
+        write_private(&self.folder.join(format!("{name}.snapshot")), &snapshot.encode_to_vec())?;
         // Until all of it is done there is no log: entries must not go behind a snapshot that was not acknowledged.
         self.log = None;
         (self.length, self.entries) = (0, 0);

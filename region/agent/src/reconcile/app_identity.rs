@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use palladium_launch::{Envelope, exit};
 use palladium_proto::supervisor::{Process, StartRequest, State};
-use palladium_sealing::{ExposeSecret as _, write_file_atomic};
+use palladium_sealing::ExposeSecret as _;
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::Backoff;
 use serde_json::json;
 
 use super::{Word, say, say_deleting, take_in_secrets};
-use crate::Error;
 use crate::desired::Admitted;
 use crate::region::{Region, now_ms, remove_folder};
 use crate::run::blocking;
 use crate::supervisor::Supervisor;
 use crate::tombstones::Tombstone;
 use crate::views::server_name;
+use crate::{Error, json_file};
 
 /// App IDs looked at beside each other.
 const CONCURRENT: usize = 8;
@@ -266,11 +266,7 @@ impl Look {
             let config = region.dapr_server_config(&project_id, &app_id, ports);
             palladium_os::files::private_folder(&config.data_folder)?;
             let path = region.app_config_file(&project_id, &app_id);
-            let text = serde_json::to_string_pretty(&config).map_err(|error| Error::Damaged {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?;
-            write_file_atomic(&path, text.as_bytes(), 0o600)?;
+            json_file::write(&path, &config)?;
             Ok(path)
         })
         .await

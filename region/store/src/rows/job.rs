@@ -3,6 +3,7 @@
 //! One idea: whatever changes a project's file is a value in one queue, so that one writer can order and batch it. Must
 //! never hold a value in clear: it was sealed before it was queued.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -105,18 +106,22 @@ impl From<sqlx::Error> for StorageError {
 
 impl From<palladium_sealing::Error> for StorageError {
     fn from(error: palladium_sealing::Error) -> Self {
-        match &error {
-            palladium_sealing::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                StorageError::Full
-            }
-            palladium_sealing::Error::Io { source, .. }
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied
-                ) =>
-            {
-                StorageError::ReadOnly
-            }
+        match error {
+            palladium_sealing::Error::File(error) => error.into(),
+            error => StorageError::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<palladium_os::Error> for StorageError {
+    fn from(error: palladium_os::Error) -> Self {
+        let kind = match &error {
+            palladium_os::Error::File { source, .. } => Some(source.kind()),
+            _ => None,
+        };
+        match kind {
+            Some(ErrorKind::StorageFull) => StorageError::Full,
+            Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => StorageError::ReadOnly,
             _ => StorageError::Other(error.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! Where a process gets its SVID from. Not secret: the attestation itself arrives on standard input.
+//! What a role's configuration says about its identity. Not secret: the attestation itself arrives on standard input.
 //!
 //! Must never hold a token or a key: it is written to a file.
 
@@ -22,4 +22,14 @@ pub struct IdentityConfig {
     /// Where the zone's Sentry serves edge certificates; only for roles with a public listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge_address: Option<SocketAddr>,
+}
+
+/// A certificate for names that the owner of a public listener supplies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// PEM, leaf first.
+    pub chain_file: PathBuf,
+    /// PEM, PKCS#8 or SEC 1, readable by nobody else.
+    pub key_file: PathBuf,
 }

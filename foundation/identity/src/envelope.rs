@@ -2,12 +2,19 @@
 //!
 //! It is the only way a secret reaches a process at its start. Must never be logged, stored or passed on.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, stdin},
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 const MAX_BYTES: u64 = 64 * 1024;
+/// A parent writes it before it does anything else.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the parent hands to a process that it starts.
 #[derive(Debug, Deserialize)]
@@ -23,6 +30,9 @@ pub enum EnvelopeError {
     /// Standard input failed.
     #[error("cannot read the launch envelope from standard input: {0}")]
     Read(#[from] std::io::Error),
+    /// Standard input stays open, and nothing comes.
+    #[error("no launch envelope on standard input within {} s", DEADLINE.as_secs())]
+    Late,
     /// Nothing came.
     #[error("no launch envelope on standard input; a role is started by its supervisor, not by hand")]
     Empty,
@@ -37,6 +47,16 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
+    /// Reads what the parent wrote to standard input, for at most ten seconds.
+    ///
+    /// # Errors
+    /// See [`EnvelopeError`].
+    pub async fn from_parent() -> Result<Self, EnvelopeError> {
+        timeout(DEADLINE, Self::read(stdin()))
+            .await
+            .map_err(|_| EnvelopeError::Late)?
+    }
+
     /// Reads to the end of `input`. The caller sets the deadline.
     ///
     /// # Errors
