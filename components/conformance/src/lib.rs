@@ -7,6 +7,7 @@
 // This library is test code: a failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+pub mod daprd;
 pub mod etcd_server;
 mod owned_server;
 pub mod pubsub;
