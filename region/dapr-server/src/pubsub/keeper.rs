@@ -221,3 +221,6 @@ async fn stop_all(running: Vec<Running>) {
     });
     join_all(ends).await;
 }
+
+#[cfg(test)]
+mod tests;
