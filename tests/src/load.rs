@@ -158,6 +158,21 @@ fn key(writer: u64, n: u64) -> String {
     format!("load-{writer}-{n}")
 }
 
+/// Whether an answer says that somebody on the way is away. Dapr's state API has no status of its own for a store that is:
+/// it answers 500, as to any failure, and repeats what became of the call.
+fn is_outage(answer: &Answer) -> bool {
+    match answer.status {
+        502..=504 => true,
+        500 => {
+            let said = answer.body["message"].as_str().unwrap_or_default();
+            ["Unavailable", "DeadlineExceeded"]
+                .iter()
+                .any(|code| said.contains(&format!("rpc error: code = {code} ")))
+        }
+        _ => false,
+    }
+}
+
 /// Two keys that are saved together and never differ.
 fn pair(writer: u64, n: u64) -> [(String, Value); 2] {
     ["left", "right"].map(|side| (format!("load-{writer}-{side}"), json!(n)))
@@ -201,7 +216,7 @@ impl Writer {
         loop {
             let reason = match call().await {
                 Ok(answer) if answer.status == good => return Ok(answer),
-                Ok(answer) if answer.status >= 500 => format!("{} {}", answer.status, answer.body),
+                Ok(answer) if is_outage(&answer) => format!("{} {}", answer.status, answer.body),
                 Ok(answer) => {
                     self.wrong(format!("{what}: {} {}", answer.status, answer.body));
                     return Ok(answer);
@@ -221,5 +236,29 @@ impl Writer {
         if wrong.len() < 10 {
             wrong.push(answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_no_outage() {
+        let answer = |status, said: &str| Answer {
+            status,
+            body: json!({"errorCode": "ERR_STATE_SAVE", "message": format!("failed saving state: {said}")}),
+        };
+        assert!(is_outage(&answer(503, "")));
+        assert!(is_outage(&answer(500, "rpc error: code = Unavailable desc = gone")));
+        assert!(!is_outage(&answer(
+            500,
+            "rpc error: code = Internal desc = database disk image is malformed"
+        )));
+        assert!(!is_outage(&answer(
+            500,
+            "possible etag mismatch. error from state store"
+        )));
+        assert!(!is_outage(&answer(501, "")) && !is_outage(&answer(401, "")));
     }
 }

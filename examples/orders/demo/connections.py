@@ -16,16 +16,16 @@ def listeners(pids):
     return found
 
 
-def established(pids):
-    """[(pid, server port)] of the connections that these processes opened to one another."""
+def opened(pids):
+    """[(pid, peer address, peer port)] of the connections that these processes opened, whoever is at the other end."""
     table = subprocess.run(['ss', '-tnpH', 'state', 'established'], capture_output=True, text=True, check=True).stdout
     serving = listeners(pids)
     found = []
     for line in table.splitlines():
-        peer = int(line.split()[3].rsplit(':', 1)[1])
+        own, peer = (address.rsplit(':', 1) for address in line.split()[2:4])
         for pid in map(int, re.findall(r'pid=(\d+)', line)):
-            if pid in pids and peer in serving:
-                found.append((pid, peer))
+            if pid in pids and int(own[1]) not in serving:
+                found.append((pid, peer[0].strip('[]').removeprefix('::ffff:'), int(peer[1])))
     return found
 
 

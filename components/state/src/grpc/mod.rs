@@ -24,7 +24,7 @@ use pb::transactional_store_multi_max_size_client::TransactionalStoreMultiMaxSiz
 use tokio::sync::OnceCell;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 pub(crate) use status::NotConnected;
 
@@ -135,7 +135,7 @@ impl RemoteStore {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("the component did not answer in time"),
             };
-            let again = status::never_sent(&status) || (kind == Kind::Read && status.code() == Code::Unavailable);
+            let again = status::never_sent(&status) || (kind == Kind::Read && status::is_away(&status));
             if !again || started.elapsed() + pause > REPEAT_FOR {
                 return Err(status::to_error(&status));
             }

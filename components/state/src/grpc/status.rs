@@ -28,6 +28,12 @@ pub(super) fn never_sent(status: &Status) -> bool {
     false
 }
 
+/// Whether the other side is away, or went away under the call: then nobody knows what became of a write.
+pub(super) fn is_away(status: &Status) -> bool {
+    // A cause is never sent: such a status was made here, of a connection that broke.
+    status.code() == Code::Unavailable || (status.code() == Code::Unknown && status.source().is_some())
+}
+
 /// The driver error that a status means.
 pub(super) fn to_error(status: &Status) -> StateError {
     let details = status.get_error_details_vec();
@@ -43,8 +49,17 @@ pub(super) fn to_error(status: &Status) -> StateError {
                 };
             }
         }
-        (_, Code::Unavailable | Code::DeadlineExceeded) if details.is_empty() => {
+        (_, Code::DeadlineExceeded) if details.is_empty() => {
             return StateError::Unavailable(remote(status, None).to_string());
+        }
+        _ if details.is_empty() && is_away(status) => {
+            // As Dapr's own client calls a connection that broke.
+            let grpc_code = Code::Unavailable as u32;
+            let error = RemoteError {
+                grpc_code,
+                ..remote(status, None)
+            };
+            return StateError::Unavailable(error.to_string());
         }
         _ => {}
     }
@@ -129,5 +144,13 @@ mod tests {
             StateError::Unavailable(_)
         ));
         assert!(!never_sent(&Status::unavailable("gone")));
+        // Said by the other side, and made here of a broken connection.
+        assert!(matches!(to_error(&Status::unknown("odd")), StateError::Remote(_)));
+        let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));
+        assert_eq!(broken.code(), Code::Unknown);
+        let StateError::Unavailable(said) = to_error(&broken) else {
+            panic!("not away")
+        };
+        assert!(said.starts_with("rpc error: code = Unavailable "), "{said}");
     }
 }
