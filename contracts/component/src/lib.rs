@@ -15,11 +15,13 @@ pub mod catalog;
 pub mod driver;
 pub mod error;
 pub mod metadata;
+pub mod pubsub;
 pub mod reply;
 pub mod state;
 
 pub use driver::{Connector, Driver, Duplex, Hosted, Hosting, OpenContext, Status};
 pub use error::{BulkFailure, OpenError, RemoteAnswer, RemoteError, StateError};
 pub use metadata::{ComponentMetadata, FieldSpec, FieldType, MetadataError, Properties};
+pub use pubsub::{PubSub, PubsubDriver, PubsubError};
 pub use reply::Reply;
 pub use state::{StateDriver, StateStore};

@@ -3,6 +3,7 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
+mod callback;
 mod headers;
 mod health;
 
@@ -16,7 +17,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tonic::transport::Channel;
 
 pub use headers::{strip_request, strip_response};
 pub use health::{wait_for_port, watch};
@@ -36,6 +38,10 @@ pub struct AppChannel {
     permits: Option<Semaphore>,
     timeout: Option<Duration>,
     healthy: AtomicBool,
+    /// Rung when `healthy` changes.
+    health: Notify,
+    /// Given when the application speaks gRPC.
+    callbacks: Option<Channel>,
 }
 
 /// Why a call did not reach the application.
@@ -118,7 +124,7 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let http2 = match protocol {
             AppProtocol::Http => false,
-            AppProtocol::H2c => true,
+            AppProtocol::H2c | AppProtocol::Grpc => true,
             other => return Err(ChannelError::Protocol(other.name())),
         };
         let mut connector = HttpConnector::new();
@@ -138,12 +144,22 @@ impl AppChannel {
             permits: None,
             timeout: None,
             healthy: AtomicBool::new(true),
+            health: Notify::new(),
+            callbacks: match protocol {
+                AppProtocol::Grpc => Some(callback::channel(authority)?),
+                _ => None,
+            },
         })
     }
 
     /// Whether calls are passed on.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire)
+    }
+
+    /// Returns when health has changed since the last call of this; for one who waits.
+    pub async fn health_changed(&self) {
+        self.health.notified().await;
     }
 
     /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.

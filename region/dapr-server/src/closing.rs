@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::server::{Components, StateEntry};
+use crate::server::{Components, Entry};
 
 /// How long calls under way may still use a component that was replaced or removed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,25 +18,44 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Closing itself.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Closes a store that nobody will call any more.
-async fn close(entry: &StateEntry) {
-    let component = entry.component.name();
-    match timeout(DEADLINE, entry.component.store().close()).await {
+/// Closes a component that nobody will call any more.
+async fn close(entry: &Entry) {
+    let component = match entry {
+        Entry::State(entry) => entry.component.name(),
+        Entry::Pubsub(entry) => entry.component.name(),
+    };
+    let closing = async {
+        match entry {
+            Entry::State(entry) => entry.component.store().close().await.map_err(|error| error.to_string()),
+            Entry::Pubsub(entry) => entry
+                .component
+                .driver()
+                .close()
+                .await
+                .map_err(|error| error.to_string()),
+        }
+    };
+    match timeout(DEADLINE, closing).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(component, %error, "a component did not close"),
+        Ok(Err(error)) => tracing::warn!(component, error, "a component did not close"),
         Err(_) => tracing::warn!(component, "a component did not close in time"),
     }
 }
 
 /// Closes all of these side by side, at the end of the process: one that hangs takes no time from the others.
 pub(crate) async fn close_all(components: &Components) {
-    join_all(components.state_stores().map(|entry| close(entry))).await;
+    let entries: Vec<Entry> = components.entries().collect();
+    join_all(entries.iter().map(close)).await;
 }
 
-/// Closes a store that is in no list any more, once the calls that have it are over.
-pub(crate) async fn retire(entry: Arc<StateEntry>) {
+/// Closes a component that is in no list any more, once the calls that have it are over.
+pub(crate) async fn retire(entry: Entry) {
     let until = Instant::now() + PATIENCE;
-    while Arc::strong_count(&entry) > 1 && Instant::now() < until {
+    let held = || match &entry {
+        Entry::State(entry) => Arc::strong_count(entry) > 1,
+        Entry::Pubsub(entry) => Arc::strong_count(entry) > 1,
+    };
+    while held() && Instant::now() < until {
         sleep(LOOK).await;
     }
     close(&entry).await;

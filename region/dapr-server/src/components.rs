@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use palladium_component::state::Feature;
 use palladium_component::{Connector, Hosting, OpenContext, OpenError, StateStore};
-use palladium_components_state::pluggable::PluggableStore;
+use palladium_components_pluggable::Found;
+use palladium_engine_pubsub::PubsubComponent;
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
 use crate::metrics::Metrics;
+use crate::pubsub::PubsubEntry;
 use crate::resources::Component;
-use crate::server::{Registered, StateEntry};
+use crate::server::{Entry, Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
 pub struct Opener {
@@ -25,14 +27,14 @@ pub struct Opener {
     pub hosting: Hosting,
     /// The way to managed services.
     pub managed: Option<Arc<dyn Connector>>,
-    /// State stores in processes of the user's own; none in platform mode.
-    pub pluggable: Vec<PluggableStore>,
+    /// Components in processes of the user's own; none in platform mode.
+    pub pluggable: Vec<Found>,
 }
 
 /// What came of a component.
 pub enum Opened {
-    /// A state store.
-    State(Arc<StateEntry>, Registered),
+    /// One that can be used.
+    Ready(Entry, Registered),
     /// A building block that this program does not have yet: it is registered, and its API answers so.
     Unavailable(Registered),
 }
@@ -44,8 +46,10 @@ pub enum LoadError {
     #[error("incorrect type {0}")]
     NoBlock(String),
     /// Nobody knows the type.
-    #[error("couldn't find state store {type_name}/{version}")]
+    #[error("couldn't find {block} {type_name}/{version}")]
     Unknown {
+        /// What its building block calls a component.
+        block: &'static str,
         /// Its type.
         type_name: String,
         /// Its version.
@@ -71,9 +75,9 @@ pub enum LoadError {
 }
 
 const STATE: &str = "state.";
+const PUBSUB: &str = "pubsub.";
 /// Building blocks that Dapr has and this program has not yet.
-const LATER: [&str; 9] = [
-    "pubsub.",
+const LATER: [&str; 8] = [
     "bindings.",
     "secretstores.",
     "configuration.",
@@ -101,7 +105,8 @@ impl Opener {
         if LATER.iter().any(|prefix| kind.starts_with(prefix)) {
             return Ok(Opened::Unavailable(registered(declared, Vec::new())));
         }
-        if !kind.starts_with(STATE) {
+        let is_pubsub = kind.starts_with(PUBSUB);
+        if !is_pubsub && !kind.starts_with(STATE) {
             return Err(LoadError::NoBlock(declared.kind.clone()));
         }
         if let Some((field, reason)) = declared.unresolved.first() {
@@ -109,6 +114,9 @@ impl Opener {
                 field: field.clone(),
                 reason: reason.clone(),
             });
+        }
+        if is_pubsub {
+            return self.open_pubsub(declared, metrics).await;
         }
         let store = self.open_state(declared).await?;
         let component = StateComponent::new(
@@ -124,31 +132,52 @@ impl Opener {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
         };
-        Ok(Opened::State(Arc::new(entry), registered))
+        Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
 
-    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
-        let context = OpenContext {
+    async fn open_pubsub(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        let context = self.context(declared);
+        let driver = if palladium_components_pubsub::find(&declared.kind, &declared.version).is_some() {
+            palladium_components_pubsub::open(&declared.kind, &declared.version, context).await?
+        } else {
+            let opened = palladium_components_pubsub::pluggable::open(&self.pluggable, &declared.kind, context).await;
+            opened.ok_or_else(|| unknown("message bus", declared))??
+        };
+        let namespace = declared.by_namespace.then_some(self.namespace.as_str());
+        let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
+        let registered = registered(declared, component.features().names());
+        let entry = PubsubEntry {
+            component: Arc::new(component),
+            metrics: metrics.pubsub(&declared.name),
+        };
+        Ok(Opened::Ready(Entry::Pubsub(Arc::new(entry)), registered))
+    }
+
+    fn context(&self, declared: &Component) -> OpenContext {
+        OpenContext {
             component: declared.name.clone(),
             version: declared.version.clone(),
             app_id: self.app_id.clone(),
             properties: declared.properties.clone(),
             hosting: self.hosting.clone(),
             managed: self.managed.clone(),
-        };
+        }
+    }
+
+    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
+        let context = self.context(declared);
         if palladium_components_state::find(&declared.kind, &declared.version).is_some() {
             return Ok(palladium_components_state::open(&declared.kind, &declared.version, context).await?);
         }
-        if let Some(store) = self.pluggable.iter().find(|store| store.matches(&declared.kind)) {
-            return Ok(store.open(context).await?);
-        }
-        Err(unknown(declared))
+        let opened = palladium_components_state::pluggable::open(&self.pluggable, &declared.kind, context).await;
+        Ok(opened.ok_or_else(|| unknown("state store", declared))??)
     }
 }
 
-fn unknown(declared: &Component) -> LoadError {
+fn unknown(block: &'static str, declared: &Component) -> LoadError {
     let version = declared.version_or_default().to_owned();
     LoadError::Unknown {
+        block,
         type_name: declared.kind.clone(),
         version,
     }

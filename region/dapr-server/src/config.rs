@@ -27,6 +27,8 @@ pub struct Settings {
     pub listen: Listen,
     /// The application, if it can be called.
     pub app: AppSettings,
+    /// Calls to the application at the start that are left out, such as `subscribe`.
+    pub unasked_endpoints: Vec<String>,
     /// Folders with resource files.
     pub resources_paths: Vec<PathBuf>,
     /// Configuration files, later ones override.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use palladium_component::Hosting;
-use palladium_components_state::pluggable::discover;
+use palladium_components_pluggable::discover;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
@@ -27,6 +27,7 @@ use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage}
 use crate::cors::Cors;
 use crate::listen::Ports;
 use crate::metrics::Metrics;
+use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
 use crate::server::{Components, Server};
@@ -85,6 +86,10 @@ fn build_info() -> String {
     for driver in palladium_components_state::ALL {
         text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
     }
+    text.push_str("Pub/sub components:\n");
+    for driver in palladium_components_pubsub::ALL {
+        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+    }
     text
 }
 
@@ -127,6 +132,13 @@ async fn run(
     };
 
     let server = Arc::new(new_server(&settings, &configuration));
+    if settings
+        .unasked_endpoints
+        .iter()
+        .any(|endpoint| endpoint == "subscribe")
+    {
+        server.subscriptions.do_not_ask();
+    }
     let opened = signals
         .unless(open_components(&server, &settings, &configuration, env))
         .await;
@@ -151,7 +163,9 @@ async fn run(
     server.ready.set(Target::Internal);
 
     let connected = signals.unless(connect_app(&server, &settings, &mut tasks)).await;
-    if connected.is_some() {
+    let (looked, first_look) = tokio::sync::oneshot::channel();
+    tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, signals.child()));
+    if connected.is_some() && signals.unless(first_look).await.is_some() {
         server.ready.set(Target::Runtime);
         tracing::info!(
             "dapr initialized. Status: Running. Init Elapsed {}ms",
@@ -189,6 +203,7 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         hosted: false,
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
+        subscriptions: Default::default(),
         app_settings: ArcSwap::from_pointee(settings.app.clone()),
         auth: settings.api_token.clone().map_or(Auth::Open, Auth::Token),
         cors: Cors::from_flag(&settings.allowed_origins),
@@ -265,7 +280,7 @@ async fn open_components(
     let (mut stores, mut registered) = (Vec::new(), Vec::new());
     for component in &declared {
         match opener.open(component, &server.metrics).await {
-            Ok(Opened::State(entry, about)) => {
+            Ok(Opened::Ready(entry, about)) => {
                 stores.push(entry);
                 registered.push(about);
                 tracing::info!("Component loaded: {}", component.log_name());

@@ -6,12 +6,15 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use palladium_engine_pubsub::ApiError as PubsubError;
 use palladium_engine_state::{ApiError, Detail, Report};
 use palladium_proto::prost_types::Any;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
+
+use crate::server::Server;
 
 /// A failed API call, ready to be answered.
 #[derive(Debug)]
@@ -58,6 +61,14 @@ impl Fault {
         Self::state(error.http())
     }
 
+    /// A failed publish/subscribe call.
+    pub fn pubsub(error: &PubsubError) -> Self {
+        Self {
+            report: error.report(),
+            category: "pubsub",
+        }
+    }
+
     fn state(report: Report) -> Self {
         let own = report.tag != "ERR_MALFORMED_REQUEST" || !report.details.is_empty();
         Self {
@@ -85,6 +96,14 @@ impl Fault {
 pub fn state_grpc(error: &ApiError) -> (Status, Fault) {
     let fault = Fault::state(error.grpc());
     (grpc_status(&fault.report), fault)
+}
+
+/// A failed publish/subscribe call, as gRPC callers see it; counted.
+pub fn pubsub_grpc(server: &Server, error: &PubsubError) -> Status {
+    let fault = Fault::pubsub(error);
+    server.metrics.fault(&fault);
+    tracing::debug!("pubsub: {}", fault.report.message);
+    grpc_status(&fault.report)
 }
 
 /// The gRPC status of a report.
@@ -124,9 +143,10 @@ fn detail_json(detail: &Detail) -> Value {
         Detail::ResourceInfo {
             resource_type,
             resource_name,
+            description,
         } => json!({
             "@type": format!("{TYPES}ResourceInfo"), "resource_type": resource_type, "resource_name": resource_name,
-            "owner": "", "description": "",
+            "owner": "", "description": description,
         }),
         Detail::BadRequest { field, description } => json!({
             "@type": format!("{TYPES}BadRequest"),
@@ -162,10 +182,12 @@ fn detail_any(detail: &Detail) -> Any {
         Detail::ResourceInfo {
             resource_type,
             resource_name,
+            description,
         } => {
             let info = pb::ResourceInfo {
                 resource_type: (*resource_type).to_owned(),
                 resource_name: resource_name.clone(),
+                description: description.clone(),
                 ..pb::ResourceInfo::default()
             };
             ("ResourceInfo", info.encode_to_vec())

@@ -8,6 +8,7 @@
 mod dapr;
 mod internal;
 mod invoke;
+mod publish;
 mod state;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod body;
 mod health;
 mod invoke;
 mod metadata;
+mod publish;
 mod query;
 mod route;
 mod state;
@@ -23,7 +24,7 @@ use palladium_http::Upload;
 
 pub(crate) use body::read;
 pub use body::{Body, BoxError};
-pub(crate) use invoke::{Invocation, invoke};
+pub(crate) use invoke::{Invocation, PATH, invoke};
 use route::Route;
 pub use upgrade::H2cListener;
 
@@ -126,6 +127,8 @@ async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head
         Route::StateBulkGet { store } => state::bulk_get(server, &head, store, body).await,
         Route::StateTransaction { store } => state::transaction(server, &head, store, body).await,
         Route::StateQuery { store } => state::query(server, &head, store, body).await,
+        Route::Publish { pubsub, topic } => publish::single(server, head, pubsub, topic, body).await,
+        Route::BulkPublish { pubsub, topic, .. } => publish::bulk(server, head, pubsub, topic, body).await,
         Route::MetadataGet => Ok(metadata::get(server)),
         Route::MetadataPut { key } => metadata::put(server, key, body).await,
         Route::Health => health::ready(server, &head),

@@ -25,9 +25,11 @@ mod logs;
 mod metadata;
 mod metrics;
 pub mod platform;
+mod pubsub;
 mod ready;
 mod resources;
 pub mod server;
+mod trace;
 mod workers;
 
 pub use drop_in::main_drop_in;

@@ -33,6 +33,7 @@ use crate::config::{AppProtocol, AppSettings};
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, Surface};
 use crate::metrics::Metrics;
+use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::server::Server;
 use crate::workers::{self, Work};
@@ -178,6 +179,9 @@ async fn serve(
         return Ok(Vec::new());
     }
     server.ready.set(Target::Outbound);
+    // Nobody waits for the first look: an application may be away for long.
+    let (looked, _) = tokio::sync::oneshot::channel();
+    tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, shutdown.child()));
 
     let gateway = exactly(&parse(&config.gateway_id)?);
     let acceptor = |config| Acceptor::mtls(config, bundles.clone(), HANDSHAKE);
@@ -284,6 +288,7 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         hosted: true,
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
+        subscriptions: Default::default(),
         app_settings: ArcSwap::from_pointee(nowhere()),
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),

@@ -12,7 +12,8 @@ mod subscription;
 pub use component::{Component, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration};
 pub use files::{load_configurations, load_folder};
-pub use subscription::Subscription;
+pub use palladium_engine_pubsub::Spec as Subscription;
+pub use subscription::read_subscription;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

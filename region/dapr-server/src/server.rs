@@ -18,6 +18,7 @@ use crate::auth::Auth;
 use crate::config::AppSettings;
 use crate::cors::Cors;
 use crate::metrics::{Metrics, StateMetrics};
+use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resources::Subscription;
 
@@ -33,6 +34,8 @@ pub struct Server {
     pub components: ArcSwap<Components>,
     /// The application, once it can be called.
     pub app: ArcSwapOption<AppChannel>,
+    /// What is subscribed to beside what is declared.
+    pub subscriptions: Subscriptions,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
     /// Who may call.
@@ -90,6 +93,7 @@ impl Server {
 #[derive(Default)]
 pub struct Components {
     state: HashMap<String, Arc<StateEntry>>,
+    pubsub: HashMap<String, Arc<PubsubEntry>>,
     /// Everything that is registered, for metadata.
     pub registered: Vec<Registered>,
     /// Declared subscriptions, for metadata.
@@ -102,6 +106,15 @@ pub struct StateEntry {
     pub component: Arc<StateComponent>,
     /// Handles for counting.
     pub metrics: StateMetrics,
+}
+
+/// A loaded component of any building block.
+#[derive(Clone)]
+pub enum Entry {
+    /// A state store.
+    State(Arc<StateEntry>),
+    /// Publish/subscribe.
+    Pubsub(Arc<PubsubEntry>),
 }
 
 /// A registered component, as metadata tells it.
@@ -118,17 +131,24 @@ pub struct Registered {
 }
 
 impl Components {
-    /// These state stores, everything registered, and the declared subscriptions.
-    pub fn new(state: Vec<Arc<StateEntry>>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
-        let state = state
-            .into_iter()
-            .map(|entry| (entry.component.name().to_owned(), entry))
-            .collect();
-        Self {
-            state,
+    /// These components, everything registered, and the declared subscriptions.
+    pub fn new(entries: Vec<Entry>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
+        let mut all = Self {
             registered,
             subscriptions,
+            ..Self::default()
+        };
+        for entry in entries {
+            match entry {
+                Entry::State(entry) => {
+                    all.state.insert(entry.component.name().to_owned(), entry);
+                }
+                Entry::Pubsub(entry) => {
+                    all.pubsub.insert(entry.component.name().to_owned(), entry);
+                }
+            }
         }
+        all
     }
 
     /// The state store of that name; `app_id` only goes into the error.
@@ -145,9 +165,20 @@ impl Components {
         })
     }
 
-    /// All state stores.
-    pub fn state_stores(&self) -> impl Iterator<Item = &Arc<StateEntry>> {
-        self.state.values()
+    /// The publish/subscribe component of that name.
+    pub fn pubsub(&self, name: &str) -> Option<&Arc<PubsubEntry>> {
+        self.pubsub.get(name)
+    }
+
+    /// All publish/subscribe components.
+    pub fn pubsubs(&self) -> impl Iterator<Item = &Arc<PubsubEntry>> {
+        self.pubsub.values()
+    }
+
+    /// All of them.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let state = self.state.values().cloned().map(Entry::State);
+        state.chain(self.pubsub.values().cloned().map(Entry::Pubsub))
     }
 }
 

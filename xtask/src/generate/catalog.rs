@@ -17,7 +17,7 @@ pub fn run(root: &Path, made: &Path) -> Result<()> {
             "run",
             "--quiet",
             "--package",
-            "palladium-components-state",
+            "palladium-conformance",
             "--bin",
             "component-catalog",
         ])

@@ -69,6 +69,7 @@ impl Apply {
             stop.trigger();
         }
         self.server.app.store(None);
+        self.server.subscriptions.ring();
         self.server.app_settings.store(Arc::new(nowhere()));
         let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else {
             return Ok(());
@@ -110,6 +111,7 @@ impl Apply {
             self.probes = Some((stop, tasks));
         }
         self.server.app.store(Some(channel));
+        self.server.subscriptions.ring();
         Ok(())
     }
 }

@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use palladium_proto::runtime::app_callback_health_check_client::AppCallbackHealthCheckClient;
 use palladium_tasks::Shutdown;
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tonic::metadata::MetadataMap;
 
 use super::AppChannel;
 use crate::config::HealthSettings;
@@ -43,6 +45,9 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
         let was = channel.is_healthy();
         let healthy = good || (was && failures < settings.threshold);
         channel.healthy.store(healthy, Ordering::Release);
+        if was != healthy {
+            channel.health.notify_one();
+        }
         match (was, healthy) {
             (false, true) => tracing::info!("App is healthy"),
             (true, false) => tracing::warn!("App is not healthy: {failures} health probes failed in a row"),
@@ -52,6 +57,12 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
 }
 
 async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
+    if channel.speaks_grpc() {
+        let asked = channel.callback(MetadataMap::new(), (), |channel, request| async move {
+            AppCallbackHealthCheckClient::new(channel).health_check(request).await
+        });
+        return matches!(timeout(settings.timeout, asked).await, Ok(Ok(_)));
+    }
     let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
     matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())
 }

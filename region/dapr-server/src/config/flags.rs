@@ -186,6 +186,7 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
         namespace: env("NAMESPACE").unwrap_or_default(),
         listen,
         app,
+        unasked_endpoints: split(&flags.text("disable-init-endpoints", "")),
         resources_paths: flags.paths(&["resources-path", "components-path"]),
         config_files: flags.paths(&["config"]),
         allowed_origins: flags.text("allowed-origins", ""),

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use palladium_proto::common::InvokeResponse;
 use palladium_proto::runtime::dapr_server::Dapr;
 use palladium_proto::runtime::{
-    DeleteBulkStateRequest, DeleteStateRequest, ExecuteStateTransactionRequest, GetBulkStateRequest,
-    GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse, GetStateRequest, GetStateResponse,
-    InvokeServiceRequest, QueryStateRequest, QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest,
+    BulkPublishRequest, BulkPublishResponse, DeleteBulkStateRequest, DeleteStateRequest,
+    ExecuteStateTransactionRequest, GetBulkStateRequest, GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse,
+    GetStateRequest, GetStateResponse, InvokeServiceRequest, PublishEventRequest, QueryStateRequest,
+    QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest, SubscribeTopicEventsRequestAlpha1,
+    SubscribeTopicEventsResponseAlpha1,
 };
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{invoke, state};
+use super::{invoke, publish, state};
 use crate::errors::grpc_status;
 use crate::metadata;
+use crate::pubsub::stream;
 use crate::server::Server;
 
 /// The API of one Dapr Server.
@@ -60,6 +64,26 @@ impl Dapr for Api {
         state::transaction(&self.0, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn publish_event(&self, request: Request<PublishEventRequest>) -> Answer<()> {
+        publish::single(&self.0, request).await.map(Response::new)
+    }
+
+    async fn bulk_publish_event(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        publish::bulk(&self.0, request).await.map(Response::new)
+    }
+
+    async fn bulk_publish_event_alpha1(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        publish::bulk(&self.0, request).await.map(Response::new)
+    }
+
+    async fn subscribe_topic_events_alpha1(
+        &self,
+        request: Request<Streaming<SubscribeTopicEventsRequestAlpha1>>,
+    ) -> Answer<BoxStream<SubscribeTopicEventsResponseAlpha1>> {
+        let events = stream::serve(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn get_metadata(&self, _: Request<GetMetadataRequest>) -> Answer<GetMetadataResponse> {

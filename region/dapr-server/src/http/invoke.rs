@@ -26,7 +26,7 @@ use crate::server::Server;
 const APP_ID: &str = "dapr-app-id";
 const IDENTITY: [&str; 3] = ["dapr-caller-app-id", "dapr-caller-namespace", "dapr-callee-app-id"];
 /// What may not stand in a path: the rest is written as it is.
-const PATH: &AsciiSet = &CONTROLS
+pub(crate) const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

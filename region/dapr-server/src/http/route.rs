@@ -24,6 +24,14 @@ pub enum Route<'a> {
     StateTransaction { store: Cow<'a, str> },
     /// Query (alpha).
     StateQuery { store: Cow<'a, str> },
+    /// Publish one message.
+    Publish { pubsub: Cow<'a, str>, topic: Cow<'a, str> },
+    /// Publish many messages.
+    BulkPublish {
+        pubsub: Cow<'a, str>,
+        topic: Cow<'a, str>,
+        version: &'static str,
+    },
     /// Tell about this process.
     MetadataGet,
     /// Attach a name and a value to this process.
@@ -62,6 +70,8 @@ impl Route<'_> {
             | Self::StateBulkGet { .. }
             | Self::StateTransaction { .. } => ("state", "v1.0"),
             Self::StateQuery { .. } => ("state", "v1.0-alpha1"),
+            Self::Publish { .. } => ("publish", "v1.0"),
+            Self::BulkPublish { version, .. } => ("publish", *version),
             Self::MetadataGet | Self::MetadataPut { .. } => ("metadata", "v1.0"),
             Self::Health | Self::HealthOutbound => ("healthz", "v1.0"),
             Self::Shutdown => ("shutdown", "v1.0"),
@@ -79,6 +89,9 @@ impl Route<'_> {
 
 /// Matches a cleaned path.
 pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    if let ("POST" | "PUT", Some(matched)) = (method.as_str(), publish(path)) {
+        return matched;
+    }
     let mut parts = [""; 8];
     let mut count = 0;
     for part in path.trim_start_matches('/').splitn(parts.len(), '/') {
@@ -106,11 +119,33 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     matched.unwrap_or(Route::Malformed("failed to unescape request parameter"))
 }
 
+/// Publishing: everything behind the component's name is the topic, slashes too.
+fn publish(path: &str) -> Option<Route<'_>> {
+    let malformed = Some(Route::Malformed("failed to unescape request parameter"));
+    let (version, rest) = match path.strip_prefix("/v1.0/publish/") {
+        Some(rest) => ("v1.0", rest),
+        None => ("v1.0-alpha1", path.strip_prefix("/v1.0-alpha1/publish/bulk/")?),
+    };
+    let many = match version {
+        "v1.0" => rest.strip_prefix("bulk/"),
+        _ => Some(rest),
+    };
+    let (pubsub, topic) = many
+        .unwrap_or(rest)
+        .split_once('/')
+        .unwrap_or((many.unwrap_or(rest), ""));
+    let matched = match (many, decode(pubsub), decode(topic)) {
+        (_, None, _) | (_, _, None) => return malformed,
+        (None, Some(pubsub), Some(topic)) => Route::Publish { pubsub, topic },
+        (Some(_), Some(pubsub), Some(topic)) => Route::BulkPublish { pubsub, topic, version },
+    };
+    Some(matched)
+}
+
 /// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
 fn unavailable(version: &str, group: &str) -> Route<'static> {
-    const GROUPS: [&str; 13] = [
+    const GROUPS: [&str; 12] = [
         "secrets",
-        "publish",
         "bindings",
         "configuration",
         "lock",
@@ -207,6 +242,24 @@ mod tests {
         );
         assert!(matches!(get("/v1.0/state/s/%zz"), Route::Malformed(_)));
         assert_eq!(get("/v1.0/state/s/a/b"), Route::Fallback);
+    }
+
+    #[test]
+    fn a_topic_is_everything_behind_the_component() {
+        let post = |path: &'static str| route(&Method::POST, path);
+        let (pubsub, topic) = ("ps".into(), "a/b c".into());
+        assert_eq!(post("/v1.0/publish/ps/a/b%20c"), Route::Publish { pubsub, topic });
+        let (pubsub, topic) = ("ps".into(), "".into());
+        assert_eq!(post("/v1.0/publish/ps"), Route::Publish { pubsub, topic });
+        for (path, version) in [
+            ("/v1.0/publish/bulk/ps/t/u", "v1.0"),
+            ("/v1.0-alpha1/publish/bulk/ps/t/u", "v1.0-alpha1"),
+        ] {
+            let (pubsub, topic) = ("ps".into(), "t/u".into());
+            assert_eq!(post(path), Route::BulkPublish { pubsub, topic, version });
+        }
+        assert!(matches!(post("/v1.0/publish/ps/%zz"), Route::Malformed(_)));
+        assert_eq!(get("/v1.0/publish/ps/t"), Route::Fallback);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Component {
     pub init_timeout: Duration,
     /// Its metadata.
     pub properties: Properties,
+    /// Whether a metadata value asks for the namespace: then topics are of the namespace, too.
+    pub by_namespace: bool,
     /// Names of metadata fields whose value is a reference that cannot be resolved here, with the reason.
     pub unresolved: Vec<(String, String)>,
     /// Immutable id; empty outside of platform mode.
@@ -105,9 +107,13 @@ impl Component {
         }
         let mut properties = Properties::new();
         let mut unresolved = Vec::new();
+        let mut by_namespace = false;
         for pair in spec.metadata {
             match resolve(&pair, references) {
-                Ok(value) => properties.insert(pair.name, expand(value, app_id, namespace)),
+                Ok(value) => {
+                    by_namespace |= value.contains("{namespace}");
+                    properties.insert(pair.name, expand(value, app_id, namespace));
+                }
                 Err(reason) => unresolved.push((pair.name, reason)),
             }
         }
@@ -121,6 +127,7 @@ impl Component {
                 .filter(|timeout| !timeout.is_zero())
                 .unwrap_or(Duration::from_secs(5)),
             properties,
+            by_namespace,
             unresolved,
             uid: metadata.uid,
             generation: metadata.generation,

@@ -1,4 +1,4 @@
-//! Metadata of `state.redis`, under Dapr's names.
+//! Metadata of every component on Redis, under Dapr's names.
 //!
 //! One idea: every field of Dapr's that can hold a secret is declared, used or not, and what is asked for but not
 //! available is refused by name. Must never drop a `sensitive` mark, or accept a setting that weakens the connection
@@ -26,7 +26,6 @@ impl FieldType for Millis {
 
 /// What a component says. Secrets that this driver does not use are declared all the same, so that they are extracted.
 #[derive(Debug, ComponentMetadata)]
-#[allow(dead_code)]
 pub struct RedisMetadata {
     /// Address of the server, 'host' or 'host:port'.
     pub redis_host: String,
@@ -70,9 +69,6 @@ pub struct RedisMetadata {
     /// How long an answer may take; -1 = without limit.
     #[metadata(default = "3s")]
     pub read_timeout: Millis,
-    /// Life of keys whose request does not state one, in seconds; -1 = for ever.
-    #[metadata(name = "ttlInSeconds")]
-    pub default_ttl: Option<i32>,
     /// Whether redisHost is a sentinel. Not supported.
     #[metadata(default = "false")]
     pub failover: bool,
@@ -101,8 +97,6 @@ pub struct RedisMetadata {
     /// Key that signs the OpenID Connect client assertion. Not supported.
     #[metadata(sensitive)]
     pub oidc_client_assertion_key: Option<SecretString>,
-    /// Index schemas for the query API. Not supported.
-    pub query_indexes: Option<String>,
 }
 
 impl RedisMetadata {
@@ -144,12 +138,6 @@ impl RedisMetadata {
                 self.use_oidc,
                 "signing in by OpenID Connect is not supported",
                 "use redisUsername and redisPassword",
-            ),
-            (
-                "queryIndexes",
-                self.query_indexes.is_some(),
-                "the query API is not supported",
-                "leave it away",
             ),
             (
                 "clientKey",

@@ -33,7 +33,7 @@ struct Service {
 }
 
 /// Full names of the server's services.
-pub(super) async fn services(channel: Channel) -> Result<Vec<String>, Status> {
+pub(crate) async fn services(channel: Channel) -> Result<Vec<String>, Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client
         .ready()
