@@ -28,14 +28,26 @@ pub struct Upload {
     inner: Option<Incoming>,
     /// Where to leave it; `None` when there is nothing to read on for.
     rest: Option<Sender<Incoming>>,
+    /// In place of what came.
+    whole: Option<Bytes>,
 }
 
 impl Upload {
+    /// A body that is known whole, in place of one that was read.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            inner: None,
+            rest: None,
+            whole: Some(bytes).filter(|bytes| !bytes.is_empty()),
+        }
+    }
+
     /// `rest`: for HTTP/2, the connection's own collection of bodies that were given up.
     pub(crate) fn of(request: Request<Incoming>, rest: Option<&Sender<Incoming>>) -> Request<Self> {
         request.map(|body| Self {
             rest: rest.filter(|_| !body.is_end_stream()).cloned(),
             inner: Some(body),
+            whole: None,
         })
     }
 }
@@ -46,7 +58,7 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let Some(inner) = &mut self.inner else {
-            return Poll::Ready(None);
+            return Poll::Ready(self.whole.take().map(|bytes| Ok(Frame::data(bytes))));
         };
         let polled = Pin::new(inner).poll_frame(cx);
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
@@ -56,13 +68,17 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.inner {
+            Some(inner) => inner.is_end_stream(),
+            None => self.whole.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
+        let known = self.whole.as_ref().map_or(0, Bytes::len) as u64;
         self.inner
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            .map_or_else(|| SizeHint::with_exact(known), Body::size_hint)
     }
 }
 

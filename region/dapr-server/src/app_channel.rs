@@ -3,6 +3,7 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
+mod behind;
 mod callback;
 mod headers;
 mod health;
@@ -40,6 +41,8 @@ pub struct AppChannel {
     healthy: AtomicBool,
     /// Rung when `healthy` changes.
     health: Notify,
+    /// What stands before it.
+    pipeline: Option<behind::Pipeline>,
     /// Given when the application speaks gRPC.
     callbacks: Option<Channel>,
 }
@@ -143,6 +146,7 @@ impl AppChannel {
             token,
             permits: None,
             timeout: None,
+            pipeline: None,
             healthy: AtomicBool::new(true),
             health: Notify::new(),
             callbacks: match protocol {
@@ -172,7 +176,7 @@ impl AppChannel {
         path: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Response<Incoming>, CallError> {
+    ) -> Result<Response<Body>, CallError> {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
@@ -181,7 +185,10 @@ impl AppChannel {
             Some(permits) => permits.acquire().await.ok(),
             None => None,
         };
-        self.send(method, path, headers, body).await
+        if let Some(pipeline) = &self.pipeline {
+            return self.call_behind(pipeline, method, path, headers, body).await;
+        }
+        Ok(self.send(method, path, headers, body).await?.map(Body::Incoming))
     }
 
     async fn send(

@@ -3,13 +3,13 @@
 //! One idea: a call under way holds its component, so a component that is no longer listed is closed when nobody holds
 //! it, or after a while all the same. Must never keep the caller waiting for a store that hangs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::server::{Components, Entry};
+use crate::entry::Entry;
+use crate::server::Components;
 
 /// How long calls under way may still use a component that was replaced or removed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,22 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Closes a component that nobody will call any more.
 async fn close(entry: &Entry) {
-    let component = match entry {
-        Entry::State(entry) => entry.component.name(),
-        Entry::Pubsub(entry) => entry.component.name(),
-    };
-    let closing = async {
-        match entry {
-            Entry::State(entry) => entry.component.store().close().await.map_err(|error| error.to_string()),
-            Entry::Pubsub(entry) => entry
-                .component
-                .driver()
-                .close()
-                .await
-                .map_err(|error| error.to_string()),
-        }
-    };
-    match timeout(DEADLINE, closing).await {
+    let component = entry.name();
+    match timeout(DEADLINE, entry.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(component, error, "a component did not close"),
         Err(_) => tracing::warn!(component, "a component did not close in time"),
@@ -51,11 +37,7 @@ pub(crate) async fn close_all(components: &Components) {
 /// Closes a component that is in no list any more, once the calls that have it are over.
 pub(crate) async fn retire(entry: Entry) {
     let until = Instant::now() + PATIENCE;
-    let held = || match &entry {
-        Entry::State(entry) => Arc::strong_count(entry) > 1,
-        Entry::Pubsub(entry) => Arc::strong_count(entry) > 1,
-    };
-    while held() && Instant::now() < until {
+    while entry.is_held() && Instant::now() < until {
         sleep(LOOK).await;
     }
     close(&entry).await;

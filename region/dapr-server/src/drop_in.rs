@@ -22,16 +22,17 @@ use palladium_tls::Acceptor;
 use crate::api_rules::ApiRules;
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
-use crate::components::{LoadError, Opened, Opener};
+use crate::components::{LoadError, Opened, Opener, is_secret_store};
 use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
 use crate::listen::Ports;
 use crate::metrics::Metrics;
+use crate::pipeline::Pipelines;
 use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
 use crate::server::{Components, Server};
-use crate::{closing, logs, workers};
+use crate::{bindings, closing, logs, workers};
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -89,6 +90,17 @@ fn build_info() -> String {
     text.push_str("Pub/sub components:\n");
     for driver in palladium_components_pubsub::ALL {
         text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+    }
+    for (title, catalog) in [
+        ("Secret store", palladium_components_secretstores::DRIVERS.catalog()),
+        ("Binding", palladium_components_bindings::DRIVERS.catalog()),
+        ("Middleware", palladium_components_middleware::DRIVERS.catalog()),
+        ("Conversation", palladium_components_conversation::DRIVERS.catalog()),
+    ] {
+        text.push_str(&format!("{title} components:\n"));
+        for driver in catalog.components {
+            text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+        }
     }
     text
 }
@@ -164,6 +176,10 @@ async fn run(
 
     let connected = signals.unless(connect_app(&server, &settings, &mut tasks)).await;
     let (looked, first_look) = tokio::sync::oneshot::channel();
+    tasks.spawn(
+        "bindings-keeper",
+        bindings::keeper::keep(server.clone(), signals.child()),
+    );
     tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, signals.child()));
     if connected.is_some() && signals.unless(first_look).await.is_some() {
         server.ready.set(Target::Runtime);
@@ -207,6 +223,9 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         app_settings: ArcSwap::from_pointee(settings.app.clone()),
         auth: settings.api_token.clone().map_or(Auth::Open, Auth::Token),
         cors: Cors::from_flag(&settings.allowed_origins),
+        secrets: configuration.secrets.clone(),
+        pipelines: Pipelines::new(&configuration.http_pipeline, &configuration.app_http_pipeline),
+        bindings: Default::default(),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
         api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
@@ -276,7 +295,10 @@ async fn open_components(
         hosting: Hosting::SelfHosted,
         managed: None,
         pluggable,
+        secrets: Default::default(),
     };
+    // Secret stores first: they resolve what others refer to.
+    declared.sort_by_key(|component| !is_secret_store(&component.kind));
     let (mut stores, mut registered) = (Vec::new(), Vec::new());
     for component in &declared {
         match opener.open(component, &server.metrics).await {
@@ -295,7 +317,13 @@ async fn open_components(
             Err(error) => failed(component, &error)?,
         }
     }
-    Ok(Components::new(stores, registered, subscriptions))
+    let components = Components::new(stores, registered, subscriptions);
+    for store in server.secrets.stores() {
+        if components.secret_store(store).is_none() {
+            tracing::warn!("Secrets configuration added for '{store}', but no matching secret store was found");
+        }
+    }
+    Ok(components)
 }
 
 fn failed(component: &Component, error: &LoadError) -> Result<(), Fatal> {
@@ -316,7 +344,7 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
     let Some(port) = settings.app.port else { return };
     wait_for_port(&settings.app.address, port).await;
     let channel = match AppChannel::local(&settings.app, port) {
-        Ok(channel) => Arc::new(channel),
+        Ok(channel) => Arc::new(channel.behind(server)),
         Err(error) => {
             tracing::error!("The application cannot be called: {error}");
             return;
@@ -326,6 +354,7 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
         tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
     }
     server.app.store(Some(channel));
+    server.bindings.ring();
 }
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.

@@ -98,6 +98,13 @@ pub fn state_grpc(error: &ApiError) -> (Status, Fault) {
     (grpc_status(&fault.report), fault)
 }
 
+/// A failed call, as gRPC callers see it; counted.
+pub fn grpc_fault(server: &Server, fault: &Fault) -> Status {
+    server.metrics.fault(fault);
+    tracing::debug!("{}: {}", fault.category, fault.report.message);
+    grpc_status(&fault.report)
+}
+
 /// A failed publish/subscribe call, as gRPC callers see it; counted.
 pub fn pubsub_grpc(server: &Server, error: &PubsubError) -> Status {
     let fault = Fault::pubsub(error);

@@ -5,10 +5,13 @@
 //! yet and they are told so. Must never let a service see a call before token and rules were checked, nor count a
 //! method under a name that the caller made up: labels come from `METHODS`.
 
+mod bindings;
+mod conversation;
 mod dapr;
 mod internal;
 mod invoke;
 mod publish;
+mod secrets;
 mod state;
 
 use std::sync::Arc;
@@ -91,6 +94,9 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
             code as i32,
             start.elapsed()
         );
+    }
+    if method == "InvokeBinding" {
+        return bindings::head_first(answer);
     }
     answer
 }

@@ -35,6 +35,7 @@ pub struct Metrics {
     state_latency: HistogramVec,
     pubsub_egress: (IntCounterVec, HistogramVec),
     pubsub_ingress: (IntCounterVec, HistogramVec),
+    calls: [(IntCounterVec, HistogramVec); COUNTED.len()],
     components: IntCounterVec,
     /// Only with `recordErrorCodes`.
     error_codes: Option<IntCounterVec>,
@@ -109,6 +110,41 @@ impl StateMetrics {
                 }
             })
             .observe(elapsed);
+    }
+}
+
+/// What is counted for building blocks that have no more to tell than which operation it was and whether it went well.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted {
+    /// Reads of secrets.
+    Secret,
+    /// Calls out by a binding.
+    OutputBinding,
+    /// Events that came in by a binding.
+    InputBinding,
+    /// Conversations.
+    Conversation,
+}
+
+const COUNTED: [&str; 4] = ["secret", "output_binding", "input_binding", "conversation"];
+
+/// The metrics of one such component.
+pub struct CallMetrics {
+    labels: [String; 3],
+    count: IntCounterVec,
+    latency: HistogramVec,
+}
+
+impl CallMetrics {
+    /// Counts one call. `operation`: a word of this program or a driver, never one that an application made up.
+    pub fn observe(&self, operation: &str, success: bool, elapsed: Duration) {
+        let [app_id, component, namespace] = &self.labels;
+        let success = if success { "true" } else { "false" };
+        let labels = [app_id.as_str(), component, namespace, operation, success];
+        self.count.with_label_values(&labels).inc();
+        self.latency
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64() * 1e3);
     }
 }
 
@@ -207,6 +243,13 @@ impl Metrics {
                     &ingress,
                 ),
             ),
+            calls: COUNTED.map(|block| {
+                let name = |what| format!("dapr_component_{block}_{what}");
+                (
+                    count(&name("count"), "Calls.", &state),
+                    latency(&name("latencies"), "Duration of calls in ms.", &state),
+                )
+            }),
             components: count(
                 "dapr_runtime_component_init_total",
                 "Loaded components.",
@@ -277,6 +320,16 @@ impl Metrics {
             egress: self.pubsub_egress.clone(),
             ingress: self.pubsub_ingress.clone(),
             topics: Mutex::default(),
+        }
+    }
+
+    /// The handles for one component of a block that only counts calls.
+    pub fn calls(&self, what: Counted, component: &str) -> CallMetrics {
+        let (count, latency) = self.calls[what as usize].clone();
+        CallMetrics {
+            labels: [self.app_id.clone(), component.to_owned(), self.namespace.clone()],
+            count,
+            latency,
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use crate::agent::{self, Agent};
 use crate::api_rules::ApiRules;
 use crate::auth::Auth;
+use crate::bindings;
 use crate::closing;
 use crate::config::{AppProtocol, AppSettings};
 use crate::grpc::{self, Services};
@@ -181,6 +182,10 @@ async fn serve(
     server.ready.set(Target::Outbound);
     // Nobody waits for the first look: an application may be away for long.
     let (looked, _) = tokio::sync::oneshot::channel();
+    tasks.spawn(
+        "bindings-keeper",
+        bindings::keeper::keep(server.clone(), shutdown.child()),
+    );
     tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, shutdown.child()));
 
     let gateway = exactly(&parse(&config.gateway_id)?);
@@ -293,6 +298,9 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),
         cors: None,
+        secrets: Default::default(),
+        pipelines: Default::default(),
+        bindings: Default::default(),
         api: ApiRules::default(),
         max_body: AtomicUsize::new(MAX_BODY),
         api_logging: false,

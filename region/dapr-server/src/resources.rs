@@ -9,8 +9,9 @@ mod configuration;
 mod files;
 mod subscription;
 
+pub(crate) use component::expand;
 pub use component::{Component, References, without_duplicates};
-pub use configuration::{ApiRule, Configuration};
+pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{load_configurations, load_folder};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use subscription::read_subscription;

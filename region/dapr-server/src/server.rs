@@ -9,15 +9,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
+use palladium_component::{Conversation, SecretStore};
+use palladium_engine_secrets::Scopes;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_tasks::Shutdown;
 
 use crate::api_rules::ApiRules;
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
+use crate::bindings::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
+use crate::entry::{BindingEntry, Block, Entry};
 use crate::metrics::{Metrics, StateMetrics};
+use crate::pipeline::{Piece, Pipelines};
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resources::Subscription;
@@ -42,6 +47,12 @@ pub struct Server {
     pub auth: Auth,
     /// Answers for browsers, if configured.
     pub cors: Option<Cors>,
+    /// Which secrets the application may read.
+    pub secrets: Scopes,
+    /// What stands before the API and before the application.
+    pub pipelines: Pipelines,
+    /// Wakes the keeper of bindings.
+    pub bindings: Bell,
     /// Which APIs are switched off.
     pub api: ApiRules,
     /// Greatest request body in bytes.
@@ -94,6 +105,10 @@ impl Server {
 pub struct Components {
     state: HashMap<String, Arc<StateEntry>>,
     pubsub: HashMap<String, Arc<PubsubEntry>>,
+    secrets: HashMap<String, Arc<Block<dyn SecretStore>>>,
+    bindings: HashMap<String, Arc<BindingEntry>>,
+    middleware: HashMap<String, Arc<Piece>>,
+    conversations: HashMap<String, Arc<Block<dyn Conversation>>>,
     /// Everything that is registered, for metadata.
     pub registered: Vec<Registered>,
     /// Declared subscriptions, for metadata.
@@ -106,15 +121,6 @@ pub struct StateEntry {
     pub component: Arc<StateComponent>,
     /// Handles for counting.
     pub metrics: StateMetrics,
-}
-
-/// A loaded component of any building block.
-#[derive(Clone)]
-pub enum Entry {
-    /// A state store.
-    State(Arc<StateEntry>),
-    /// Publish/subscribe.
-    Pubsub(Arc<PubsubEntry>),
 }
 
 /// A registered component, as metadata tells it.
@@ -139,13 +145,14 @@ impl Components {
             ..Self::default()
         };
         for entry in entries {
+            let name = entry.name().to_owned();
             match entry {
-                Entry::State(entry) => {
-                    all.state.insert(entry.component.name().to_owned(), entry);
-                }
-                Entry::Pubsub(entry) => {
-                    all.pubsub.insert(entry.component.name().to_owned(), entry);
-                }
+                Entry::State(entry) => drop(all.state.insert(name, entry)),
+                Entry::Pubsub(entry) => drop(all.pubsub.insert(name, entry)),
+                Entry::Secrets(entry) => drop(all.secrets.insert(name, entry)),
+                Entry::Binding(entry) => drop(all.bindings.insert(name, entry)),
+                Entry::Middleware(entry) => drop(all.middleware.insert(name, entry)),
+                Entry::Conversation(entry) => drop(all.conversations.insert(name, entry)),
             }
         }
         all
@@ -175,10 +182,50 @@ impl Components {
         self.pubsub.values()
     }
 
+    /// The secret store of that name.
+    pub fn secret_store(&self, name: &str) -> Option<&Arc<Block<dyn SecretStore>>> {
+        self.secrets.get(name)
+    }
+
+    /// Whether there is any secret store.
+    pub fn has_secret_stores(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// The binding of that name.
+    pub fn binding(&self, name: &str) -> Option<&Arc<BindingEntry>> {
+        self.bindings.get(name)
+    }
+
+    /// All bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<BindingEntry>> {
+        self.bindings.values()
+    }
+
+    /// The piece of a pipeline of that name.
+    pub fn middleware(&self, name: &str) -> Option<&Arc<Piece>> {
+        self.middleware.get(name)
+    }
+
+    /// The conversation component of that name.
+    pub fn conversation(&self, name: &str) -> Option<&Arc<Block<dyn Conversation>>> {
+        self.conversations.get(name)
+    }
+
     /// All of them.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         let state = self.state.values().cloned().map(Entry::State);
-        state.chain(self.pubsub.values().cloned().map(Entry::Pubsub))
+        let pubsub = self.pubsub.values().cloned().map(Entry::Pubsub);
+        let secrets = self.secrets.values().cloned().map(Entry::Secrets);
+        let bindings = self.bindings.values().cloned().map(Entry::Binding);
+        let middleware = self.middleware.values().cloned().map(Entry::Middleware);
+        let conversations = self.conversations.values().cloned().map(Entry::Conversation);
+        state
+            .chain(pubsub)
+            .chain(secrets)
+            .chain(bindings)
+            .chain(middleware)
+            .chain(conversations)
     }
 }
 

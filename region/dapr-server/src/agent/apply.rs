@@ -111,6 +111,7 @@ impl Apply {
             self.probes = Some((stop, tasks));
         }
         self.server.app.store(Some(channel));
+        self.server.bindings.ring();
         self.server.subscriptions.ring();
         Ok(())
     }

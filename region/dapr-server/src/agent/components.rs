@@ -21,9 +21,10 @@ use tonic::Status;
 
 use super::{Agent, COMPONENT, StoreConnector, backoff};
 use crate::closing;
-use crate::components::{Opened, Opener};
+use crate::components::{Opened, Opener, is_secret_store};
+use crate::entry::Entry;
 use crate::resources::{Component, References};
-use crate::server::{Components, Entry, Registered, Server};
+use crate::server::{Components, Registered, Server};
 
 /// When a component that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -70,6 +71,7 @@ pub(super) async fn follow(
             state,
         })),
         pluggable: Vec::new(),
+        secrets: Default::default(),
     };
     let mut keeper = Keeper {
         server,
@@ -167,12 +169,19 @@ impl Keeper {
                 }
             }
         }
-        // Side by side: one that hangs until its time is over holds up no other.
-        let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
-        self.loaded
-            .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+        // Secret stores first: they resolve what others refer to. Then side by side: one that hangs until its time is over
+        // holds up no other.
+        let (stores, others): (Vec<_>, Vec<_>) = new
+            .into_iter()
+            .partition(|(component, _)| is_secret_store(&component.kind));
+        for new in [stores, others] {
+            let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
+            self.loaded
+                .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+        }
         for (name, removed) in old {
             tracing::info!(component = name, "component removed");
+            self.opener.secrets.remove(&name);
             gone.extend(removed.into_entry());
         }
         self.publish();
@@ -254,5 +263,6 @@ impl Keeper {
             .components
             .store(Arc::new(Components::new(entries, registered, Vec::new())));
         self.server.subscriptions.ring();
+        self.server.bindings.ring();
     }
 }

@@ -78,7 +78,8 @@ impl HttpBody for Body {
 /// When it is longer than `limit` bytes or ends early.
 pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Fault>
 where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
 {
     let too_large = || Fault::unreadable("stream too large");
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {

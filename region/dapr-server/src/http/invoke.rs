@@ -13,7 +13,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::Limited;
-use hyper::body::Incoming;
 use palladium_http::Upload;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tonic::Code;
@@ -75,7 +74,7 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answ
         headers: head.headers,
         body,
     };
-    invoke(server, call).await.map(|answer| answer.map(Body::Incoming))
+    invoke(server, call).await
 }
 
 /// One call of an application, whichever protocol it came by.
@@ -98,7 +97,7 @@ pub(crate) struct Invocation {
 ///
 /// # Errors
 /// As a fault with Dapr's words and codes.
-pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<Incoming>, Fault> {
+pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<Body>, Fault> {
     let Invocation {
         target,
         method,

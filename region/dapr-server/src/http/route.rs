@@ -32,6 +32,14 @@ pub enum Route<'a> {
         topic: Cow<'a, str>,
         version: &'static str,
     },
+    /// Read one secret.
+    SecretGet { store: Cow<'a, str>, name: Cow<'a, str> },
+    /// Read all secrets.
+    SecretGetAll { store: Cow<'a, str> },
+    /// Call a binding.
+    Binding { name: Cow<'a, str> },
+    /// Talk to a language model.
+    Converse { name: Cow<'a, str>, version: &'static str },
     /// Tell about this process.
     MetadataGet,
     /// Attach a name and a value to this process.
@@ -72,6 +80,9 @@ impl Route<'_> {
             Self::StateQuery { .. } => ("state", "v1.0-alpha1"),
             Self::Publish { .. } => ("publish", "v1.0"),
             Self::BulkPublish { version, .. } => ("publish", *version),
+            Self::SecretGet { .. } | Self::SecretGetAll { .. } => ("secrets", "v1.0"),
+            Self::Binding { .. } => ("bindings", "v1.0"),
+            Self::Converse { version, .. } => ("conversation", *version),
             Self::MetadataGet | Self::MetadataPut { .. } => ("metadata", "v1.0"),
             Self::Health | Self::HealthOutbound => ("healthz", "v1.0"),
             Self::Shutdown => ("shutdown", "v1.0"),
@@ -107,6 +118,17 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
             name(store, |store| Route::StateTransaction { store })
         }
         ("POST" | "PUT", ["v1.0-alpha1", "state", store, "query"]) => name(store, |store| Route::StateQuery { store }),
+        ("GET", ["v1.0", "secrets", store, "bulk"]) => name(store, |store| Route::SecretGetAll { store }),
+        ("GET", ["v1.0", "secrets", store, key]) => pair(store, key, |store, name| Route::SecretGet { store, name }),
+        ("POST" | "PUT", ["v1.0", "bindings", binding]) => name(binding, |name| Route::Binding { name }),
+        ("POST", ["v1.0-alpha1", "conversation", component, "converse"]) => name(component, |name| Route::Converse {
+            name,
+            version: "v1.0-alpha1",
+        }),
+        ("POST", ["v1.0-alpha2", "conversation", component, "converse"]) => name(component, |name| Route::Converse {
+            name,
+            version: "v1.0-alpha2",
+        }),
         ("GET", ["v1.0", "metadata"]) => Some(Route::MetadataGet),
         ("PUT", ["v1.0", "metadata", key]) => name(key, |key| Route::MetadataPut { key }),
         ("GET", ["v1.0", "healthz"]) => Some(Route::Health),
@@ -144,9 +166,7 @@ fn publish(path: &str) -> Option<Route<'_>> {
 
 /// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
 fn unavailable(version: &str, group: &str) -> Route<'static> {
-    const GROUPS: [&str; 12] = [
-        "secrets",
-        "bindings",
+    const GROUPS: [&str; 9] = [
         "configuration",
         "lock",
         "unlock",
@@ -155,7 +175,6 @@ fn unavailable(version: &str, group: &str) -> Route<'static> {
         "subtlecrypto",
         "workflows",
         "jobs",
-        "conversation",
         "job",
     ];
     const VERSIONS: [&str; 4] = ["v1.0", "v1.0-alpha1", "v1.0-alpha2", "v1.0-beta1"];
@@ -269,8 +288,11 @@ mod tests {
         assert_eq!(get("/"), Route::Fallback);
         assert_eq!(route(&Method::OPTIONS, "/v1.0/metadata"), Route::Fallback);
         assert!(matches!(
-            get("/v1.0/secrets/s/k"),
-            Route::Unavailable { group: "secrets", .. }
+            get("/v1.0/configuration/s"),
+            Route::Unavailable {
+                group: "configuration",
+                ..
+            }
         ));
     }
 

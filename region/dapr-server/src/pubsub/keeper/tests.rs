@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::components::{Opened, Opener};
 use crate::config::AppProtocol;
+use crate::entry::Entry;
 use crate::platform::new_server;
 use crate::resources::Component;
-use crate::server::{Components, Entry};
+use crate::server::Components;
 
 /// An application that wants topic `t` at `/orders`; what it gets there, head and body.
 async fn application() -> (Arc<AppChannel>, mpsc::UnboundedReceiver<String>) {
@@ -68,6 +69,7 @@ async fn component(server: &Server, properties: Properties) {
         },
         managed: None,
         pluggable: Vec::new(),
+        secrets: Default::default(),
     };
     let document = json!({ "metadata": { "name": "events" }, "spec": { "type": "pubsub.in-memory", "version": "v1" } });
     let read = Component::read(document, "orders", "prj-a", crate::resources::References::Resolved);
