@@ -3,6 +3,7 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
+mod grpc;
 mod headers;
 mod health;
 
@@ -16,8 +17,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use grpc::GrpcApp;
 pub use headers::{strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
@@ -31,6 +33,8 @@ pub struct AppChannel {
     /// Path of the endpoint, without a slash at its end.
     base_path: String,
     client: Client<HttpConnector, Body>,
+    /// In place of `client`, if it speaks gRPC.
+    grpc: Option<GrpcApp>,
     version: Version,
     token: Option<(HeaderName, SecretString)>,
     permits: Option<Semaphore>,
@@ -118,7 +122,7 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let http2 = match protocol {
             AppProtocol::Http => false,
-            AppProtocol::H2c => true,
+            AppProtocol::H2c | AppProtocol::Grpc => true,
             other => return Err(ChannelError::Protocol(other.name())),
         };
         let mut connector = HttpConnector::new();
@@ -129,6 +133,10 @@ impl AppChannel {
                 .parse()
                 .map_err(|_| ChannelError::Address(authority.to_owned()))?,
             base_path: base_path.to_owned(),
+            grpc: match protocol {
+                AppProtocol::Grpc => Some(GrpcApp::new(authority, token.clone())?),
+                _ => None,
+            },
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(Duration::from_secs(60))
                 .http2_only(http2)
@@ -146,6 +154,20 @@ impl AppChannel {
         self.healthy.load(Ordering::Acquire)
     }
 
+    /// The way to an application that speaks gRPC.
+    pub fn grpc(&self) -> Option<&GrpcApp> {
+        self.grpc.as_ref()
+    }
+
+    /// A place among the calls at a time; it is free again when what is returned is dropped.
+    pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.permits {
+            // Never closed, so a permit always comes.
+            Some(permits) => permits.acquire().await.ok(),
+            None => None,
+        }
+    }
+
     /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.
     ///
     /// # Errors
@@ -156,16 +178,13 @@ impl AppChannel {
         path: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Response<Incoming>, CallError> {
+    ) -> Result<Response<Body>, CallError> {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
-        let _permit = match &self.permits {
-            // Never closed, so a permit always comes.
-            Some(permits) => permits.acquire().await.ok(),
-            None => None,
-        };
-        self.send(method, path, headers, body).await
+        let _permit = self.permit().await;
+        let answer = self.send(method, path, headers, body).await?;
+        Ok(answer.map(Body::Answer))
     }
 
     async fn send(

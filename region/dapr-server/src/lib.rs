@@ -20,6 +20,7 @@ pub mod drop_in;
 mod errors;
 mod grpc;
 pub mod http;
+mod invoke;
 mod listen;
 mod logs;
 mod metadata;

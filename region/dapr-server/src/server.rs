@@ -17,6 +17,7 @@ use crate::app_channel::AppChannel;
 use crate::auth::Auth;
 use crate::config::AppSettings;
 use crate::cors::Cors;
+use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics};
 use crate::ready::Readiness;
 use crate::resources::Subscription;
@@ -33,6 +34,8 @@ pub struct Server {
     pub components: ArcSwap<Components>,
     /// The application, once it can be called.
     pub app: ArcSwapOption<AppChannel>,
+    /// How to call other App IDs, and who may call this one.
+    pub invoke: Invoke,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
     /// Who may call.
@@ -78,6 +81,15 @@ impl Server {
         self.end_at_once.store(force, Ordering::Release);
         self.shutdown.trigger();
         Ok(())
+    }
+
+    /// Dapr's namespace, never empty.
+    pub fn namespace(&self) -> &str {
+        if self.namespace.is_empty() {
+            "default"
+        } else {
+            &self.namespace
+        }
     }
 
     /// Greatest request body in bytes.

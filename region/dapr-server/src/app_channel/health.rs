@@ -52,6 +52,9 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
 }
 
 async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
+    if let Some(grpc) = channel.grpc() {
+        return timeout(settings.timeout, grpc.is_healthy()).await.unwrap_or(false);
+    }
     let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
     matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::list;
+use crate::invoke::access::AccessControlSpec;
 
 /// Settings of one Dapr Server.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Configuration {
     pub allowed: Vec<ApiRule>,
     /// Rules that deny APIs.
     pub denied: Vec<ApiRule>,
+    /// Who may call this application.
+    pub access: AccessControlSpec,
     /// Component types that may not be loaded, as `type` or `type/version`.
     pub denied_components: Vec<String>,
 }
@@ -47,7 +50,7 @@ struct Manifest {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Spec {
     features: Option<Vec<Feature>>,
     metric: Option<Metric>,
@@ -55,6 +58,7 @@ struct Spec {
     logging: Logging,
     api: Option<Api>,
     components: Option<Denied>,
+    access_control: Option<AccessControlSpec>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +130,9 @@ impl Configuration {
         }
         if let Some(components) = spec.components {
             self.denied_components = components.deny;
+        }
+        if let Some(access) = spec.access_control {
+            self.access = access;
         }
         Ok(())
     }
