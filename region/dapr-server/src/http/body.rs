@@ -72,7 +72,7 @@ impl HttpBody for Body {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Answer(body) => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Err(error))) if error.is_incomplete_message() => Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) if is_short(&error) => Poll::Ready(None),
                 polled => polled.map_err(Into::into),
             },
             Self::Limited(body) => Pin::new(body).poll_frame(cx),
@@ -118,6 +118,12 @@ impl HttpBody for Body {
             Self::FromCaller(body) => body.size_hint(),
         }
     }
+}
+
+/// Whether a body ended before the length that was announced.
+fn is_short(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }
 
 /// Reads a body whole.
