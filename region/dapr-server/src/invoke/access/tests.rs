@@ -1,4 +1,4 @@
-//! The order of decisions.
+//! The order of decisions. Must never ask about a method that is not canonical.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
