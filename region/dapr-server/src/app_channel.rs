@@ -5,6 +5,7 @@
 
 mod behind;
 mod callback;
+mod grpc;
 mod headers;
 mod health;
 
@@ -18,9 +19,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
 
+pub use grpc::GrpcApp;
 pub use headers::{strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
@@ -34,6 +36,8 @@ pub struct AppChannel {
     /// Path of the endpoint, without a slash at its end.
     base_path: String,
     client: Client<HttpConnector, Body>,
+    /// In place of `client`, if it speaks gRPC.
+    grpc: Option<GrpcApp>,
     version: Version,
     token: Option<(HeaderName, SecretString)>,
     permits: Option<Semaphore>,
@@ -138,6 +142,10 @@ impl AppChannel {
                 .parse()
                 .map_err(|_| ChannelError::Address(authority.to_owned()))?,
             base_path: base_path.to_owned(),
+            grpc: match protocol {
+                AppProtocol::Grpc => Some(GrpcApp::new(authority, token.clone())?),
+                _ => None,
+            },
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(Duration::from_secs(60))
                 .http2_only(http2)
@@ -166,6 +174,20 @@ impl AppChannel {
         self.health.notified().await;
     }
 
+    /// The way to an application that speaks gRPC.
+    pub fn grpc(&self) -> Option<&GrpcApp> {
+        self.grpc.as_ref()
+    }
+
+    /// A place among the calls at a time; it is free again when what is returned is dropped.
+    pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.permits {
+            // Never closed, so a permit always comes.
+            Some(permits) => permits.acquire().await.ok(),
+            None => None,
+        }
+    }
+
     /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.
     ///
     /// # Errors
@@ -180,15 +202,12 @@ impl AppChannel {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
-        let _permit = match &self.permits {
-            // Never closed, so a permit always comes.
-            Some(permits) => permits.acquire().await.ok(),
-            None => None,
-        };
+        let _permit = self.permit().await;
         if let Some(pipeline) = &self.pipeline {
             return self.call_behind(pipeline, method, path, headers, body).await;
         }
-        Ok(self.send(method, path, headers, body).await?.map(Body::Incoming))
+        let answer = self.send(method, path, headers, body).await?;
+        Ok(answer.map(Body::Answer))
     }
 
     async fn send(

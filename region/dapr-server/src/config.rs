@@ -6,6 +6,7 @@
 mod flags;
 mod quantity;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub mtls: Option<MtlsSettings>,
     /// Callers must present this token.
     pub api_token: Option<SecretString>,
+    /// This machine's address, as others reach it.
+    pub host: IpAddr,
     /// Folder with the sockets of pluggable components.
     pub component_sockets: PathBuf,
     /// Process id given by the Dapr CLI and the like are set later through the API; this is the level to log at.

@@ -6,6 +6,7 @@
 //! nor be reached in platform mode: plaintext ports and unconfined drivers are allowed only here.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +24,12 @@ use crate::api_rules::ApiRules;
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
 use crate::components::{LoadError, Opened, Opener, is_secret_store};
-use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
+use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
+use crate::invoke::Invoke;
+use crate::invoke::access::AccessControl;
+use crate::invoke::mdns::{Announcement, Mdns};
+use crate::invoke::peers::{self, Peers};
 use crate::listen::Ports;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipelines;
@@ -121,16 +126,21 @@ async fn run(
     let signals = Shutdown::on_signals()?;
     let mut tasks = Tasks::new();
 
+    let mut own = None;
     let internal = match &settings.mtls {
         None => None,
         Some(mtls) => {
             let identity = signals
-                .unless(identity(mtls, &settings))
+                .unless(identity(mtls, &settings, &configuration))
                 .await
                 .ok_or("stopped before the start was over")??;
             let anybody: palladium_tls::Authorizer = Arc::new(|_: &SpiffeId| true);
             let config =
                 palladium_tls::mtls_server_config(identity.svid(), identity.bundles(), anybody, palladium_tls::ALPN_H2);
+            own = Some(peers::Identity {
+                svid: identity.svid().clone(),
+                bundles: identity.bundles().clone(),
+            });
             let acceptor = Acceptor::mtls(config, identity.bundles().clone(), Duration::from_secs(10));
             let stop = signals.child();
             tasks.spawn("identity", async move {
@@ -143,7 +153,7 @@ async fn run(
         }
     };
 
-    let server = Arc::new(new_server(&settings, &configuration));
+    let server = Arc::new(new_server(&settings, &configuration, own)?);
     if settings
         .unasked_endpoints
         .iter()
@@ -167,6 +177,7 @@ async fn run(
         settings.read_buffer,
         settings.graceful_shutdown,
     )?;
+    announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
     if let Some(first) = first {
         tasks.spawn("worker-0", first);
@@ -212,8 +223,22 @@ async fn run(
     Ok(threads)
 }
 
-fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
-    Server {
+fn new_server(
+    settings: &Settings,
+    configuration: &Configuration,
+    identity: Option<peers::Identity>,
+) -> Result<Server, Fatal> {
+    let http = !matches!(settings.app.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
+    let access = AccessControl::new(&configuration.access, http)?;
+    let namespace = if settings.namespace.is_empty() {
+        "default"
+    } else {
+        &settings.namespace
+    };
+    let peers = Peers::on_network(namespace, identity);
+    let host = host_name();
+    Ok(Server {
+        invoke: Invoke::new(peers, access, Some((&host, settings.host))),
         app_id: settings.app_id.clone(),
         namespace: settings.namespace.clone(),
         hosted: false,
@@ -235,17 +260,48 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
         shutdown: Shutdown::new(),
         end_at_once: Default::default(),
+    })
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost" } else { name }.to_owned()
+}
+
+/// Says on the network that this App ID is here, and listens for others.
+fn announce(server: &Server, settings: &Settings, port: Option<u16>, tasks: &mut Tasks) {
+    let host = host_name();
+    let listens = settings.listen.internal_address.trim_matches(['[', ']']);
+    let ip = listens.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+    let own = port.map(|port| Announcement {
+        app_id: settings.app_id.clone(),
+        instance: format!("{host}:{}", std::process::id()),
+        host,
+        address: (ip.unwrap_or(settings.host), port).into(),
+    });
+    match Mdns::open(own, server.shutdown.child()) {
+        Ok((mdns, task)) => {
+            tasks.spawn("mdns", task);
+            server.invoke.peers.listen(mdns);
+            tracing::info!("Initialized name resolution to mdns");
+        }
+        Err(error) => tracing::warn!("Other App IDs cannot be found by multicast DNS: {error}"),
     }
 }
 
-async fn identity(mtls: &MtlsSettings, settings: &Settings) -> Result<Identity, Fatal> {
+async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Configuration) -> Result<Identity, Fatal> {
     let namespace = if settings.namespace.is_empty() {
         "default"
     } else {
         &settings.namespace
     };
     // Applications are in the trust domain "public" unless access control says otherwise.
-    let id = SpiffeId::workload(&TrustDomain::parse("public")?, namespace, &settings.app_id)?;
+    let id = SpiffeId::workload(
+        &TrustDomain::parse(configuration.access.trust_domain())?,
+        namespace,
+        &settings.app_id,
+    )?;
     let domain = TrustDomain::parse(&mtls.control_plane_trust_domain)?;
     let sentry_id = SpiffeId::workload(&domain, &mtls.control_plane_namespace, "dapr-sentry")?;
     let identity = IdentitySettings {

@@ -1,14 +1,12 @@
 //! Dapr's gRPC API.
 //!
 //! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it
-//! only translate. Calls of services that are not Dapr's are meant for applications; passing those on is not available
-//! yet and they are told so. Must never let a service see a call before token and rules were checked, nor count a
+//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never let a service see a call before token and rules were checked, nor count a
 //! method under a name that the caller made up: labels come from `METHODS`.
 
 mod bindings;
 mod conversation;
 mod dapr;
-mod internal;
 mod invoke;
 mod publish;
 mod secrets;
@@ -23,11 +21,10 @@ use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
-pub use internal::handle_internal;
-
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::http::Body;
+use crate::invoke::proxy;
 use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
@@ -71,8 +68,14 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
             Refusal::Wrong => Status::unauthenticated("authentication error: api token mismatch"),
         });
     }
-    let Some(method) = request.uri().path().strip_prefix(DAPR).and_then(known) else {
-        return refused(foreign(&request));
+    let path = request.uri().path();
+    let Some(method) = path.strip_prefix(DAPR).and_then(known) else {
+        if path.starts_with(DAPR) {
+            return refused(Status::unimplemented(format!("unknown method {path}")));
+        }
+        return proxy(server, request)
+            .await
+            .unwrap_or_else(|status| crate::invoke::refused(&status));
     };
     let (group, version) = group(method);
     if !server.api.allows(Protocol::Grpc, group, version) {
@@ -99,21 +102,6 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return bindings::head_first(answer);
     }
     answer
-}
-
-/// A call of a service that is not ours.
-fn foreign(request: &Request<Upload>) -> Status {
-    let path = request.uri().path();
-    if path.starts_with(DAPR) {
-        return Status::unimplemented(format!("unknown method {path}"));
-    }
-    if ["dapr-callee-app-id", "dapr-app-id"]
-        .iter()
-        .any(|name| request.headers().contains_key(*name))
-    {
-        return Status::unimplemented("calls of applications by gRPC are not available yet");
-    }
-    Status::unimplemented("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
 }
 
 fn refused(status: Status) -> Response<Body> {

@@ -28,7 +28,6 @@ use palladium_http::Upload;
 
 pub(crate) use body::read;
 pub use body::{Body, BoxError};
-pub(crate) use invoke::{Invocation, PATH, invoke};
 use route::Route;
 pub use upgrade::H2cListener;
 

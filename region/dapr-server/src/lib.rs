@@ -23,6 +23,7 @@ mod entry;
 mod errors;
 mod grpc;
 pub mod http;
+mod invoke;
 mod listen;
 mod logs;
 mod metadata;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
 use hyper::service::service_fn;
-use palladium_http::{BindError, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
+use palladium_http::{BindError, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
 use palladium_identity::{Identity, IdentityError};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
@@ -33,6 +33,8 @@ use crate::closing;
 use crate::config::{AppProtocol, AppSettings};
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, Surface};
+use crate::invoke::peers::Peers;
+use crate::invoke::{Invoke, handle_internal};
 use crate::metrics::Metrics;
 use crate::pubsub::keeper;
 use crate::ready::Target;
@@ -205,10 +207,15 @@ async fn serve(
     let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
     let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
     let internal = HttpServer::new(TlsListener::new(internal, tls), limits());
-    let stop = shutdown.clone();
+    let (called, stop) = (server.clone(), shutdown.clone());
     tasks.spawn("internal", async move {
-        let make =
-            |_| service_fn(async |request: Request<Upload>| Ok::<_, Infallible>(grpc::handle_internal(&request)));
+        let make = move |connection: Arc<Connection>| {
+            let server = called.clone();
+            service_fn(move |request: Request<Upload>| {
+                let (server, connection) = (server.clone(), connection.clone());
+                async move { Ok::<_, Infallible>(handle_internal(&server, &connection, request).await) }
+            })
+        };
         internal.serve(make, &stop).await;
     });
     if let Some(address) = config.metrics_listen {
@@ -294,6 +301,7 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
         subscriptions: Default::default(),
+        invoke: Invoke::new(Peers::in_table(&config.project_id), None, None),
         app_settings: ArcSwap::from_pointee(nowhere()),
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),

@@ -21,6 +21,7 @@ use crate::bindings::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
 use crate::entry::{BindingEntry, Block, Entry};
+use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics};
 use crate::pipeline::{Piece, Pipelines};
 use crate::pubsub::{PubsubEntry, Subscriptions};
@@ -41,6 +42,8 @@ pub struct Server {
     pub app: ArcSwapOption<AppChannel>,
     /// What is subscribed to beside what is declared.
     pub subscriptions: Subscriptions,
+    /// How to call other App IDs, and who may call this one.
+    pub invoke: Invoke,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
     /// Who may call.
@@ -92,6 +95,15 @@ impl Server {
         self.end_at_once.store(force, Ordering::Release);
         self.shutdown.trigger();
         Ok(())
+    }
+
+    /// Dapr's namespace, never empty.
+    pub fn namespace(&self) -> &str {
+        if self.namespace.is_empty() {
+            "default"
+        } else {
+            &self.namespace
+        }
     }
 
     /// Greatest request body in bytes.

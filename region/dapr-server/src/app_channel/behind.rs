@@ -48,7 +48,7 @@ impl AppChannel {
         };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let answer = self.send(head.method, path, head.headers, body).await?;
-        let mut answer = answer.map(Body::Incoming);
+        let mut answer = answer.map(Body::Answer);
         answer.headers_mut().extend(passed.headers);
         Ok(answer)
     }

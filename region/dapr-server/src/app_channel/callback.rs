@@ -43,11 +43,7 @@ impl AppChannel {
         let Some(channel) = &self.callbacks else {
             return Err(Status::unimplemented("the application does not speak gRPC"));
         };
-        let _permit = match &self.permits {
-            // Never closed, so a permit always comes.
-            Some(permits) => permits.acquire().await.ok(),
-            None => None,
-        };
+        let _permit = self.permit().await;
         let mut request = Request::from_parts(metadata, Default::default(), message);
         if let Some((name, token)) = &self.token
             && let Ok(name) = MetadataKey::from_bytes(name.as_str().as_bytes())

@@ -8,11 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use palladium_proto::runtime::app_callback_health_check_client::AppCallbackHealthCheckClient;
 use palladium_tasks::Shutdown;
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tonic::metadata::MetadataMap;
 
 use super::AppChannel;
 use crate::config::HealthSettings;
@@ -57,11 +55,8 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
 }
 
 async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
-    if channel.speaks_grpc() {
-        let asked = channel.callback(MetadataMap::new(), (), |channel, request| async move {
-            AppCallbackHealthCheckClient::new(channel).health_check(request).await
-        });
-        return matches!(timeout(settings.timeout, asked).await, Ok(Ok(_)));
+    if let Some(grpc) = channel.grpc() {
+        return timeout(settings.timeout, grpc.is_healthy()).await.unwrap_or(false);
     }
     let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
     matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())

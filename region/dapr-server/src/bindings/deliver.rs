@@ -22,7 +22,8 @@ use tonic::metadata::MetadataMap;
 
 use crate::app_channel::AppChannel;
 use crate::entry::BindingEntry;
-use crate::http::{Body, PATH, read};
+use crate::http::{Body, read};
+use crate::invoke::PATH;
 use crate::server::Server;
 
 /// Bytes of the longest answer.

@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use palladium_http::Upload;
 
 use crate::errors::Fault;
+use crate::invoke::{Chunks, Lease, Payloads, StreamedRequest, StreamedResponse};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -23,12 +25,36 @@ pub enum Body {
     Empty,
     /// All of it.
     Full(Option<Bytes>),
-    /// As it comes from the application.
-    Incoming(Incoming),
+    /// As it comes from the application. Its own word about the length is not passed on: one that sends less than it
+    /// announced has still answered, as with the original.
+    Answer(Incoming),
     /// As it comes from a caller, up to the limit.
     Limited(Limited<Upload>),
     /// From a gRPC service.
     Grpc(tonic::body::Body),
+    /// As it comes from a caller, whatever its length.
+    Upload(Upload),
+    /// As it comes on a shared connection, whose place it keeps.
+    Leased(Incoming, Lease),
+    /// One gRPC message and what stands behind it.
+    Message(Option<Bytes>, Option<HeaderMap>),
+    /// A streamed call on its way.
+    Chunks(Box<Chunks>),
+    /// The answer of a streamed call.
+    FromPeer(Box<Payloads<Incoming, StreamedResponse>>),
+    /// The body of a peer's streamed call.
+    FromCaller(Box<Payloads<Upload, StreamedRequest>>),
+}
+
+impl Body {
+    /// The same body once more, if all of it is here.
+    pub fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Full(bytes) => Some(Self::Full(bytes.clone())),
+            _ => None,
+        }
+    }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
@@ -45,9 +71,21 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Answer(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) if is_short(&error) => Poll::Ready(None),
+                polled => polled.map_err(Into::into),
+            },
             Self::Limited(body) => Pin::new(body).poll_frame(cx),
             Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Upload(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Leased(body, _) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Message(message, trailers) => {
+                let frame = message.take().map(Frame::data);
+                Poll::Ready(frame.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+            }
+            Self::Chunks(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::FromPeer(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
+            Self::FromCaller(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -55,9 +93,15 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
-            Self::Incoming(body) => body.is_end_stream(),
+            Self::Answer(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),
             Self::Grpc(body) => body.is_end_stream(),
+            Self::Upload(body) => body.is_end_stream(),
+            Self::Leased(body, _) => body.is_end_stream(),
+            Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
+            Self::Chunks(body) => body.is_end_stream(),
+            Self::FromPeer(body) => body.is_end_stream(),
+            Self::FromCaller(body) => body.is_end_stream(),
         }
     }
 
@@ -65,11 +109,21 @@ impl HttpBody for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Incoming(body) => body.size_hint(),
             Self::Limited(body) => body.size_hint(),
             Self::Grpc(body) => body.size_hint(),
+            Self::Upload(body) => body.size_hint(),
+            Self::Leased(body, _) => body.size_hint(),
+            Self::Answer(_) | Self::Message(..) | Self::Chunks(_) => SizeHint::default(),
+            Self::FromPeer(body) => body.size_hint(),
+            Self::FromCaller(body) => body.size_hint(),
         }
     }
+}
+
+/// Whether a body ended before the length that was announced.
+fn is_short(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }
 
 /// Reads a body whole.

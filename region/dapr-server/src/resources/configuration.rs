@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::list;
+use crate::invoke::access::AccessControlSpec;
 
 /// Settings of one Dapr Server.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Configuration {
     pub http_pipeline: Vec<Handler>,
     /// What stands before the application.
     pub app_http_pipeline: Vec<Handler>,
+    /// Who may call this application.
+    pub access: AccessControlSpec,
     /// Component types that may not be loaded, as `type` or `type/version`.
     pub denied_components: Vec<String>,
 }
@@ -117,6 +120,7 @@ struct Spec {
     logging: Logging,
     api: Option<Api>,
     components: Option<Denied>,
+    access_control: Option<AccessControlSpec>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +203,9 @@ impl Configuration {
         }
         if let Some(components) = spec.components {
             self.denied_components = components.deny;
+        }
+        if let Some(access) = spec.access_control {
+            self.access = access;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use serde::Deserialize;
 
 use super::{all, traceparent};
 use crate::app_channel::AppChannel;
-use crate::http::{Body, PATH, read};
+use crate::http::{Body, read};
+use crate::invoke::PATH;
 use crate::trace;
 
 /// Bytes of the longest answer that is looked at.
