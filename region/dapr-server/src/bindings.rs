@@ -9,10 +9,12 @@ pub mod keeper;
 use std::time::Instant;
 
 use palladium_component::bindings::{Answer, BindingError, Metadata, Operation};
+use palladium_engine_resiliency::{self as resiliency, ComponentKind};
 use tokio::sync::Notify;
 use tonic::Code;
 
 use crate::errors::Fault;
+use crate::resiliency::outbound;
 use crate::server::Server;
 
 /// Wakes the keeper.
@@ -65,10 +67,14 @@ async fn carry_out(server: &Server, name: &str, operation: &Operation) -> Result
         )));
     }
     let start = Instant::now();
-    let answer = entry.out.driver.invoke(operation).await;
+    let policy = outbound(server, name, ComponentKind::Binding);
+    let answer = policy.run(|_| entry.out.driver.invoke(operation)).await;
     entry
         .out
         .calls
         .observe(&operation.name, answer.is_ok(), start.elapsed());
-    answer.map_err(|BindingError { error, metadata }| (error.to_string(), metadata))
+    answer.map_err(|failed| match failed {
+        resiliency::Failed::Operation(BindingError { error, metadata }) => (error.to_string(), metadata),
+        other => plain(other.to_string()),
+    })
 }

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use palladium_component::conversation::{Answer, Role};
 use palladium_engine_conversation::{Ask, ConversationError, scrub_answer};
+use palladium_engine_resiliency::ComponentKind;
 
 use crate::errors::Fault;
+use crate::resiliency::outbound;
 use crate::server::Server;
 
 pub(crate) fn fault(error: &ConversationError) -> Fault {
@@ -27,7 +29,8 @@ pub(crate) async fn converse(server: &Server, ask: Ask) -> Result<Answer, Fault>
     let scrubs = ask.scrub_answer;
     let request = ask.into_request().map_err(|error| fault(&error))?;
     let start = Instant::now();
-    let answer = block.driver.converse(&request).await;
+    let policy = outbound(server, &component, ComponentKind::Conversation);
+    let answer = policy.run(|_| block.driver.converse(&request)).await;
     block.calls.observe("converse", answer.is_ok(), start.elapsed());
     let mut answer = answer.map_err(|error| {
         let reason = error.to_string();

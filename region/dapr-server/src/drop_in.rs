@@ -37,7 +37,7 @@ use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
 use crate::server::{Components, Server};
-use crate::{bindings, closing, logs, workers};
+use crate::{bindings, closing, logs, resiliency, workers};
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -251,6 +251,7 @@ fn new_server(
         secrets: configuration.secrets.clone(),
         pipelines: Pipelines::new(&configuration.http_pipeline, &configuration.app_http_pipeline),
         bindings: Default::default(),
+        resiliency: Default::default(),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
         api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
@@ -326,13 +327,15 @@ async fn open_components(
     configuration: &Configuration,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Components, Fatal> {
-    let (mut declared, mut subscriptions) = (Vec::new(), Vec::new());
+    let (mut declared, mut subscriptions, mut policies) = (Vec::new(), Vec::new(), Vec::new());
     for folder in &settings.resources_paths {
-        let (components, found) = load_folder(folder, &server.app_id, &server.namespace, env)
+        let found = load_folder(folder, &server.app_id, &server.namespace, env)
             .map_err(|error| format!("failed to load components: {error}"))?;
-        declared.extend(components);
-        subscriptions.extend(found);
+        declared.extend(found.components);
+        subscriptions.extend(found.subscriptions);
+        policies.extend(found.resiliency);
     }
+    resiliency::load(server, policies);
     declared.retain(|component| {
         let denied = configuration.denies_component(&component.kind, component.version_or_default());
         if denied {

@@ -32,6 +32,7 @@ mod pipeline;
 pub mod platform;
 mod pubsub;
 mod ready;
+mod resiliency;
 mod resources;
 mod secrets;
 pub mod server;

@@ -3,6 +3,8 @@
 //! One idea: what is counted per call is a handle that was looked up when the component was loaded or the method was
 //! first seen, so that counting is an addition. Labels never hold keys, paths or other words of an application.
 
+mod resiliency;
+
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -36,6 +38,7 @@ pub struct Metrics {
     pubsub_egress: (IntCounterVec, HistogramVec),
     pubsub_ingress: (IntCounterVec, HistogramVec),
     calls: [(IntCounterVec, HistogramVec); COUNTED.len()],
+    resiliency: resiliency::ResiliencyMetrics,
     components: IntCounterVec,
     /// Only with `recordErrorCodes`.
     error_codes: Option<IntCounterVec>,
@@ -250,6 +253,7 @@ impl Metrics {
                     latency(&name("latencies"), "Duration of calls in ms.", &state),
                 )
             }),
+            resiliency: resiliency::ResiliencyMetrics::new(app_id, |collector| add_any(&registry, collector)),
             components: count(
                 "dapr_runtime_component_init_total",
                 "Loaded components.",
@@ -333,6 +337,11 @@ impl Metrics {
         }
     }
 
+    /// What counts the doings of resiliency policies.
+    pub fn resiliency(&self) -> &resiliency::ResiliencyMetrics {
+        &self.resiliency
+    }
+
     /// Counts a component that was loaded, or failed to.
     pub fn component(&self, kind: &str, loaded: bool) {
         let result = if loaded { "success" } else { "failure" };
@@ -358,6 +367,12 @@ impl Metrics {
         }
         text
     }
+}
+
+fn add_any(registry: &Registry, collector: Box<dyn Collector>) {
+    registry
+        .register(collector)
+        .expect("invariant: each name is registered once");
 }
 
 fn add<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {

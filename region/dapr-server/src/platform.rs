@@ -309,6 +309,7 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         secrets: Default::default(),
         pipelines: Default::default(),
         bindings: Default::default(),
+        resiliency: Default::default(),
         api: ApiRules::default(),
         max_body: AtomicUsize::new(MAX_BODY),
         api_logging: false,

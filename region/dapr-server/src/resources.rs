@@ -7,6 +7,7 @@
 mod component;
 mod configuration;
 mod files;
+mod resiliency;
 mod subscription;
 
 pub(crate) use component::expand;
@@ -14,6 +15,7 @@ pub use component::{Component, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{load_configurations, load_folder};
 pub use palladium_engine_pubsub::Spec as Subscription;
+pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;
 
 use serde::{Deserialize, Deserializer};

@@ -9,10 +9,12 @@ use std::time::Instant;
 use palladium_component::SecretStore;
 use palladium_component::secrets::Secret;
 use palladium_component::state::Metadata;
+use palladium_engine_resiliency::ComponentKind;
 use palladium_engine_secrets::SecretsError;
 
 use crate::entry::Block;
 use crate::errors::Fault;
+use crate::resiliency::outbound;
 use crate::server::Server;
 
 fn fault(error: SecretsError) -> Fault {
@@ -43,7 +45,8 @@ pub(crate) async fn get(server: &Server, store: &str, name: &str, metadata: &Met
         return Err(fault(SecretsError::Denied { store, name }));
     }
     let start = Instant::now();
-    let found = block.driver.get(&name, metadata).await;
+    let policy = outbound(server, &store, ComponentKind::Secretstore);
+    let found = policy.run(|_| block.driver.get(&name, metadata)).await;
     block.calls.observe("get", found.is_ok(), start.elapsed());
     found.map_err(|error| {
         let reason = error.to_string();
@@ -59,7 +62,8 @@ pub(crate) async fn get_all(
 ) -> Result<BTreeMap<String, Secret>, Fault> {
     let block = find(server, store)?;
     let start = Instant::now();
-    let found = block.driver.get_all(metadata).await;
+    let policy = outbound(server, store, ComponentKind::Secretstore);
+    let found = policy.run(|_| block.driver.get_all(metadata)).await;
     block.calls.observe("bulk_get", found.is_ok(), start.elapsed());
     let mut found = found.map_err(|error| {
         let (store, reason) = (store.to_owned(), error.to_string());

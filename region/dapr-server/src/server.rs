@@ -26,6 +26,7 @@ use crate::metrics::{Metrics, StateMetrics};
 use crate::pipeline::{Piece, Pipelines};
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
+use crate::resiliency::Policies;
 use crate::resources::Subscription;
 
 /// One Dapr Server.
@@ -54,6 +55,8 @@ pub struct Server {
     pub secrets: Scopes,
     /// What stands before the API and before the application.
     pub pipelines: Pipelines,
+    /// How calls are repeated, cut short or refused.
+    pub resiliency: Policies,
     /// Wakes the keeper of bindings.
     pub bindings: Bell,
     /// Which APIs are switched off.

@@ -17,13 +17,13 @@ use palladium_proto::runtime::binding_event_response::BindingEventConcurrency;
 use palladium_proto::runtime::{BindingEventRequest, BindingEventResponse};
 use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
-use tonic::Code;
 use tonic::metadata::MetadataMap;
 
 use crate::app_channel::AppChannel;
 use crate::entry::BindingEntry;
 use crate::http::{Body, read};
 use crate::invoke::PATH;
+use crate::resiliency::Said;
 use crate::server::Server;
 
 /// Bytes of the longest answer.
@@ -61,9 +61,9 @@ pub(super) async fn event(
     app: &AppChannel,
     entry: &BindingEntry,
     event: Event,
-) -> Result<Option<Bytes>, String> {
+) -> Result<Option<Bytes>, Said> {
     if !app.is_healthy() {
-        return Err("app is not in a healthy state".to_owned());
+        return Err(plain("app is not in a healthy state"));
     }
     let handled = async {
         if app.speaks_grpc() {
@@ -72,11 +72,11 @@ pub(super) async fn event(
             by_http(app, entry, event).await
         }
     };
-    let late = || "error invoking app: no answer in time".to_owned();
+    let late = || plain("error invoking app: no answer in time");
     timeout(PATIENCE, handled).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result<Option<Bytes>, String> {
+async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result<Option<Bytes>, Said> {
     let mut headers = HeaderMap::new();
     for (name, value) in &event.metadata {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -87,16 +87,19 @@ async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result
     let answer = app
         .call(Method::POST, &path(entry), headers, Body::from(event.data))
         .await;
-    let answer = answer.map_err(|error| format!("error invoking app: {error}"))?;
+    let answer = answer.map_err(|error| plain(format!("error invoking app: {error}")))?;
     let status = answer.status();
     let body = read(answer.into_body(), LONGEST).await;
-    let body = body.map_err(|fault| format!("failed to read response body: {}", fault.report.message))?;
+    let body = body.map_err(|fault| plain(format!("failed to read response body: {}", fault.report.message)))?;
     if !status.is_success() {
-        return Err(format!(
-            "fails to send binding event to http app channel, status code: {} body: {}",
-            status.as_u16(),
-            String::from_utf8_lossy(&body)
-        ));
+        return Err(Said {
+            words: format!(
+                "fails to send binding event to http app channel, status code: {} body: {}",
+                status.as_u16(),
+                String::from_utf8_lossy(&body)
+            ),
+            code: Some(status.as_u16()),
+        });
     }
     Ok(Some(body))
 }
@@ -106,7 +109,7 @@ async fn by_grpc(
     app: &AppChannel,
     entry: &BindingEntry,
     event: Event,
-) -> Result<Option<Bytes>, String> {
+) -> Result<Option<Bytes>, Said> {
     let request = BindingEventRequest {
         name: entry.out.name.clone(),
         data: event.data,
@@ -120,10 +123,7 @@ async fn by_grpc(
     });
     let answer: BindingEventResponse = match answer.await {
         Ok(answer) => answer,
-        Err(status) if status.code() == Code::Unimplemented => {
-            return Err("error invoking app: it has no binding events".to_owned());
-        }
-        Err(status) => return Err(format!("error invoking app: {status}")),
+        Err(status) => return Err(plain(format!("error invoking app: {status}"))),
     };
     let data = answer.data.clone();
     if let (Some(server), false) = (server.upgrade(), answer.to.is_empty()) {
@@ -158,6 +158,11 @@ async fn fan_out(server: &Arc<Server>, answer: BindingEventResponse) {
             return;
         }
     }
+}
+
+fn plain(words: impl Into<String>) -> Said {
+    let words = words.into();
+    Said { words, code: None }
 }
 
 fn json_headers() -> HeaderMap {

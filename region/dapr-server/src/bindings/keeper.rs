@@ -12,12 +12,14 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use palladium_component::bindings::{Event, Listener, Listening};
 use palladium_component::reply::BoxFuture;
+use palladium_engine_resiliency::{ComponentKind, Failed};
 use palladium_tasks::Shutdown;
 use tokio::time::sleep;
 
 use super::deliver;
 use crate::app_channel::AppChannel;
 use crate::entry::BindingEntry;
+use crate::resiliency::Said;
 use crate::server::Server;
 
 /// How often the application's health is looked at.
@@ -90,7 +92,23 @@ impl Listener for ToApplication {
                 return Err("input binding is closed".to_owned());
             };
             let start = Instant::now();
-            let handled = deliver::event(&server, &app, &entry, event).await;
+            let policy = server
+                .upgrade()
+                .map(|server| server.resiliency.inbound(&entry.out.name, ComponentKind::Binding));
+            let handled = match policy.filter(|policy| !policy.is_empty()) {
+                None => deliver::event(&server, &app, &entry, event).await,
+                Some(policy) => policy
+                    .run(|_| deliver::event(&server, &app, &entry, event.clone()))
+                    .await
+                    .map_err(|failed| match failed {
+                        Failed::Operation(said) => said,
+                        other => Said {
+                            words: other.to_string(),
+                            code: None,
+                        },
+                    }),
+            };
+            let handled = handled.map_err(|said| said.words);
             entry.events.observe("", handled.is_ok(), start.elapsed());
             if let Err(error) = &handled {
                 let name = &entry.out.name;

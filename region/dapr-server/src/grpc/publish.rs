@@ -6,6 +6,7 @@ use palladium_engine_pubsub::{ApiError, BulkEntry};
 use palladium_proto::runtime::{BulkPublishRequest, BulkPublishResponse, PublishEventRequest};
 use tonic::{Request, Status};
 
+use crate::api_rules::Protocol;
 use crate::errors::pubsub_grpc;
 use crate::pubsub::publish::{self, Bulk, Single};
 use crate::server::Server;
@@ -24,7 +25,9 @@ pub(super) async fn single(server: &Server, request: Request<PublishEventRequest
         trace,
         trace_beside: true,
     };
-    publish::single(&entry, call).await.map_err(failed)
+    publish::single(server, &entry, Protocol::Grpc, call)
+        .await
+        .map_err(failed)
 }
 
 pub(super) async fn bulk(server: &Server, request: Request<BulkPublishRequest>) -> Result<BulkPublishResponse, Status> {

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use palladium_http::Upload;
 
 use crate::errors::Fault;
-use crate::invoke::{Chunks, Lease, Payloads, StreamedRequest, StreamedResponse};
+use crate::invoke::{Chunks, Lease, Payloads, Recorded, StreamedRequest, StreamedResponse};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +34,8 @@ pub enum Body {
     Grpc(tonic::body::Body),
     /// As it comes from a caller, whatever its length.
     Upload(Upload),
+    /// As it comes from a caller, kept for being sent once more.
+    Recorded(Box<Recorded>),
     /// As it comes on a shared connection, whose place it keeps.
     Leased(Incoming, Lease),
     /// One gRPC message and what stands behind it.
@@ -78,6 +80,7 @@ impl HttpBody for Body {
             Self::Limited(body) => Pin::new(body).poll_frame(cx),
             Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Upload(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Recorded(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Leased(body, _) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Message(message, trailers) => {
                 let frame = message.take().map(Frame::data);
@@ -97,6 +100,7 @@ impl HttpBody for Body {
             Self::Limited(body) => body.is_end_stream(),
             Self::Grpc(body) => body.is_end_stream(),
             Self::Upload(body) => body.is_end_stream(),
+            Self::Recorded(body) => body.is_end_stream(),
             Self::Leased(body, _) => body.is_end_stream(),
             Self::Message(message, trailers) => message.is_none() && trailers.is_none(),
             Self::Chunks(body) => body.is_end_stream(),
@@ -112,6 +116,7 @@ impl HttpBody for Body {
             Self::Limited(body) => body.size_hint(),
             Self::Grpc(body) => body.size_hint(),
             Self::Upload(body) => body.size_hint(),
+            Self::Recorded(body) => body.size_hint(),
             Self::Leased(body, _) => body.size_hint(),
             Self::Answer(_) | Self::Message(..) | Self::Chunks(_) => SizeHint::default(),
             Self::FromPeer(body) => body.size_hint(),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Answer, Head, body, empty, json};
+use crate::api_rules::Protocol;
 use crate::errors::Fault;
 use crate::pubsub::PubsubEntry;
 use crate::pubsub::publish::{self, Bulk, Single};
@@ -41,7 +42,7 @@ pub(super) async fn single(
         trace: trace::of_headers(&head.headers),
         trace_beside: false,
     };
-    publish::single(&entry, call)
+    publish::single(server, &entry, Protocol::Http, call)
         .await
         .map_err(|error| Fault::pubsub(&error))?;
     Ok(empty())

@@ -15,15 +15,17 @@ mod metadata;
 mod method;
 mod payload;
 pub mod peers;
+mod policed;
 mod pool;
 mod proxy;
+mod recorded;
 mod reply;
 mod wire;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use palladium_engine_resiliency::{BuiltIn, Policy};
 use palladium_proto::common::HttpExtension;
 
 use access::AccessControl;
@@ -40,15 +42,13 @@ pub use payload::{Messages, Payloads};
 use peers::{Peers, split};
 pub use pool::{Lease, Pool, SendError};
 pub use proxy::from_caller as proxy;
+pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
 pub use wire::{StreamedRequest, StreamedResponse, framed};
 
 use crate::app_channel::strip_request;
 use crate::http::Body;
 use crate::server::Server;
-
-/// How often a peer that cannot be reached is tried again, and how long is waited before.
-const RETRIES: (u32, Duration) = (3, Duration::from_secs(1));
 
 /// What invocation needs to know beside the application itself.
 pub struct Invoke {
@@ -115,11 +115,20 @@ pub struct Invocation {
     pub length: Option<u64>,
 }
 
-/// Carries out a call.
+/// Carries out a call, through whatever policy there is for its target.
 ///
 /// # Errors
 /// See [`InvokeError`].
 pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeError> {
+    let resiliency = server.resiliency.now();
+    if resiliency.is_plain() {
+        return once(server, call, &resiliency.built_in(BuiltIn::Service)).await;
+    }
+    policed::invoke(server, &resiliency, call).await
+}
+
+/// One attempt. `built_in`: how a peer that cannot be reached is tried again.
+async fn once(server: &Server, call: Invocation, built_in: &Policy) -> Result<Reply, InvokeError> {
     let method = match canonical(&call.method)? {
         std::borrow::Cow::Borrowed(_) => call.method,
         std::borrow::Cow::Owned(clean) => clean,
@@ -150,13 +159,19 @@ pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeEr
     for (name, value) in &server.invoke.forwarded {
         sent.headers.append(*name, value.clone());
     }
-    remote(server, &call.target, sent, call.length).await
+    remote(server, &call.target, sent, call.length, built_in).await
 }
 
-async fn remote(server: &Server, target: &str, mut call: Call, length: Option<u64>) -> Result<Reply, InvokeError> {
+async fn remote(
+    server: &Server,
+    target: &str,
+    mut call: Call,
+    length: Option<u64>,
+    built_in: &Policy,
+) -> Result<Reply, InvokeError> {
     let limit = server.max_body().saturating_add(caller::HEAD_ROOM);
     let mut peer = server.invoke.peers.find(target).await?;
-    let (retries, wait) = RETRIES;
+    let mut pauses = built_in.pauses();
     let mut tries = 0;
     loop {
         let Some(pool) = peer.pool() else {
@@ -170,8 +185,17 @@ async fn remote(server: &Server, target: &str, mut call: Call, length: Option<u6
             failed.status.code(),
             tonic::Code::Unavailable | tonic::Code::Unauthenticated
         );
-        match failed.body {
-            Some(body) if passing && tries < retries => call.body = body,
+        let again = if passing && failed.body.is_some() {
+            pauses.next()
+        } else {
+            None
+        };
+        match (failed.body, again) {
+            (Some(body), Some(pause)) => {
+                call.body = body;
+                tries += 1;
+                tokio::time::sleep(pause).await;
+            }
             _ if passing => {
                 return Err(InvokeError::Unreachable {
                     target: peer.id.clone(),
@@ -181,8 +205,6 @@ async fn remote(server: &Server, target: &str, mut call: Call, length: Option<u6
             }
             _ => return Err(InvokeError::Peer(Box::new(failed.status))),
         }
-        tries += 1;
-        tokio::time::sleep(wait).await;
         server.invoke.peers.failed(&peer, pool.address());
         // Nobody else may be there: then the same address is tried again.
         if let Ok(found) = server.invoke.peers.find(target).await {

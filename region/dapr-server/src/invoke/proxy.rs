@@ -7,15 +7,17 @@
 use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
+use palladium_engine_resiliency::{Failed, Failure, Policy};
 use palladium_http::Upload;
 use palladium_spiffe::SpiffeId;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::callee::{permit, stamp};
 use super::metadata::{self, APP_ID, CALLEE, Parties};
 use super::method::canonical;
 use super::peers::Peer;
 use super::pool::{Lease, Pool, SendError};
+use super::recorded::Recorded;
 use crate::app_channel::CallError;
 use crate::http::Body;
 use crate::server::Server;
@@ -45,7 +47,75 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
     headers.remove(APP_ID);
     own_stamp(server, &peer.id, &mut headers);
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    to_peer(server, &peer, &path, headers, Body::Upload(body)).await
+    let resiliency = server.resiliency.now();
+    let policy = if resiliency.is_plain() {
+        Policy::default()
+    } else {
+        resiliency.app(&peer.id, &format!("{}:{path}", peer.id))
+    };
+    if policy.is_empty() {
+        return to_peer(server, &peer, &path, headers, Body::Upload(body)).await;
+    }
+    to_peer_policed(server, &peer, &path, headers, body, policy).await
+}
+
+/// What came of one attempt at a peer that was no success.
+enum Unwell {
+    /// A whole answer: nothing but a status.
+    Answer(Box<Response<Body>>, u16),
+    Status(Status),
+}
+
+impl Failure for Unwell {
+    fn status_code(&self) -> Option<u16> {
+        match self {
+            Self::Answer(_, code) => Some(*code),
+            Self::Status(status) => u16::try_from(status.code() as i32).ok(),
+        }
+    }
+}
+
+/// Passes a call on as a policy says. It is sent once more only when all of it was sent, it was short, and the answer was
+/// nothing but a status.
+async fn to_peer_policed(
+    server: &Server,
+    peer: &Peer,
+    path: &str,
+    headers: HeaderMap,
+    body: Upload,
+    policy: Policy,
+) -> Result<Response<Body>, Status> {
+    let (recorded, record) = Recorded::new(body);
+    let mut first = Some(Body::Recorded(Box::new(recorded)));
+    let outcome = policy.run(|_| {
+        let body = first.take().or_else(|| record.whole().map(Body::from));
+        let headers = headers.clone();
+        async {
+            let Some(body) = body else {
+                return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
+            };
+            let answer = to_peer(server, peer, path, headers, body)
+                .await
+                .map_err(Unwell::Status)?;
+            match status_of(answer.headers()) {
+                Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
+                _ => Ok(answer),
+            }
+        }
+    });
+    match outcome.await {
+        Ok(answer) => Ok(answer),
+        Err(Failed::Operation(Unwell::Answer(answer, _))) => Ok(*answer),
+        Err(Failed::Operation(Unwell::Status(status))) => Err(status),
+        Err(Failed::Timeout(_)) => Err(Status::deadline_exceeded("context deadline exceeded")),
+        Err(Failed::TooMany) => Err(Status::unavailable("too many requests")),
+        Err(Failed::Open) => Err(Status::unavailable("circuit breaker is open")),
+    }
+}
+
+/// The code of an answer that is nothing but a status, known or not.
+fn status_of(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// A call that a peer passes on.

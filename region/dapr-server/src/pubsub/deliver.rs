@@ -10,25 +10,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palladium_engine_pubsub::{BulkEvent, Deliver, Event, Incoming, Verdict};
+use palladium_engine_resiliency::ComponentKind;
 
 pub(super) use grpc::{event_request, verdict};
 
 use super::PubsubEntry;
 use crate::app_channel::AppChannel;
+use crate::resiliency::{Policies, delivered};
 
 /// Delivers to one application.
 pub(super) struct ToApplication {
     pub(super) app: Arc<AppChannel>,
     pub(super) entry: Arc<PubsubEntry>,
+    pub(super) policies: Policies,
 }
 
 impl Deliver for ToApplication {
     async fn deliver(&self, incoming: &Incoming) -> Verdict {
-        if self.app.speaks_grpc() {
-            grpc::one(&self.app, incoming).await
-        } else {
-            http::one(&self.app, incoming).await
-        }
+        let policy = self.policies.inbound(&incoming.pubsub, ComponentKind::Pubsub);
+        let attempt = || async {
+            if self.app.speaks_grpc() {
+                grpc::one(&self.app, incoming).await
+            } else {
+                http::one(&self.app, incoming).await
+            }
+        };
+        delivered(&policy, attempt).await
     }
 
     async fn deliver_bulk(&self, bulk: &BulkEvent) -> Vec<Verdict> {

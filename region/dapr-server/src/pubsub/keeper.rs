@@ -180,6 +180,7 @@ impl Keeper {
         let deliver = ToApplication {
             app: app.clone(),
             entry,
+            policies: self.server.resiliency.clone(),
         };
         let stop = Shutdown::new();
         let work = match run(component.clone(), spec.clone(), deliver, subscription, stop.clone()) {

@@ -8,12 +8,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use palladium_component::PubsubError;
 use palladium_engine_pubsub::{
     ApiError, BulkEntry, BulkPublishFailure, BulkPublishRequest, Draft, Metadata, PublishRequest, Trace, envelope,
     raw_payload,
 };
+use palladium_engine_resiliency::{ComponentKind, Failed, Failure, Policy};
 
 use super::PubsubEntry;
+use crate::api_rules::Protocol;
+use crate::invoke::http_status;
+use crate::resiliency::outbound;
 use crate::server::Server;
 
 /// One message as a caller gave it.
@@ -79,7 +84,7 @@ pub fn is_raw(entry: &PubsubEntry, metadata: &Metadata) -> Result<bool, ApiError
 ///
 /// # Errors
 /// See [`ApiError`].
-pub async fn single(entry: &PubsubEntry, mut call: Single) -> Result<(), ApiError> {
+pub async fn single(server: &Server, entry: &PubsubEntry, by: Protocol, mut call: Single) -> Result<(), ApiError> {
     let component = &entry.component;
     let data = if is_raw(entry, &call.metadata)? {
         if call.trace_beside {
@@ -104,9 +109,59 @@ pub async fn single(entry: &PubsubEntry, mut call: Single) -> Result<(), ApiErro
         content_type: None,
     };
     let start = Instant::now();
-    let outcome = component.publish(request).await;
+    let policy = outbound(server, component.name(), ComponentKind::Pubsub);
+    let outcome = if policy.is_empty() {
+        component.publish(request).await
+    } else {
+        policed(entry, by, &policy, request).await
+    };
     entry.metrics.egress(&call.topic, outcome.is_ok(), start.elapsed());
     outcome
+}
+
+/// A driver's failure, with the code that the caller's protocol has for it.
+struct Coded(PubsubError, Option<u16>);
+
+impl Failure for Coded {
+    fn status_code(&self) -> Option<u16> {
+        self.1
+    }
+
+    fn is_permanent(&self) -> bool {
+        matches!(self.0, PubsubError::Closed)
+    }
+}
+
+/// Publishes as a policy says.
+async fn policed(entry: &PubsubEntry, by: Protocol, policy: &Policy, request: PublishRequest) -> Result<(), ApiError> {
+    let component = &entry.component;
+    let topic = request.topic.clone();
+    let request = &component.prepared(request)?;
+    let outcome = policy.run(|_| async move {
+        let published = component.driver().publish(request).await;
+        published.map_err(|error| {
+            let code = match (&error, by) {
+                (PubsubError::Remote(remote), Protocol::Grpc) => u16::try_from(remote.grpc_code).ok(),
+                (PubsubError::Remote(remote), Protocol::Http) => i32::try_from(remote.grpc_code)
+                    .ok()
+                    .map(|code| http_status(code).as_u16()),
+                // The other side's own word as well.
+                (PubsubError::Unavailable(_), Protocol::Grpc) => Some(14),
+                (PubsubError::Unavailable(_), Protocol::Http) => Some(503),
+                _ => None,
+            };
+            Coded(error, code)
+        })
+    });
+    outcome.await.map_err(|failed| {
+        let error = match failed {
+            Failed::Operation(Coded(error, _)) => error,
+            Failed::Timeout(_) => PubsubError::Unavailable("context deadline exceeded".to_owned()),
+            Failed::TooMany => PubsubError::Unavailable("too many requests".to_owned()),
+            Failed::Open => PubsubError::Unavailable("circuit breaker is open".to_owned()),
+        };
+        component.failed(topic, error)
+    })
 }
 
 /// Publishes many messages and says which failed.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use palladium_engine_pubsub::{ApiError, BulkEvent, Deliver, Incoming, Spec, Verdict, run};
+use palladium_engine_resiliency::ComponentKind;
 use palladium_proto::runtime::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Asked;
 use palladium_proto::runtime::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Told;
 use palladium_proto::runtime::{
@@ -26,6 +27,7 @@ use tonic::{Status, Streaming};
 use super::deliver::{event_request, verdict};
 use super::{PubsubEntry, publish};
 use crate::errors::pubsub_grpc;
+use crate::resiliency::{Policies, delivered};
 use crate::server::Server;
 
 /// Messages on their way into the stream.
@@ -83,7 +85,7 @@ pub async fn serve(
     let running = run(
         entry.component.clone(),
         spec.clone(),
-        ToCaller(caller.clone()),
+        ToCaller(caller.clone(), server.resiliency.clone()),
         subscription,
         stop.clone(),
     )
@@ -180,10 +182,10 @@ impl Caller {
     }
 }
 
-struct ToCaller(Arc<Caller>);
+struct ToCaller(Arc<Caller>, Policies);
 
-impl Deliver for ToCaller {
-    async fn deliver(&self, incoming: &Incoming) -> Verdict {
+impl ToCaller {
+    async fn one(&self, incoming: &Incoming) -> Verdict {
         let caller = &self.0;
         let request = match event_request(incoming) {
             Ok(request) => request,
@@ -203,6 +205,13 @@ impl Deliver for ToCaller {
             Some(Ok(status)) => verdict(status),
             _ => Verdict::Closed,
         }
+    }
+}
+
+impl Deliver for ToCaller {
+    async fn deliver(&self, incoming: &Incoming) -> Verdict {
+        let policy = self.1.inbound(&incoming.pubsub, ComponentKind::Pubsub);
+        delivered(&policy, || self.one(incoming)).await
     }
 
     async fn deliver_bulk(&self, bulk: &BulkEvent) -> Vec<Verdict> {

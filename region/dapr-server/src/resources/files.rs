@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::component::References;
-use super::{Component, Configuration, Subscription, read_subscription};
+use super::{Component, Configuration, ResiliencyResource, Subscription, read_subscription};
 
 /// Why resources cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,18 @@ pub enum LoadError {
     },
 }
 
-/// The components and subscriptions for this App ID in one folder.
+/// What is declared for this App ID.
+#[derive(Default)]
+pub struct Declared {
+    /// Components.
+    pub components: Vec<Component>,
+    /// Subscriptions.
+    pub subscriptions: Vec<Subscription>,
+    /// Resiliency policies.
+    pub resiliency: Vec<ResiliencyResource>,
+}
+
+/// What is declared for this App ID in one folder.
 ///
 /// # Errors
 /// When the folder or a file in it cannot be read.
@@ -42,8 +53,8 @@ pub fn load_folder(
     app_id: &str,
     namespace: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Vec<Component>, Vec<Subscription>), LoadError> {
-    let (mut components, mut subscriptions) = (Vec::new(), Vec::new());
+) -> Result<Declared, LoadError> {
+    let mut declared = Declared::default();
     let failed = |source| LoadError::Read {
         path: folder.to_owned(),
         source,
@@ -65,9 +76,12 @@ pub fn load_folder(
         for document in documents(&text) {
             let taken = document.and_then(|document| match kind(&document) {
                 Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
-                    .map(|one| components.extend(one)),
+                    .map(|one| declared.components.extend(one)),
                 Some("Subscription") => {
-                    read_subscription(document, app_id, namespace).map(|one| subscriptions.extend(one))
+                    read_subscription(document, app_id, namespace).map(|one| declared.subscriptions.extend(one))
+                }
+                Some("Resiliency") => {
+                    ResiliencyResource::read(document, app_id).map(|one| declared.resiliency.extend(one))
                 }
                 _ => Ok(()),
             });
@@ -76,7 +90,7 @@ pub fn load_folder(
             }
         }
     }
-    Ok((components, subscriptions))
+    Ok(declared)
 }
 
 /// The configuration of these files, later ones laid over earlier ones.

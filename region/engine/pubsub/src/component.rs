@@ -104,15 +104,25 @@ impl PubsubComponent {
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] or [`ApiError::Publish`].
-    pub async fn publish(&self, mut request: PublishRequest) -> Result<(), ApiError> {
-        self.may_publish(&request.topic)?;
-        let topic = std::mem::take(&mut request.topic);
-        request.topic = self.at_broker(topic.clone());
+    pub async fn publish(&self, request: PublishRequest) -> Result<(), ApiError> {
+        let topic = request.topic.clone();
+        let request = self.prepared(request)?;
         let published = self.driver.publish(&request).await;
         published.map_err(|source| self.failed(topic, source))
     }
 
-    fn failed(&self, topic: String, source: PubsubError) -> ApiError {
+    /// A request as the driver takes it, for whoever calls the driver more than once.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`].
+    pub fn prepared(&self, mut request: PublishRequest) -> Result<PublishRequest, ApiError> {
+        self.may_publish(&request.topic)?;
+        request.topic = self.at_broker(request.topic);
+        Ok(request)
+    }
+
+    /// The driver's failure to publish to a topic.
+    pub fn failed(&self, topic: String, source: PubsubError) -> ApiError {
         ApiError::Publish {
             pubsub: self.name.clone(),
             topic,

@@ -26,6 +26,18 @@ pub trait Failure {
     }
 }
 
+impl Failure for palladium_component::CallError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::NotSupported(_) | Self::Invalid(_))
+    }
+}
+
+impl Failure for palladium_component::BindingError {
+    fn is_permanent(&self) -> bool {
+        self.error.is_permanent()
+    }
+}
+
 /// Why a call did not succeed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failed<E> {
@@ -83,6 +95,11 @@ impl Policy {
     pub fn once(mut self) -> Self {
         self.retry = None;
         self
+    }
+
+    /// The pauses that a caller makes who repeats by itself; none without a retry.
+    pub fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        self.retry.as_ref().map(|retry| retry.pauses()).into_iter().flatten()
     }
 
     /// Runs a call. `operation` gets the number of the attempt, from 1 on.

@@ -53,6 +53,13 @@ pub(crate) struct Names {
     pub(crate) circuit_breaker_scope: String,
 }
 
+impl Names {
+    /// Whether they name nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.timeout.is_empty() && self.retry.is_empty() && self.circuit_breaker.is_empty()
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Directions {

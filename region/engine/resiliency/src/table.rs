@@ -231,6 +231,17 @@ impl Resiliency {
         Ok(())
     }
 
+    /// Whether nobody has said anything: then every policy but the built-in ones is empty.
+    pub fn is_plain(&self) -> bool {
+        self.timeouts.is_empty() && self.templates.is_empty() && self.retries.len() == BUILT_IN.len()
+    }
+
+    /// Whether calls of an App ID have a policy, if only an empty one: then the built-in one does not hold.
+    pub fn speaks_of_app(&self, app: &str) -> bool {
+        let defaults = || self.defaults(&["App"]);
+        self.apps.contains_key(app) || (!self.is_plain() && !defaults().is_empty())
+    }
+
     /// For a call of an App ID. `endpoint` names what is called there: it has a circuit breaker of its own.
     pub fn app(&self, app: &str, endpoint: &str) -> Policy {
         let named = self.apps.get(app);
@@ -257,7 +268,7 @@ impl Resiliency {
                     Direction::Inbound => "Inbound",
                     Direction::Outbound => "Outbound",
                 };
-                if self.timeouts.is_empty() && self.templates.is_empty() && self.retries.len() == BUILT_IN.len() {
+                if self.is_plain() {
                     return Policy::default();
                 }
                 let (special, general) = (format!("{kind:?}Component{way}"), format!("Component{way}"));
