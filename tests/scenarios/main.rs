@@ -5,6 +5,7 @@
 
 mod alone;
 mod canary;
+mod confined;
 mod disk;
 mod freeze;
 mod isolation;

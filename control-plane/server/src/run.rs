@@ -11,7 +11,7 @@ use palladium_component::catalog::catalog;
 use palladium_control_store::Store;
 use palladium_http::{Server, TlsListener, WithConnection};
 use palladium_identity::Identity;
-use palladium_kinds::OrganizationId;
+use palladium_kinds::{OrganizationId, Timestamp};
 use palladium_regions::{RegionStore, Regions};
 use palladium_sealing::Kek;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
@@ -67,7 +67,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         regions: Arc::new(regions.clone()),
         fingerprint_key: *fingerprint_key,
         public_url: config.public_url.clone(),
-        join_token_life: Duration::from_secs(u64::from(config.regions.join_token_seconds)),
         limits: config.limits.clone(),
     }));
     tasks.spawn("strangers", summarize(app.clone(), shutdown.clone()));
@@ -135,6 +134,6 @@ async fn keys(config: &Config) -> Result<(Kek, zeroize::Zeroizing<[u8; 32]>), Er
 
 async fn summarize(app: Arc<App>, shutdown: Shutdown) {
     while shutdown.unless(tokio::time::sleep(SUMMARY)).await.is_some() {
-        app.summarize_strangers().await;
+        app.summarize_strangers(Timestamp::now().unix_millis()).await;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must never answer across organizations: every query names one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palladium_kinds::status::CommonStatus;
 use palladium_kinds::{Metadata, Object, OrganizationId, ProjectId, Timestamp, region, registry};
@@ -171,6 +171,30 @@ impl Store {
         .await
         .map_err(|error| self.sort(error))?;
         row.as_ref().map(from_row).transpose()
+    }
+
+    /// Which of these names a project's objects of a kind have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resource_names(
+        &self,
+        organization: &OrganizationId,
+        kind: &str,
+        project: &ProjectId,
+        names: &BTreeSet<&str>,
+    ) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar(
+            "SELECT name FROM resources WHERE org_id = ?1 AND kind = ?2 AND project_id = ?3 \
+             AND name IN (SELECT value FROM json_each(?4))",
+        )
+        .bind(organization.as_str())
+        .bind(kind)
+        .bind(project.as_str())
+        .bind(text(names)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.sort(error))
     }
 
     /// Objects of one kind in one project (or of the organization), by name, after `after`, at most `limit`.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use palladium_kinds::project::ScopesDefault;
+use palladium_kinds::secret_ref::MANAGED_STORE;
 use palladium_proto::region::{LogHeader, Op};
 
 use super::admit::{Admitted, Refused, admit};
@@ -37,6 +38,14 @@ impl Rules<'_> {
     }
 }
 
+const PROJECT: &str = "Project";
+const FOREIGN_PROJECT: &str = "ForeignProject";
+
+fn older() -> Refused {
+    let message = "an older generation than the region has of it";
+    Refused::rejected("RolledBack", message, "metadata.generation")
+}
+
 /// What was made of an object's newest generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
@@ -58,6 +67,20 @@ pub(crate) struct Entry {
     payload: Bytes,
     pub(crate) judgement: Judgement,
     pub(crate) in_force: Option<InForce>,
+    /// The highest generation that was said, in its epoch: what is older comes from no honest control plane.
+    newest: Age,
+}
+
+/// Epoch and generation. A new epoch is a restored database, which the region's owner has confirmed: there generations may
+/// be lower.
+type Age = (u64, u64);
+
+fn age(header: &LogHeader) -> Age {
+    (header.epoch, header.generation)
+}
+
+fn is_older(age: Age, newest: Age) -> bool {
+    age.0 <= newest.0 && age.1 < newest.1
 }
 
 impl Entry {
@@ -71,7 +94,7 @@ impl Entry {
 type Key = (String, String, String);
 
 fn key(header: &LogHeader) -> Key {
-    let name = if header.kind == "Project" {
+    let name = if header.kind == PROJECT {
         String::new()
     } else {
         header.name.clone()
@@ -93,7 +116,16 @@ impl Desired {
             return self.remove(&header.uid);
         }
         let before = self.objects.get(&header.uid).and_then(|entry| entry.in_force.clone());
-        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), rules) {
+        let known = self.objects.get(&header.uid).map_or((0, 0), |entry| entry.newest);
+        let newest = if is_older(age(&header), known) {
+            known
+        } else {
+            age(&header)
+        };
+        // Judged without it; see below.
+        let arrives = header.kind == PROJECT && self.project(&header.project_id).is_none();
+        let project_id = header.project_id.clone();
+        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), newest, rules) {
             Ok(admitted) => {
                 self.names.insert(key(&header), header.uid.clone());
                 let object = (header.clone(), payload.clone());
@@ -114,13 +146,37 @@ impl Desired {
                 payload,
                 judgement,
                 in_force,
+                newest,
             },
         );
+        if arrives && self.project(&project_id).is_some() {
+            self.judge_project(&project_id, rules);
+        }
         None
     }
 
+    /// Judges again what was refused because its project was not there yet.
+    fn judge_project(&mut self, project_id: &str, rules: Rules<'_>) {
+        let waits = |entry: &&Entry| {
+            let judged = &entry.judgement;
+            matches!(judged, Judgement::Refused(refused) if refused.reason == FOREIGN_PROJECT)
+                && entry.header.project_id == project_id
+        };
+        let waiting: Vec<Object> = self
+            .objects
+            .values()
+            .filter(waits)
+            .map(|entry| (entry.header.clone(), entry.payload.clone()))
+            .collect();
+        for (header, payload) in waiting {
+            self.apply(header, payload, rules);
+        }
+    }
+
     /// Takes in a whole snapshot. Returns the objects that are not in it any more.
-    pub(crate) fn replace(&mut self, objects: Vec<Object>, rules: Rules<'_>) -> Vec<Entry> {
+    pub(crate) fn replace(&mut self, mut objects: Vec<Object>, rules: Rules<'_>) -> Vec<Entry> {
+        // What they hold is judged by them.
+        objects.sort_by_key(|(header, _)| header.kind != PROJECT);
         let kept: HashSet<&str> = objects.iter().map(|(header, _)| header.uid.as_str()).collect();
         let gone: Vec<String> = self
             .objects
@@ -155,16 +211,27 @@ impl Desired {
         }
     }
 
-    /// Puts an older generation back into force, for an object whose newest one is refused (after a restart).
+    /// Puts a kept generation back into force, for an object whose newest one is refused (after a restart), and for one that
+    /// was rolled back behind it.
     pub(crate) fn restore(&mut self, (header, payload): Object, rules: Rules<'_>) {
         let Some(entry) = self.objects.get_mut(&header.uid) else {
             return;
         };
-        if entry.in_force.is_some() || entry.judgement == Judgement::Admitted || self.names.contains_key(&key(&header))
-        {
+        let rolled_back = is_older(age(&entry.header), age(&header));
+        let free = entry.in_force.is_none()
+            && entry.judgement != Judgement::Admitted
+            && !self.names.contains_key(&key(&header));
+        if !free && !rolled_back {
             return;
         }
         if let Ok(admitted) = rules.admit(&header, &payload) {
+            if rolled_back {
+                entry.judgement = Judgement::Refused(older());
+                entry.newest = age(&header);
+                if let Some(over) = entry.in_force.take() {
+                    self.names.remove(&key(&over.object.0));
+                }
+            }
             self.names.insert(key(&header), header.uid.clone());
             entry.in_force = Some(InForce {
                 object: (header, payload),
@@ -186,14 +253,13 @@ impl Desired {
         header: &LogHeader,
         payload: &Bytes,
         before: Option<&InForce>,
+        newest: Age,
         rules: Rules<'_>,
     ) -> Result<Admitted, Refused> {
-        let foreign = |message: &str| Refused {
-            held: false,
-            reason: "ForeignObject",
-            message: message.to_owned(),
-            field: "metadata".to_owned(),
-        };
+        let foreign = |message: &str| Refused::rejected("ForeignObject", message, "metadata");
+        if is_older(age(header), newest) {
+            return Err(older());
+        }
         let key = key(header);
         if before.is_some_and(|before| self::key(&before.object.0) != key) {
             return Err(foreign(
@@ -203,7 +269,33 @@ impl Desired {
         if self.names.get(&key).is_some_and(|uid| *uid != header.uid) {
             return Err(foreign("another object has this name; it must be deleted first"));
         }
-        rules.admit(header, payload)
+        let admitted = rules.admit(header, payload)?;
+        if header.kind != PROJECT && self.project(&header.project_id).is_none() {
+            let message = "this region does not serve the project";
+            return Err(Refused::rejected(FOREIGN_PROJECT, message, "metadata.projectId"));
+        }
+        self.check_cycle(&admitted)?;
+        Ok(admitted)
+    }
+
+    /// Secret stores may need secrets from other secret stores, but none, by whatever way, from itself.
+    fn check_cycle(&self, admitted: &Admitted) -> Result<(), Refused> {
+        let store_of = |of: &Admitted| {
+            let auth = of.component()?.auth.as_ref()?;
+            Some(auth.secret_store.clone()).filter(|store| store != MANAGED_STORE)
+        };
+        let (mut next, mut passed) = (store_of(admitted), HashSet::new());
+        while let Some(store) = next {
+            // A circle of others cannot be: the last of them was refused. Nothing is walked twice all the same.
+            if store == admitted.meta.name || !passed.insert(store.clone()) {
+                let message = "its secret store needs, directly or by others, this component to be loaded";
+                return Err(Refused::rejected("CyclicReference", message, "auth.secretStore"));
+            }
+            next = self
+                .named("Component", &admitted.meta.project_id, &store)
+                .and_then(|found| store_of(found));
+        }
+        Ok(())
     }
 
     /// All objects.
@@ -249,7 +341,7 @@ impl Desired {
 
     /// The project in force with this id.
     pub(crate) fn project(&self, project_id: &str) -> Option<&Arc<Admitted>> {
-        self.named("Project", project_id, "")
+        self.named(PROJECT, project_id, "")
     }
 
     /// Whether `app_id` may use a component of its own project.

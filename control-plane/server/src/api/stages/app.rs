@@ -3,7 +3,6 @@
 //! One idea: what needs a policy or a record is reachable only through a stage. Must never hand the store to a handler.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use palladium_audit::{Note, Outcome, Record, Strangers};
 use palladium_authn::Authenticator;
@@ -12,7 +11,7 @@ use palladium_component::catalog::Catalog;
 use palladium_control_store::{Error as StoreError, Organization, Store};
 use palladium_kinds::audit_event::AuditEvent;
 use palladium_kinds::{RegionId, Timestamp, project};
-use palladium_regions::{Error as RegionsError, ReadBack, ReadBackError, Regions};
+use palladium_regions::{Error as RegionsError, JoinTokenRecord, ReadBack, ReadBackError, Regions};
 use palladium_sealing::SecretString;
 
 use crate::config::LimitsConfig;
@@ -20,16 +19,22 @@ use crate::config::LimitsConfig;
 /// What the API needs of the region stream.
 #[tonic::async_trait]
 pub trait RegionPort: Send + Sync + 'static {
-    /// A single-use token for a region that has not joined.
-    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError>;
+    /// A single-use token for a region that has not joined; good once its record is kept.
+    fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError>;
+    /// Whether the region hears of changes now.
+    fn is_connected(&self, region: &str) -> bool;
     /// A secret that only the region has. The caller has been authorized.
     async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError>;
 }
 
 #[tonic::async_trait]
 impl RegionPort for Regions {
-    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError> {
-        Regions::create_join_token(self, region).await
+    fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError> {
+        Regions::mint_join_token(self, region)
+    }
+
+    fn is_connected(&self, region: &str) -> bool {
+        self.session(region).is_some()
     }
 
     async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError> {
@@ -53,8 +58,6 @@ pub struct AppParts {
     pub fingerprint_key: [u8; 32],
     /// What clients dial.
     pub public_url: String,
-    /// How long a join token lives.
-    pub join_token_life: Duration,
     /// Bounds and deadlines.
     pub limits: LimitsConfig,
 }
@@ -74,7 +77,6 @@ pub struct App {
     pub(super) catalog: &'static Catalog,
     pub(super) regions: Arc<dyn RegionPort>,
     pub(super) fingerprint_key: [u8; 32],
-    pub(super) join_token_life: Duration,
     strangers: Strangers,
     logged_strangers: Strangers,
     public_url: String,
@@ -92,7 +94,6 @@ impl App {
             catalog: parts.catalog,
             regions: parts.regions,
             fingerprint_key: parts.fingerprint_key,
-            join_token_life: parts.join_token_life,
             strangers: Strangers::default(),
             logged_strangers: Strangers::default(),
             public_url: parts.public_url,
@@ -171,9 +172,9 @@ impl App {
         }
     }
 
-    /// Records the end of a flood of strangers; called by a timer.
-    pub async fn summarize_strangers(&self) {
-        if let Some(counted) = self.strangers.due(Timestamp::now().unix_millis()) {
+    /// Records the end of a flood of strangers; called by a timer. `now` in milliseconds since 1970.
+    pub async fn summarize_strangers(&self, now: i64) {
+        if let Some(counted) = self.strangers.due(now) {
             self.record_counted(counted).await;
         }
     }

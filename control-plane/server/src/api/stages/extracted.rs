@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use palladium_audit::Side;
 use palladium_control_store::{Create, Mutation, Resource, SecretState, Update};
-use palladium_kinds::api_key::ApiKey;
+use palladium_kinds::api_key::{ApiKey, JoinTokenCreated};
 use palladium_kinds::audit_event::{AuditResource, FieldChange};
 use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::meta::Draft;
-use palladium_kinds::{KindDefinition, ProjectId, RegionId, ids, project};
+use palladium_kinds::{KindDefinition, ProjectId, ids, project};
 use palladium_sealing::{HpkePublicKey, SecretString};
 use palladium_secrets::{Beside, Extraction, Place, Stored};
 use serde_json::{Map, Value, json};
@@ -29,8 +29,8 @@ pub(super) enum Reply {
     KeyCreated(ApiKey, SecretString),
     /// The key that is gone.
     KeyDeleted(ApiKey),
-    /// A join token for this region.
-    JoinToken(RegionId, String),
+    /// A join token, shown this once.
+    JoinToken(JoinTokenCreated),
 }
 
 /// What will be written, without secrets.
