@@ -79,14 +79,35 @@ impl Budget {
         }
     }
 
-    fn take(&self, bytes: usize) -> Option<Vec<OwnedSemaphorePermit>> {
-        if self.levels.is_empty() {
-            return Some(Vec::new());
+    /// Takes as much as these bytes are: it is given back when the last piece of them is gone, in whatever queue that is.
+    ///
+    /// # Errors
+    /// When there is not so much left.
+    pub fn tie(&self, bytes: Bytes) -> Result<Bytes, Exhausted> {
+        struct Tied(
+            Bytes,
+            #[expect(dead_code, reason = "kept as long as the bytes")] Vec<OwnedSemaphorePermit>,
+        );
+        impl AsRef<[u8]> for Tied {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
         }
-        let bytes = u32::try_from(bytes).ok()?;
+        let permits = self.take(bytes.len())?;
+        Ok(Bytes::from_owner(Tied(bytes, permits)))
+    }
+
+    fn take(&self, bytes: usize) -> Result<Vec<OwnedSemaphorePermit>, Exhausted> {
+        if self.levels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = u32::try_from(bytes).map_err(|_| Exhausted)?;
         // What was taken of the whole goes back when the part has no room.
-        let take = |level: &Arc<Semaphore>| level.clone().try_acquire_many_owned(bytes).ok();
-        self.levels.iter().map(take).collect()
+        let take = |level: &Arc<Semaphore>| level.clone().try_acquire_many_owned(bytes);
+        self.levels
+            .iter()
+            .map(|level| take(level).map_err(|_| Exhausted))
+            .collect()
     }
 }
 
@@ -96,7 +117,7 @@ impl Held {
     /// # Errors
     /// When there is not so much left; then nothing is taken.
     pub fn take(&self, bytes: usize) -> Result<(), Exhausted> {
-        let more = self.budget.take(bytes).ok_or(Exhausted)?;
+        let more = self.budget.take(bytes)?;
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         if permits.is_empty() {
             *permits = more;
@@ -112,17 +133,6 @@ impl Held {
             inner,
             held: self.clone(),
         }
-    }
-
-    /// Ties what was taken to these bytes: it is given back when the last piece of them is gone, in whatever queue that is.
-    pub fn tie(self, bytes: Bytes) -> Bytes {
-        struct Tied(Bytes, #[expect(dead_code, reason = "kept as long as the bytes")] Held);
-        impl AsRef<[u8]> for Tied {
-            fn as_ref(&self) -> &[u8] {
-                &self.0
-            }
-        }
-        Bytes::from_owner(Tied(bytes, self))
     }
 }
 
@@ -187,11 +197,7 @@ where
             return Poll::Ready(None);
         };
         Poll::Ready(Some(match frame.map_err(Into::into)?.into_data() {
-            Ok(data) => {
-                let held = self.budget.hold();
-                held.take(data.len())?;
-                Ok(Frame::data(held.tie(data)))
-            }
+            Ok(data) => Ok(Frame::data(self.budget.tie(data)?)),
             Err(other) => Ok(other),
         }))
     }

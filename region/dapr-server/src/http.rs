@@ -202,11 +202,7 @@ fn failed(fault: &Fault) -> Response<Body> {
 fn counted(server: &Server, answer: Response<Body>) -> Answer {
     let (parts, body) = answer.into_parts();
     let body = match body {
-        Body::Full(Some(bytes)) => {
-            let held = server.budget.hold();
-            held.take(bytes.len()).map_err(|_| Fault::busy())?;
-            Body::from(held.tie(bytes))
-        }
+        Body::Full(Some(bytes)) => server.budget.tie(bytes).map_err(|_| Fault::busy())?.into(),
         other => other,
     };
     Ok(Response::from_parts(parts, body))

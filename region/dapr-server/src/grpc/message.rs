@@ -48,9 +48,8 @@ impl Body for Message {
             Ok(data) => data,
             Err(other) => return Poll::Ready(Some(Ok(other))),
         };
-        let held = self.budget.hold();
-        Poll::Ready(Some(Ok(match held.take(data.len()) {
-            Ok(()) => Frame::data(held.tie(data)),
+        Poll::Ready(Some(Ok(match self.budget.tie(data) {
+            Ok(data) => Frame::data(data),
             Err(_) => {
                 self.over = true;
                 let mut trailers = HeaderMap::new();
