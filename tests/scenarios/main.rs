@@ -12,4 +12,5 @@ mod isolation;
 mod kill;
 mod ports;
 mod start;
+mod stream;
 mod tokens;

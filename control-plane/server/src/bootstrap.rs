@@ -47,7 +47,7 @@ pub(crate) async fn ensure(
         .parse()
         .map_err(|error| Error::Config(format!("bootstrap.region_id: {error}")))?;
     let known = store
-        .resource_list(&organization.id, region::KIND.kind, None, "", 1)
+        .resource_list(&organization.id, region::KIND.kind, None, None, "", 1)
         .await?;
     if !known.is_empty() {
         return Ok(organization);

@@ -69,10 +69,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         public_url: config.public_url.clone(),
         limits: config.limits.clone(),
     }));
-    tasks.spawn("strangers", summarize(app.clone(), shutdown.clone()));
+    tasks.spawn("refusals", summarize(app.clone(), shutdown.clone()));
     let acceptor = Acceptor::public(public_server_config(&certificate, ALPN_HTTP), HANDSHAKE);
     let server = Server::new(TlsListener::new(listener, acceptor), config.limits.listener());
-    let service = router(app);
+    let service = router(app.clone());
     let make = move |connection| WithConnection::new(TowerToHyperService::new(service.clone()), connection);
     let ready = ReadyFile::create(&config.data_folder).map_err(|error| Error::File {
         path: config.data_folder.display().to_string(),
@@ -106,6 +106,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     if let Err(overdue) = tasks.drain(LAST_TASKS).await {
         tracing::warn!(%overdue, "tasks were cut off at shutdown");
     }
+    // What was only counted since the last time.
+    app.summarize(i64::MAX).await;
     store.close().await;
     fresh.and(stream).and(rest)
 }
@@ -134,6 +136,6 @@ async fn keys(config: &Config) -> Result<(Kek, zeroize::Zeroizing<[u8; 32]>), Er
 
 async fn summarize(app: Arc<App>, shutdown: Shutdown) {
     while shutdown.unless(tokio::time::sleep(SUMMARY)).await.is_some() {
-        app.summarize_strangers(Timestamp::now().unix_millis()).await;
+        app.summarize(Timestamp::now().unix_millis()).await;
     }
 }

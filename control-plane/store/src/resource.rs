@@ -197,7 +197,8 @@ impl Store {
         .map_err(|error| self.sort(error))
     }
 
-    /// Objects of one kind in one project (or of the organization), by name, after `after`, at most `limit`.
+    /// Objects of one kind in one project (or of the organization), by name, after `after`, at most `limit`; of projects
+    /// `only` these, if any are named.
     ///
     /// # Errors
     /// When the database fails.
@@ -206,17 +207,20 @@ impl Store {
         organization: &OrganizationId,
         kind: &str,
         project: Option<&ProjectId>,
+        only: Option<&BTreeSet<ProjectId>>,
         after: &str,
         limit: u32,
     ) -> Result<Vec<Resource>, Error> {
         let rows = sqlx::query(select!(
-            "WHERE r.org_id = ?1 AND r.kind = ?2 AND r.project_id = ?3 AND r.name > ?4 ORDER BY r.name LIMIT ?5"
+            "WHERE r.org_id = ?1 AND r.kind = ?2 AND r.project_id = ?3 AND r.name > ?4 \
+             AND (?6 IS NULL OR r.id IN (SELECT value FROM json_each(?6))) ORDER BY r.name LIMIT ?5"
         ))
         .bind(organization.as_str())
         .bind(kind)
         .bind(project.map_or("", ProjectId::as_str))
         .bind(after)
         .bind(limit)
+        .bind(only.map(ids).transpose()?)
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.sort(error))?;
@@ -284,6 +288,11 @@ pub(crate) fn from_row(row: &SqliteRow) -> Result<Resource, Error> {
 
 fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
     serde_json::from_str(row.get::<&str, _>(column)).map_err(|_| Error::Corrupt { what: column })
+}
+
+/// Projects as a JSON array for `json_each`.
+pub(crate) fn ids(projects: &BTreeSet<ProjectId>) -> Result<String, Error> {
+    text(&projects.iter().map(ProjectId::as_str).collect::<Vec<_>>())
 }
 
 /// JSON for a column; the values here always serialize.

@@ -102,7 +102,8 @@ async fn request(h: &Harness, route: &Route, project: &str, name: &str) -> (Stri
     match kind {
         "AppIdentity" | "Component" if one => {
             let plural = if kind == "Component" { "components" } else { "appids" };
-            h.post(&format!("{CRA}/projects/{project}/{plural}"), object.clone()).await;
+            h.post(&format!("{CRA}/projects/{project}/{plural}"), object.clone())
+                .await;
         }
         "" if one => {
             h.post(&format!("{CRA}/apikeys"), key.clone()).await;
@@ -141,7 +142,9 @@ async fn sec_067_every_role_on_every_action_in_own_and_other_project() {
             // Reads with and without secrets are one route and two actions.
             let sensitive = route.kind().and_then(|kind| kind.crud.read_sensitive);
             let is_get = route.kind().is_some_and(|kind| kind.crud.get == plain);
-            let sensitive = sensitive.filter(|_| is_get).map(|action| (action, "?showsensitive=true"));
+            let sensitive = sensitive
+                .filter(|_| is_get)
+                .map(|action| (action, "?showsensitive=true"));
             for (action, query) in [Some((plain, "")), sensitive].into_iter().flatten() {
                 let row = *ROWS
                     .iter()
@@ -174,7 +177,11 @@ async fn sec_067_every_role_on_every_action_in_own_and_other_project() {
     }
     let known: BTreeSet<&str> = registry::actions().iter().map(|action| action.name).collect();
     let rows: BTreeSet<&str> = ROWS.iter().map(|(name, ..)| *name).collect();
-    assert_eq!((&covered, &rows), (&known, &known), "actions, rows and routes are the same ones");
+    assert_eq!(
+        (&covered, &rows),
+        (&known, &known),
+        "actions, rows and routes are the same ones"
+    );
 }
 
 #[tokio::test]
@@ -185,6 +192,8 @@ async fn sec_067_a_deleted_project_is_gone_for_its_own_key_too() {
     let path = format!("{CRA}/projects/own");
     assert_eq!(h.call(&operator, Method::DELETE, &path, Value::Null).await.0, 202);
     let apps = format!("{path}/appids");
-    let made = h.call(&operator, Method::POST, &apps, json!({"metadata": {"name": "a"}})).await;
+    let made = h
+        .call(&operator, Method::POST, &apps, json!({"metadata": {"name": "a"}}))
+        .await;
     assert_eq!(made.0, 409, "{made:?}");
 }

@@ -48,7 +48,9 @@ pub(super) struct FakeRegion {
 impl RegionPort for FakeRegion {
     fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError> {
         if self.has_no_roots.load(Relaxed) {
-            return Err(RegionsError::Config("the control plane has no root certificate yet".to_owned()));
+            return Err(RegionsError::Config(
+                "the control plane has no root certificate yet".to_owned(),
+            ));
         }
         let record = JoinTokenRecord {
             id: palladium_kinds::ids::random_base32(8),

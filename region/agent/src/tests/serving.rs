@@ -246,6 +246,23 @@ async fn strangers_do_not_get_through_the_handshake() {
 }
 
 #[tokio::test]
+async fn sec_141_the_control_plane_finds_no_way_in() {
+    let served = Served::start().await;
+    let organization = Pki::new("org-oooooooooooo.palladium.internal");
+    for path in [
+        "/ns/palladium/control-plane",
+        "/ns/palladium/gateway",
+        "/ns/palladium/agent",
+    ] {
+        let mut client = WorkloadClient::new(served.channel_of(&organization, path));
+        assert!(client.report(ReportRequest::default()).await.is_err(), "{path}");
+    }
+    // The same call is answered to who belongs here.
+    let mut gateway = served.workload("/ns/palladium/gateway");
+    gateway.report(ReportRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deleted_app_id_loses_its_stream_and_its_place() {
     let mut served = Served::start().await;
     let mut client = served.workload(&format!("/ns/{PROJECT}/orders"));

@@ -17,5 +17,13 @@ use super::stages::{App, Validated};
 
 /// The steps of every change, from a request that makes sense to the answer.
 fn change(app: Arc<App>, validated: Result<Validated, Failure>) -> Answering {
-    Box::pin(async move { validated?.authorize(&app).await?.extract(&app).await?.commit(&app).await })
+    Box::pin(async move {
+        validated?
+            .authorize(&app)
+            .await?
+            .extract(&app)
+            .await?
+            .commit(&app)
+            .await
+    })
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use palladium_audit::{Note, Outcome, Record, Strangers};
+use palladium_audit::{Note, Outcome, Record, Repeats, Strangers};
 use palladium_authn::Authenticator;
 use palladium_authz::Authorizer;
 use palladium_component::catalog::Catalog;
@@ -78,6 +78,7 @@ pub struct App {
     pub(super) regions: Arc<dyn RegionPort>,
     pub(super) fingerprint_key: [u8; 32],
     strangers: Strangers,
+    repeats: Repeats,
     logged_strangers: Strangers,
     public_url: String,
     limits: LimitsConfig,
@@ -95,6 +96,7 @@ impl App {
             regions: parts.regions,
             fingerprint_key: parts.fingerprint_key,
             strangers: Strangers::default(),
+            repeats: Repeats::default(),
             logged_strangers: Strangers::default(),
             public_url: parts.public_url,
             limits: parts.limits,
@@ -124,8 +126,8 @@ impl App {
         self.store.audit_record(&self.organization.id, event).await
     }
 
-    /// Records a request that was refused or failed. What the path called the project is replaced by its id, so that a filter for
-    /// the project finds the event.
+    /// Records a request that was refused or failed, or counts it when its caller does nothing else. What the path called the
+    /// project is replaced by its id, so that a filter for the project finds the event.
     pub(in crate::api) async fn record_end(
         &self,
         record: &Record,
@@ -133,6 +135,12 @@ impl App {
         status: u16,
         reason: &str,
     ) -> Result<(), StoreError> {
+        if !self
+            .repeats
+            .note(record, outcome, status, Timestamp::now().unix_millis())
+        {
+            return Ok(());
+        }
         let mut event = record.event(outcome, status, reason);
         let named = &record.resource.project_id;
         if !named.is_empty()
@@ -172,10 +180,16 @@ impl App {
         }
     }
 
-    /// Records the end of a flood of strangers; called by a timer. `now` in milliseconds since 1970.
-    pub async fn summarize_strangers(&self, now: i64) {
+    /// Records what was only counted of refused strangers and callers; called by a timer. `now` in milliseconds since 1970;
+    /// the end of time = all of it.
+    pub async fn summarize(&self, now: i64) {
         if let Some(counted) = self.strangers.due(now) {
             self.record_counted(counted).await;
+        }
+        for event in self.repeats.due(now) {
+            if let Err(error) = self.record(&event).await {
+                tracing::error!(%error, count = event.count, "refused requests could not be recorded");
+            }
         }
     }
 

@@ -104,7 +104,13 @@ impl Authorized {
             join_token: token.expose_secret().to_owned(),
             expires_at,
         };
-        Ok(self.done(mutations, resource, vec![], Default::default(), Reply::JoinToken(created)))
+        Ok(self.done(
+            mutations,
+            resource,
+            vec![],
+            Default::default(),
+            Reply::JoinToken(created),
+        ))
     }
 }
 

@@ -77,7 +77,7 @@ impl Authorized {
             return Err(complete::name_is_managed());
         }
         let region = complete::complete(app, kind, &mut draft.content, None, self.project.as_ref()).await?;
-        let (uid, name) = (ids::new_uid(), draft.name.take().unwrap_or_default());
+        let (uid, name) = (ids::new_uid(), draft.name.clone().unwrap_or_default());
         let id = if kind.kind == project::KIND.kind {
             ProjectId::generate().to_string()
         } else {
@@ -151,6 +151,7 @@ impl Authorized {
             secrets: &secrets,
         };
         let (uid, region) = (existing.uid.clone(), existing.region_id.clone());
+        draft.name = Some(existing.name.clone());
         let extraction = self
             .seal(
                 app,
@@ -263,6 +264,7 @@ impl Authorized {
             &app.fingerprint_key,
             stored,
             Beside {
+                name: draft.name.as_deref().unwrap_or_default(),
                 labels: &draft.labels,
                 annotations: &draft.annotations,
             },

@@ -30,7 +30,8 @@ pub(super) async fn tell_unknown(app: &App, objects: &mut [Resource]) -> Result<
         known.extend(found.into_iter().map(|name| (project.clone(), name)));
     }
     for object in objects {
-        let unknown = |(project, scope): &(&ProjectId, &str)| !known.contains(&((*project).clone(), (*scope).to_owned()));
+        let unknown =
+            |(project, scope): &(&ProjectId, &str)| !known.contains(&((*project).clone(), (*scope).to_owned()));
         let messages: Vec<Message> = scopes(object)
             .filter(unknown)
             .map(|(_, scope)| Message {
