@@ -3,11 +3,12 @@
 //! The one idea: the newest generation is judged; if it may be, it comes into force, and if not, what was in force stays,
 //! as long as the guard rails still allow that. Pure data: must never do I/O.
 
+mod lookup;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use palladium_kinds::project::ScopesDefault;
 use palladium_kinds::secret_ref::MANAGED_STORE;
 use palladium_proto::region::{LogHeader, Op};
 
@@ -39,7 +40,11 @@ impl Rules<'_> {
 }
 
 const PROJECT: &str = "Project";
+/// Reasons that may be gone when another object changes.
 const FOREIGN_PROJECT: &str = "ForeignProject";
+const CYCLIC_REFERENCE: &str = "CyclicReference";
+/// How often what waits for each other is judged anew at one change. More is nobody's honest doing.
+const ROUNDS: usize = 8;
 
 fn older() -> Refused {
     let message = "an older generation than the region has of it";
@@ -110,11 +115,17 @@ pub(crate) struct Desired {
 }
 
 impl Desired {
-    /// Takes in one accepted log entry. Returns the object that a deletion removed.
-    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) -> Option<Entry> {
+    /// Takes in one accepted log entry. Answers whether others came into force by it.
+    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) -> bool {
         if header.op() == Op::Delete {
-            return self.remove(&header.uid);
+            self.remove(&header.uid);
+        } else {
+            self.put(header, payload, rules);
         }
+        self.settle(rules)
+    }
+
+    fn put(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) {
         let before = self.objects.get(&header.uid).and_then(|entry| entry.in_force.clone());
         let known = self.objects.get(&header.uid).map_or((0, 0), |entry| entry.newest);
         let newest = if is_older(age(&header), known) {
@@ -122,9 +133,6 @@ impl Desired {
         } else {
             age(&header)
         };
-        // Judged without it; see below.
-        let arrives = header.kind == PROJECT && self.project(&header.project_id).is_none();
-        let project_id = header.project_id.clone();
         let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), newest, rules) {
             Ok(admitted) => {
                 self.names.insert(key(&header), header.uid.clone());
@@ -149,34 +157,39 @@ impl Desired {
                 newest,
             },
         );
-        if arrives && self.project(&project_id).is_some() {
-            self.judge_project(&project_id, rules);
-        }
-        None
     }
 
-    /// Judges again what was refused because its project was not there yet.
-    fn judge_project(&mut self, project_id: &str, rules: Rules<'_>) {
+    /// Judges again what was refused because of others: its project was not there yet, or a circle is open now. Answers
+    /// whether any of it came into force.
+    pub(crate) fn settle(&mut self, rules: Rules<'_>) -> bool {
+        let mut settled = false;
+        for _ in 0..ROUNDS {
+            let waiting = self.waiting();
+            let before = waiting.len();
+            for (header, payload) in waiting {
+                self.put(header, payload, rules);
+            }
+            if before == 0 || self.waiting().len() == before {
+                break;
+            }
+            settled = true;
+        }
+        settled
+    }
+
+    fn waiting(&self) -> Vec<Object> {
         let waits = |entry: &&Entry| {
             let judged = &entry.judgement;
-            matches!(judged, Judgement::Refused(refused) if refused.reason == FOREIGN_PROJECT)
-                && entry.header.project_id == project_id
+            matches!(judged, Judgement::Refused(refused) if [FOREIGN_PROJECT, CYCLIC_REFERENCE].contains(&refused.reason))
         };
-        let waiting: Vec<Object> = self
-            .objects
-            .values()
-            .filter(waits)
+        let waiting = self.objects.values().filter(waits);
+        waiting
             .map(|entry| (entry.header.clone(), entry.payload.clone()))
-            .collect();
-        for (header, payload) in waiting {
-            self.apply(header, payload, rules);
-        }
+            .collect()
     }
 
     /// Takes in a whole snapshot. Returns the objects that are not in it any more.
-    pub(crate) fn replace(&mut self, mut objects: Vec<Object>, rules: Rules<'_>) -> Vec<Entry> {
-        // What they hold is judged by them.
-        objects.sort_by_key(|(header, _)| header.kind != PROJECT);
+    pub(crate) fn replace(&mut self, objects: Vec<Object>, rules: Rules<'_>) -> Vec<Entry> {
         let kept: HashSet<&str> = objects.iter().map(|(header, _)| header.uid.as_str()).collect();
         let gone: Vec<String> = self
             .objects
@@ -186,8 +199,9 @@ impl Desired {
             .collect();
         let gone = gone.iter().filter_map(|uid| self.remove(uid)).collect();
         for (header, payload) in objects {
-            self.apply(header, payload, rules);
+            self.put(header, payload, rules);
         }
+        self.settle(rules);
         gone
     }
 
@@ -207,8 +221,9 @@ impl Desired {
             }
         }
         for (header, payload) in all {
-            self.apply(header, payload, rules);
+            self.put(header, payload, rules);
         }
+        self.settle(rules);
     }
 
     /// Puts a kept generation back into force, for an object whose newest one is refused (after a restart), and for one that
@@ -289,79 +304,12 @@ impl Desired {
             // A circle of others cannot be: the last of them was refused. Nothing is walked twice all the same.
             if store == admitted.meta.name || !passed.insert(store.clone()) {
                 let message = "its secret store needs, directly or by others, this component to be loaded";
-                return Err(Refused::rejected("CyclicReference", message, "auth.secretStore"));
+                return Err(Refused::rejected(CYCLIC_REFERENCE, message, "auth.secretStore"));
             }
             next = self
                 .named("Component", &admitted.meta.project_id, &store)
                 .and_then(|found| store_of(found));
         }
         Ok(())
-    }
-
-    /// All objects.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.objects.iter().map(|(uid, entry)| (uid.as_str(), entry))
-    }
-
-    /// One object.
-    pub(crate) fn entry(&self, uid: &str) -> Option<&Entry> {
-        self.objects.get(uid)
-    }
-
-    /// Everything in force, ordered by kind, project and name.
-    pub(crate) fn admitted(&self) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.names.values().filter_map(|uid| self.objects.get(uid)?.admitted())
-    }
-
-    fn named(&self, kind: &str, project_id: &str, name: &str) -> Option<&Arc<Admitted>> {
-        let uid = self
-            .names
-            .get(&(kind.to_owned(), project_id.to_owned(), name.to_owned()))?;
-        self.objects.get(uid)?.admitted()
-    }
-
-    fn of_project(&self, kind: &str, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        let first = (kind.to_owned(), project_id.to_owned(), String::new());
-        let (kind, project_id) = (first.0.clone(), first.1.clone());
-        self.names
-            .range(first..)
-            .take_while(move |((of_kind, of_project, _), _)| *of_kind == kind && *of_project == project_id)
-            .filter_map(|(_, uid)| self.objects.get(uid)?.admitted())
-    }
-
-    /// An App ID in force, by the two names in its SPIFFE ID.
-    pub(crate) fn app(&self, project_id: &str, app_id: &str) -> Option<&Arc<Admitted>> {
-        self.named("AppIdentity", project_id, app_id)
-    }
-
-    /// The App IDs of a project.
-    pub(crate) fn apps(&self, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.of_project("AppIdentity", project_id)
-    }
-
-    /// The project in force with this id.
-    pub(crate) fn project(&self, project_id: &str) -> Option<&Arc<Admitted>> {
-        self.named(PROJECT, project_id, "")
-    }
-
-    /// Whether `app_id` may use a component of its own project.
-    pub(crate) fn in_scope(&self, component: &Admitted, app_id: &str) -> bool {
-        let Some(content) = component.component() else {
-            return false;
-        };
-        if content.scopes.is_empty() {
-            let project = self.project(&component.meta.project_id);
-            // A project that is not known yet is treated as the stricter one.
-            return project
-                .and_then(|project| project.project())
-                .is_some_and(|project| project.component_scopes_default == ScopesDefault::Allow);
-        }
-        content.scopes.iter().any(|scope| scope == app_id)
-    }
-
-    /// The components that an App ID may use.
-    pub(crate) fn components_of(&self, project_id: &str, app_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.of_project("Component", project_id)
-            .filter(move |component| self.in_scope(component, app_id))
     }
 }

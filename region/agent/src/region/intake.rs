@@ -59,6 +59,8 @@ impl Region {
                 desired.restore(object, self.rules(&rails));
             }
         }
+        // What is in a project that was put back.
+        desired.settle(self.rules(&rails));
         let count = desired.entries().count();
         tracing::info!(
             epoch = position.epoch,
@@ -97,11 +99,11 @@ impl Region {
         copy.disk.append(entry, &position)?;
         copy.position = position.clone();
         let rails = self.rails();
+        let mut others = false;
         self.change_desired(|desired| {
-            desired.apply(header.clone(), entry.payload.clone(), self.rules(&rails));
+            others = desired.apply(header.clone(), entry.payload.clone(), self.rules(&rails));
         });
-        if header.kind == "Project" {
-            // What is in it may have waited for it.
+        if others {
             self.keep_secrets(None);
             self.say_judgements();
         } else {

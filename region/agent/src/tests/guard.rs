@@ -275,6 +275,33 @@ fn sec_142_secret_stores_that_need_each_other_are_refused() {
         .entry("u-c")
         .and_then(|entry| entry.admitted().cloned());
     assert_eq!(in_force.map(|object| object.meta.generation), Some(2));
+    // It opens elsewhere: nobody has to say the refused one again.
+    region.take_entry(&control.delete(&store("d", "a"))).unwrap();
+    let in_force = region
+        .desired()
+        .entry("u-c")
+        .and_then(|entry| entry.admitted().cloned());
+    assert_eq!(in_force.map(|object| object.meta.generation), Some(3));
+}
+
+#[test]
+fn sec_142_a_project_whose_newest_generation_is_refused_keeps_what_is_in_it_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    let off = Wanted::project().generation(2, json!({ "spec": { "mtls": { "enabled": false } } }));
+    region.take_entry(&control.put(&off)).unwrap();
+    assert_eq!(said(&region, &off.uid).0, Verdict::Held);
+    assert_eq!(generation(&region, "orders"), Some(1));
+    region
+        .take_snapshot(&control.snapshot(&[Wanted::app("orders"), off.clone()]))
+        .unwrap();
+    assert_eq!(generation(&region, "orders"), Some(1));
+    drop(region);
+    let region = Region::open(super::control::config(folder.path())).unwrap();
+    assert_eq!(said(&region, &off.uid).0, Verdict::Held);
+    assert_eq!(generation(&region, "orders"), Some(1));
 }
 
 #[test]
