@@ -50,6 +50,24 @@ impl Fault {
         Self::plain(400, Code::InvalidArgument, "ERR_BODY_READ", "common", message)
     }
 
+    /// No room for what a call has to hold.
+    pub fn busy() -> Self {
+        let message = "the Dapr Server holds too much data at a time; try again";
+        Self::plain(
+            503,
+            Code::ResourceExhausted,
+            "ERR_RESOURCE_EXHAUSTED",
+            "common",
+            message,
+        )
+    }
+
+    /// A request body that stopped coming.
+    pub fn stalled() -> Self {
+        let message = "failed to read request body: it did not come in time";
+        Self::plain(408, Code::DeadlineExceeded, "ERR_BODY_READ", "common", message)
+    }
+
     /// A failed invocation of an application.
     pub fn invoke(http_status: u16, grpc: Code, target: &str, reason: impl std::fmt::Display) -> Self {
         let message = format!("failed to invoke, id: {target}, err: {reason}");

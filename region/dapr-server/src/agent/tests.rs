@@ -116,7 +116,7 @@ impl World {
             "data_folder": folder.path(),
         });
         let config: DaprServerConfig = serde_json::from_value(config).unwrap();
-        let server = Arc::new(new_server(&config, Shutdown::new()));
+        let server = Arc::new(new_server(&config, &Default::default(), Shutdown::new()));
         let agent = Agent {
             channel: Endpoint::from_shared(format!("http://{address}"))
                 .unwrap()
