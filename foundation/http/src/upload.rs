@@ -80,10 +80,10 @@ impl Upload {
         })
     }
 
-    /// The same body, which must make progress whatever it is.
+    /// The same body, which must make progress in each such span whatever it is.
     pub fn hurried(self, patience: Duration) -> Self {
         let mut hurried = self;
-        hurried.patience.get_or_insert(patience);
+        hurried.patience = Some(patience);
         hurried
     }
 
