@@ -8,12 +8,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use palladium_engine_pubsub::ApiError as PubsubError;
 use palladium_engine_state::{ApiError, Detail, Report};
+use palladium_http::{Exhausted, UploadError};
 use palladium_proto::prost_types::Any;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::http::BoxError;
 use crate::server::Server;
 
 /// A failed API call, ready to be answered.
@@ -66,6 +68,15 @@ impl Fault {
     pub fn stalled() -> Self {
         let message = "failed to read request body: it did not come in time";
         Self::plain(408, Code::DeadlineExceeded, "ERR_BODY_READ", "common", message)
+    }
+
+    /// Why a body could not be read: for want of room, or because it stalled; `None` for any other reason.
+    pub fn of_body(error: &BoxError) -> Option<Self> {
+        if error.is::<Exhausted>() {
+            Some(Self::busy())
+        } else {
+            matches!(error.downcast_ref(), Some(UploadError::Stalled)).then(Self::stalled)
+        }
     }
 
     /// A failed invocation of an application.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
-use palladium_http::{Exhausted, Upload, UploadError};
+use palladium_http::Upload;
 use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
@@ -140,13 +140,11 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
 
 /// Why a message could not be read.
 fn unread(error: &BoxError) -> Status {
-    if error.is::<Exhausted>() {
-        grpc_status(&Fault::busy().report)
-    } else if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
-        grpc_status(&Fault::stalled().report)
-    } else {
-        Status::cancelled(error.to_string())
-    }
+    let fault = Fault::of_body(error);
+    fault.map_or_else(
+        || Status::cancelled(error.to_string()),
+        |fault| grpc_status(&fault.report),
+    )
 }
 
 /// The methods of the API, so that no caller can invent a label, each with its group for rules.

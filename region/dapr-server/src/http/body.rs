@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
-use palladium_http::{Exhausted, Metered, Passing, Upload, UploadError};
+use palladium_http::{Metered, Passing, Upload};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app_channel::AppBody;
@@ -156,7 +156,8 @@ where
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| unread(&error))?.into_data() else {
+        let frame = frame.map_err(|error| Fault::of_body(&error).unwrap_or_else(|| Fault::unreadable(error)))?;
+        let Ok(data) = frame.into_data() else {
             continue;
         };
         if first.len().max(more.as_ref().map_or(0, BytesMut::len)) + data.len() > limit {
@@ -174,15 +175,4 @@ where
         }
     }
     Ok(more.map_or(first, BytesMut::freeze))
-}
-
-/// Why a body could not be read, as far as the caller has a say in it.
-fn unread(error: &BoxError) -> Fault {
-    if error.is::<Exhausted>() {
-        Fault::busy()
-    } else if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
-        Fault::stalled()
-    } else {
-        Fault::unreadable(error)
-    }
 }
