@@ -13,7 +13,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use palladium_component::Hosting;
-use palladium_http::{Limits, Server as HttpServer, Upload, bind};
+use palladium_http::{Limits, Server as HttpServer, bind};
 use palladium_proto::common::StateItem;
 use palladium_proto::runtime::{GetStateRequest, SaveStateRequest};
 use palladium_tasks::Shutdown;
@@ -26,9 +26,7 @@ use crate::app_channel::AppChannel;
 use crate::auth::Auth;
 use crate::components::{Opened, Opener};
 use crate::config::{AppProtocol, Bounds};
-use crate::grpc::{self, Services};
-use crate::http::{self as api, Surface};
-use crate::platform::new_server;
+use crate::platform::{new_server, serve_api};
 use crate::resources::{Component, References};
 use crate::server::{Components, Server};
 
@@ -94,22 +92,7 @@ impl World {
             body: STALL,
             ..Limits::default()
         };
-        let (serving, services) = (server.clone(), Services::new(&server));
-        let make = move |_| {
-            let (server, services) = (serving.clone(), services.clone());
-            service_fn(move |request: Request<Upload>| {
-                let (server, services) = (server.clone(), services.clone());
-                async move {
-                    Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
-                        grpc::handle(&server, &services, request).await
-                    } else {
-                        api::handle(&server, Surface::Api, request).await
-                    })
-                }
-            })
-        };
-        let shutdown = server.shutdown.clone();
-        tokio::spawn(async move { HttpServer::new(listener, limits).serve(make, &shutdown).await });
+        tokio::spawn(serve_api(server.clone(), HttpServer::new(listener, limits)));
         Self { server, address }
     }
 

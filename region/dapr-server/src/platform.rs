@@ -16,7 +16,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
 use hyper::service::service_fn;
-use palladium_http::{BindError, Budget, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
+use palladium_http::{
+    Accept, BindError, Budget, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared,
+};
 use palladium_identity::{Identity, IdentityError};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
@@ -270,29 +272,33 @@ fn limits(bounds: &Bounds) -> Limits {
     }
 }
 
-/// One worker's share of the gateway listener: HTTP and gRPC on one port, told apart by content type.
+/// One worker's share of the gateway listener.
 fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Acceptor, limits: Limits) -> Work {
     Box::pin(async move {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => HttpServer::new(TlsListener::new(listener, tls), limits),
-            Err(error) => return tracing::error!(%error, "the gateway listener cannot be used"),
-        };
-        let shutdown = server.shutdown.clone();
-        let make = move |_| {
-            let (server, services) = (server.clone(), Services::new(&server));
-            service_fn(move |request: Request<Upload>| {
-                let (server, services) = (server.clone(), services.clone());
-                async move {
-                    Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
-                        grpc::handle(&server, &services, request).await
-                    } else {
-                        http::handle(&server, Surface::Api, request).await
-                    })
-                }
-            })
-        };
-        listener.serve(make, &shutdown).await;
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve_api(server, HttpServer::new(TlsListener::new(listener, tls), limits)).await,
+            Err(error) => tracing::error!(%error, "the gateway listener cannot be used"),
+        }
     })
+}
+
+/// The API on one port: HTTP and gRPC, told apart by content type. Until the server's own shutdown.
+pub(crate) async fn serve_api<L: Accept>(server: Arc<Server>, listener: HttpServer<L>) {
+    let (shutdown, services) = (server.shutdown.clone(), Services::new(&server));
+    let make = move |_| {
+        let (server, services) = (server.clone(), services.clone());
+        service_fn(move |request: Request<Upload>| {
+            let (server, services) = (server.clone(), services.clone());
+            async move {
+                Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
+                    grpc::handle(&server, &services, request).await
+                } else {
+                    http::handle(&server, Surface::Api, request).await
+                })
+            }
+        })
+    };
+    listener.serve(make, &shutdown).await;
 }
 
 pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: Shutdown) -> Server {
