@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -37,7 +37,7 @@ pub use health::{wait_for_port, watch};
 use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
 use crate::errors::Fault;
-use crate::http::{Body, read};
+use crate::http::{Body, joined, read};
 
 /// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
 const TURN: Duration = Duration::from_secs(60);
@@ -293,10 +293,18 @@ impl AppChannel {
     }
 }
 
-/// A request's body whole, for a call that cannot stream it.
+/// A request's body whole, for a call that cannot stream it. One that is here already was counted where it came from.
+///
+/// # Errors
+/// When it breaks, is longer than `limit` bytes, or there is no room for it.
 pub(crate) async fn collected(body: Body, held: &Held, limit: usize) -> Result<Bytes, CallError> {
-    let collected = Limited::new(held.meter(body), limit).collect().await;
-    Ok(collected.map_err(|error| failure(&*error))?.to_bytes())
+    match body {
+        Body::Full(Some(bytes)) if bytes.len() > limit => Err(CallError::TooLarge),
+        Body::Full(Some(bytes)) => Ok(bytes),
+        body => joined(Limited::new(held.meter(body), limit))
+            .await
+            .map_err(|error| failure(&*error)),
+    }
 }
 
 /// The reason behind a chain of errors: the outer ones only say "client error", whoever is to blame.

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, Registry, SecretStore, StateStore};
+use palladium_component::{
+    Binding, Connector, Conversation, Hosting, OpenContext, OpenError, Registry, SecretStore, StateStore,
+};
 use palladium_components_bindings::common::Use;
 use palladium_components_pluggable::Found;
 use palladium_engine_pubsub::PubsubComponent;
@@ -177,7 +179,7 @@ impl Opener {
                 let driver = self
                     .open_driver(&palladium_components_conversation::DRIVERS, declared)
                     .await?;
-                let driver = Guarded::new(driver, Secrets::of(declared));
+                let driver: Arc<dyn Conversation> = Guarded::new(driver, Secrets::of(declared));
                 let block = block_of(declared, driver, metrics, Counted::Conversation);
                 return Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()));
             }
@@ -275,7 +277,7 @@ impl Opener {
             let opened = palladium_components_bindings::pluggable::open(&self.pluggable, &declared.kind, context).await;
             opened.ok_or_else(|| unknown("binding", declared))??
         };
-        let driver = Guarded::new(driver, Secrets::of(declared));
+        let driver: Arc<dyn Binding> = Guarded::new(driver, Secrets::of(declared));
         let (ways, said) = (driver.ways(), Use::read(&declared.properties));
         let mut capabilities = Vec::new();
         if ways.into && said.input {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use palladium_engine_pubsub::ApiError as PubsubError;
 use palladium_engine_state::{ApiError, Detail, Report};
-use palladium_http::{Exhausted, UploadError};
 use palladium_proto::prost_types::Any;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::app_channel::{CallError, failure};
 use crate::http::BoxError;
 use crate::server::Server;
 
@@ -72,10 +72,10 @@ impl Fault {
 
     /// Why a body could not be read: for want of room, or because it stalled; `None` for any other reason.
     pub fn of_body(error: &BoxError) -> Option<Self> {
-        if error.is::<Exhausted>() {
-            Some(Self::busy())
-        } else {
-            matches!(error.downcast_ref(), Some(UploadError::Stalled)).then(Self::stalled)
+        match failure(&**error) {
+            CallError::NoRoom(_) => Some(Self::busy()),
+            CallError::Stalled => Some(Self::stalled()),
+            _ => None,
         }
     }
 

@@ -86,9 +86,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         if path.starts_with(DAPR) {
             return refused(&Status::unimplemented(format!("unknown method {path}")));
         }
-        return proxy(server, request)
-            .await
-            .unwrap_or_else(|status| refused(&status));
+        return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     };
     let (group, version) = group(method);
     if !server.api.allows(Protocol::Grpc, group, version) {

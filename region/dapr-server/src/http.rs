@@ -26,8 +26,8 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use palladium_http::{Held, Upload};
 
-pub(crate) use body::read;
 pub use body::{Body, BoxError, Incoming};
+pub(crate) use body::{joined, read};
 use route::Route;
 pub use upgrade::H2cListener;
 

@@ -92,12 +92,14 @@ impl GrpcApp {
     /// See [`CallError`]: only when the application did not answer; a status of its own is an answer.
     pub async fn invoke(
         &self,
-        request: &InvokeRequest,
+        request: InvokeRequest,
         headers: HeaderMap,
         limit: usize,
         budget: &Budget,
     ) -> Result<Invoked, CallError> {
-        let body = Body::from(budget.tie(framed(request))?);
+        let message = framed(&request);
+        drop(request);
+        let body = Body::from(budget.tie(message)?);
         let (answer, _lease) = self.unary(ON_INVOKE, headers, body).await?;
         let (parts, body) = answer.into_parts();
         let mut headers = parts.headers;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use palladium_http::{Metered, Passing, Upload};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -145,7 +145,7 @@ impl HttpBody for Body {
 ///
 /// # Errors
 /// When it is longer than `limit` bytes, ends early or stalls, or when there is no room for it.
-pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Fault>
+pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, Fault>
 where
     B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
 {
@@ -153,16 +153,28 @@ where
     if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > limit) {
         return Err(too_large());
     }
+    joined(Limited::new(body, limit)).await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return too_large();
+        }
+        Fault::of_body(&error).unwrap_or_else(|| Fault::unreadable(error))
+    })
+}
+
+/// Reads a body to its end. What is left of its pieces is one copy of them, or the only one itself.
+///
+/// # Errors
+/// The body's.
+pub(crate) async fn joined<B>(mut body: B) -> Result<Bytes, BoxError>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
     let mut first = Bytes::new();
     let mut more: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Fault::of_body(&error).unwrap_or_else(|| Fault::unreadable(error)))?;
-        let Ok(data) = frame.into_data() else {
+        let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if first.len().max(more.as_ref().map_or(0, BytesMut::len)) + data.len() > limit {
-            return Err(too_large());
-        }
         match &mut more {
             Some(more) => more.extend_from_slice(&data),
             None if first.is_empty() => first = data,
@@ -170,6 +182,7 @@ where
                 let mut joined = BytesMut::with_capacity(2 * (first.len() + data.len()));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&data);
+                first = Bytes::new();
                 more = Some(joined);
             }
         }

@@ -138,15 +138,20 @@ async fn unary(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload
     let mut reply = local::call(server, call).await.map_err(|error| failed(&error))?;
     let body = std::mem::replace(&mut reply.body, Body::Empty);
     let held = server.budget.hold();
-    let data = collected(body, &held, server.max_body()).await.map_err(|error| match error {
-        CallError::NoRoom(_) => Status::from(error),
-        other => Status::internal(other.to_string()),
-    })?;
+    let data = collected(body, &held, server.max_body())
+        .await
+        .map_err(|error| match error {
+            CallError::NoRoom(_) => Status::from(error),
+            other => Status::internal(other.to_string()),
+        })?;
     let (head, _) = answer(reply, Some(data.into()));
     drop(held);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    Ok(accepted(Body::Message(Some(tied(server, wire::framed(&head))?), Some(trailers))))
+    Ok(accepted(Body::Message(
+        Some(tied(server, wire::framed(&head))?),
+        Some(trailers),
+    )))
 }
 
 /// Bytes that count until they are gone.

@@ -172,12 +172,7 @@ fn accepted(answer: http::Response<Incoming>) -> Result<Incoming, Status> {
     }
 }
 
-async fn read(
-    answer: http::Response<Incoming>,
-    lease: Lease,
-    limit: usize,
-    budget: &Budget,
-) -> Result<Reply, Status> {
+async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize, budget: &Budget) -> Result<Reply, Status> {
     let mut messages = Messages::new(accepted(answer)?, limit, budget);
     let Some(first) = messages
         .next()

@@ -99,7 +99,9 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
         http_extension: call.http,
     };
     let _permit = app.permit().await?;
-    let invoking = grpc.invoke(&request, headers, server.max_body(), &server.budget);
+    // From here on the message counts that is made of it.
+    drop(held);
+    let invoking = grpc.invoke(request, headers, server.max_body(), &server.budget);
     let invoked = match app.in_time(invoking).await {
         Ok(invoked) => invoked,
         Err(CallError::Transport(reason)) => {

@@ -287,8 +287,14 @@ mod tests {
         };
         send(Budget::new(1000), 1000).await.expect("answered");
         let refused = send(Budget::new(1000), 50).await;
-        assert!(matches!(refused, Err(SendError::Body(CallError::TooLarge))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SendError::Body(CallError::TooLarge))),
+            "{refused:?}"
+        );
         let refused = send(Budget::new(50), 1000).await;
-        assert!(matches!(refused, Err(SendError::Body(CallError::NoRoom(_)))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SendError::Body(CallError::NoRoom(_)))),
+            "{refused:?}"
+        );
     }
 }

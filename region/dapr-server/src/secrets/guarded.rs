@@ -35,7 +35,8 @@ impl<D: ?Sized> Guarded<D> {
     }
 
     fn clean<'a, T: 'a, E: 'a>(&'a self, reply: Reply<'a, T, E>, how: fn(&Secrets, E) -> E) -> Reply<'a, T, E> {
-        let clean = |outcome: Result<T, E>| outcome.map_err(|error| how(&self.secrets, error));
+        let secrets = &self.secrets;
+        let clean = move |outcome: Result<T, E>| outcome.map_err(|error| how(secrets, error));
         match reply {
             Reply::Ready(outcome) => Reply::Ready(outcome.map(clean)),
             Reply::Wait(future) => Reply::wait(async move { clean(future.await) }),
@@ -286,7 +287,12 @@ mod tests {
     async fn sec_066_no_driver_quotes_its_secrets() {
         let mut said = Vec::new();
         let bus = Guarded::new(Arc::new(Talkative) as Arc<dyn PubSub>, secrets());
-        said.push(bus.publish(&PublishRequest::default()).await.expect_err("fails").to_string());
+        said.push(
+            bus.publish(&PublishRequest::default())
+                .await
+                .expect_err("fails")
+                .to_string(),
+        );
         let failures = bus.bulk_publish(&BulkPublishRequest::default()).await.expect("partly");
         said.extend(failures.iter().map(|failure| failure.error.to_string()));
         let subscribed = bus.subscribe(SubscribeRequest::default()).await;
@@ -294,7 +300,13 @@ mod tests {
         said.push(bus.ping().await.expect_err("fails").to_string());
         said.push(bus.close().await.expect_err("fails").to_string());
         let store = Guarded::new(Arc::new(Talkative) as Arc<dyn SecretStore>, secrets());
-        said.push(store.get("name", &Metadata::new()).await.expect_err("fails").to_string());
+        said.push(
+            store
+                .get("name", &Metadata::new())
+                .await
+                .expect_err("fails")
+                .to_string(),
+        );
         said.push(store.get_all(&Metadata::new()).await.expect_err("fails").to_string());
         said.push(store.close().await.expect_err("fails").to_string());
         let out = Guarded::new(Arc::new(Talkative) as Arc<dyn Binding>, secrets());
@@ -307,7 +319,13 @@ mod tests {
         let (mut head, ()) = http::Request::new(()).into_parts();
         said.push(piece.judge(&mut head).await.expect_err("fails").to_string());
         let model = Guarded::new(Arc::new(Talkative) as Arc<dyn Conversation>, secrets());
-        said.push(model.converse(&Request::default()).await.expect_err("fails").to_string());
+        said.push(
+            model
+                .converse(&Request::default())
+                .await
+                .expect_err("fails")
+                .to_string(),
+        );
         said.push(model.close().await.expect_err("fails").to_string());
         assert_eq!(said.len(), 15);
         for text in said {
