@@ -1,4 +1,4 @@
-//! Streams: what they hold as long as they live.
+//! Streams: what they hold as long as they live. Must never take for given back what is only out of sight.
 
 use futures_util::{StreamExt as _, stream};
 use http_body_util::StreamBody;
@@ -10,6 +10,7 @@ use palladium_proto::runtime::{
     InvokeServiceRequest, SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsRequestInitialAlpha1,
 };
 
+use tokio::sync::oneshot;
 use tonic::transport::Endpoint;
 
 use super::*;
@@ -26,29 +27,35 @@ async fn sec_059_a_subscription_has_room_for_one_message_as_long_as_it_lives() {
     let asked = SubscribeTopicEventsRequestAlpha1 {
         subscribe_topic_events_request_type: Some(initial),
     };
-    let asked = stream::once(std::future::ready(asked)).chain(stream::pending());
+    let (end, ended) = oneshot::channel::<()>();
+    let until = stream::once(ended).filter_map(|_| std::future::ready(None));
+    let asked = stream::once(std::future::ready(asked)).chain(until);
     let channel = Endpoint::from_shared(format!("http://{}", world.address)).expect("an address");
     let mut client = DaprClient::new(channel.connect().await.expect("listening"));
     let events = client.subscribe_topic_events_alpha1(asked).await;
     let mut events = events.expect("subscribed").into_inner();
     events.message().await.expect("good").expect("told");
     assert!(world.server.budget.hold().take(BUDGET - (64 << 10) + 1).is_err());
-    drop((events, client));
+    drop((events, end));
     world.until_free().await;
 }
 
-/// An application that speaks gRPC; whatever is called goes on until it is given up.
+/// An application that speaks gRPC; whatever is called goes on until it is given up, and nothing of a request is read.
 async fn endless(most: usize) -> AppChannel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("any port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = service_fn(async |request: Request<hyper::body::Incoming>| {
-                request.into_body().collect().await?;
-                let body = StreamBody::new(stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>());
-                Ok::<_, hyper::Error>(Response::new(body))
+                let held = stream::pending().map(move |frame: Result<http_body::Frame<Bytes>, Infallible>| {
+                    let _ = &request;
+                    frame
+                });
+                Ok::<_, hyper::Error>(Response::new(StreamBody::new(held)))
             });
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            // What is sent and not read is not to be out of sight.
+            server.initial_stream_window_size(1 << 16);
             tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));
         }
     });
