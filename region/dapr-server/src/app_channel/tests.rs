@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
@@ -44,7 +44,7 @@ async fn channel(port: u16) -> AppChannel {
     channel
 }
 
-async fn get(channel: &AppChannel, body: Body) -> Result<Response<AppBody>, CallError> {
+async fn get(channel: &AppChannel, body: Body) -> Result<Response<Body>, CallError> {
     channel.call(Method::POST, "/", HeaderMap::new(), body).await
 }
 
