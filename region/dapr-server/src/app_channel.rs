@@ -139,8 +139,10 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let invalid = || ChannelError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(ChannelError::Protocol("https"));
+        match uri.scheme_str() {
+            Some("http" | "grpc") => {}
+            Some("https" | "grpcs") => return Err(ChannelError::Protocol("https")),
+            _ => return Err(invalid()),
         }
         let authority = uri.authority().ok_or_else(invalid)?.as_str();
         let mut channel = Self::new(authority, uri.path().trim_end_matches('/'), protocol, token)?;
