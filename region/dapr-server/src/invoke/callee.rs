@@ -1,6 +1,6 @@
 //! Calls that other Dapr Servers make of the own application.
 //!
-//! One idea: who calls is what the connection's certificate says; what a request claims about it is replaced before access
+//! One idea: who calls is what the connection's certificate says, where there is mutual TLS; what a request claims about it is replaced before access
 //! control and the application see it. Must never pass a call on to a third App ID, nor decode a method.
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ use super::payload::{Messages, Payloads, ReadError};
 use super::proxy;
 use super::reply::{InvokeError, Outcome, Reply};
 use super::wire::{self, Entry, StreamedRequest};
-use crate::app_channel::{CallError, collected, failure};
+use crate::app_channel::{CallError, collected, failure, strip_response};
 use crate::http::Body;
 use crate::server::Server;
 
@@ -220,6 +220,8 @@ fn call(
         .map(|http| http.verb())
         .filter(|verb| *verb != Verb::None);
     permit(server, peer, &method, verb, false)?;
+    // Before stamping: what a peer's `connection` names must not take the stamp along at the next hop.
+    strip_response(&mut headers);
     stamp(server, peer, &mut headers);
     let origin = if headers
         .get(http::header::CONTENT_TYPE)

@@ -229,9 +229,3 @@ fn reply(response: wire::Response) -> Result<Reply, Status> {
         body: Body::Empty,
     })
 }
-
-impl From<Failed> for InvokeError {
-    fn from(failed: Failed) -> Self {
-        Self::Peer(Box::new(failed.status))
-    }
-}

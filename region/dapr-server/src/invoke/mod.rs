@@ -3,7 +3,8 @@
 //! One idea: whichever protocol a call came by, it becomes one [`Invocation`]; its method is brought into the one canonical
 //! form here, its target found, and who calls whom is stamped on it. Everything before is reading, everything after is
 //! sending. Start reading at [`invoke`] for calls that go out, at [`callee::handle`] for calls of peers, at [`proxy`] for
-//! services that are not Dapr's. Must never pass on an identity that the caller claims.
+//! services that are not Dapr's. Must never pass on an identity that the caller claims,
+//! where there is mutual TLS to tell the true one.
 
 pub mod access;
 mod callee;
