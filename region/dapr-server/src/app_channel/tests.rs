@@ -67,8 +67,8 @@ async fn a_place_is_kept_until_the_answer_is_read_and_waited_for_with_a_deadline
     third.0.expect("free again");
 }
 
-#[test]
-fn an_endpoint_that_wants_tls_is_refused_rather_than_called_in_clear() {
+#[tokio::test]
+async fn an_endpoint_that_wants_tls_is_refused_rather_than_called_in_clear() {
     let endpoint = |url: &str| AppChannel::endpoint(url, AppProtocol::Grpc, None, None, false);
     for url in ["https://app:443", "grpcs://app:443"] {
         assert!(matches!(endpoint(url), Err(ChannelError::Protocol("https"))), "{url}");

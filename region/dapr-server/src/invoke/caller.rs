@@ -17,7 +17,7 @@ use super::local::Call;
 use super::metadata;
 use super::payload::{Messages, Payloads};
 use super::pool::{Lease, Pool, SendError};
-use super::reply::{InvokeError, Outcome, Reply};
+use super::reply::{Outcome, Reply};
 use super::wire::{self, StreamedResponse};
 use crate::app_channel::CallError;
 use crate::http::Body;
