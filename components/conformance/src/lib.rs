@@ -7,8 +7,10 @@
 // This library is test code: a failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+pub mod daprd;
 pub mod etcd_server;
 mod owned_server;
+pub mod pubsub;
 pub mod redis_server;
 pub mod state;
 

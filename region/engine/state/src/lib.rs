@@ -23,5 +23,5 @@ pub use palladium_component::state::{
     BulkGetItem, Concurrency, Consistency, DeleteRequest, Features, GetRequest, GetResponse, Metadata, QueryResponse,
     SetRequest, ValueForm,
 };
-pub use report::{Detail, Report};
+pub use palladium_engine_report::{Detail, Report};
 pub use value::canonical_json;

@@ -6,7 +6,7 @@ use palladium_component::state::{Operation as Step, QueryRequest, TransactReques
 use palladium_component::{BulkFailure, Reply};
 
 use super::*;
-use crate::report::Detail;
+use crate::Detail;
 
 #[derive(Default)]
 struct Recorder {
