@@ -114,7 +114,7 @@ async fn sec_066_no_driver_quotes_its_secrets() {
     let failures = bus.bulk_publish(&BulkPublishRequest::default()).await.expect("partly");
     said.extend(failures.iter().map(|failure| failure.error.to_string()));
     let subscribed = bus.subscribe(SubscribeRequest::default()).await;
-    said.push(subscribed.err().expect("fails").to_string());
+    said.push(subscribed.expect_err("fails").to_string());
     said.push(bus.ping().await.expect_err("fails").to_string());
     said.push(bus.close().await.expect_err("fails").to_string());
     let store = Guarded::new(Arc::new(Talkative) as Arc<dyn SecretStore>, secrets());
