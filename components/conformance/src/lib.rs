@@ -9,7 +9,10 @@
 
 pub mod daprd;
 pub mod etcd_server;
+pub mod memcached_server;
+pub mod mysql_server;
 mod owned_server;
+pub mod postgres_server;
 pub mod pubsub;
 pub mod redis_server;
 pub mod state;

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct OwnedServer<const PORTS: usize> {
     child: Child,
+    /// Signal that ends it; one that holds things of the machine beyond its folder is asked to let go of them.
+    pub(crate) farewell: Option<&'static str>,
     pub(crate) ports: [u16; PORTS],
     _folder: TempDir,
 }
@@ -43,6 +45,7 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
                 .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
             let mut server = Self {
                 child,
+                farewell: None,
                 ports,
                 _folder: folder,
             };
@@ -63,7 +66,22 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
 
 impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
     fn drop(&mut self) {
+        if let Some(signal) = self.farewell {
+            let _ = Command::new("kill")
+                .args(["-s", signal, &self.child.id().to_string()])
+                .status();
+            let asked = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether this is run by root, as whom some servers refuse to run.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }

@@ -12,9 +12,13 @@ mod diagrid;
 mod etcd;
 mod grpc;
 mod in_memory;
+mod memcached;
+mod mysql;
 pub mod pluggable;
+mod postgresql;
 mod redis;
 pub mod registry;
+mod sql;
 mod sqlite;
 mod ttl;
 

@@ -17,6 +17,9 @@ pub const ALL: &[StateDriver] = &[
     crate::diagrid::DRIVER,
     crate::etcd::DRIVER,
     crate::in_memory::DRIVER,
+    crate::memcached::DRIVER,
+    crate::mysql::DRIVER,
+    crate::postgresql::DRIVER,
     crate::redis::DRIVER,
     crate::sqlite::DRIVER,
 ];
