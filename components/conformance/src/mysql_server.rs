@@ -40,9 +40,22 @@ impl MySqlServer {
                     .stderr(Stdio::null());
                 command
             },
-            async |[port]| is_ready(port),
+            async |[port]| ask(port, "SELECT 1").is_some(),
         );
         Self(server.await)
+    }
+
+    /// What the server answers to a statement, as text.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn ask(&self, statement: &str) -> String {
+        ask(self.0.ports[0], statement).expect("an answer of MariaDB")
+    }
+
+    /// Sends its process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        self.0.signal(name);
     }
 
     /// Metadata of a component on this server.
@@ -77,16 +90,14 @@ fn user() -> Option<&'static str> {
     is_root().then_some("--user=root")
 }
 
-fn is_ready(port: u16) -> bool {
+fn ask(port: u16, statement: &str) -> Option<String> {
     let asked = Command::new("mariadb")
         .args(["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "--user=dapr"])
-        .args([
-            &format!("--password={PASSWORD}"),
-            &format!("--port={port}"),
-            "--execute=SELECT 1",
-        ])
-        .stdout(Stdio::null())
+        .args([format!("--password={PASSWORD}"), format!("--port={port}")])
+        .args(["--skip-column-names", "--batch", "--execute", statement])
         .stderr(Stdio::null())
-        .status();
-    asked.is_ok_and(|status| status.success())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    asked.status.success().then_some(text)
 }

@@ -16,7 +16,7 @@ pub(crate) struct OwnedServer<const PORTS: usize> {
     /// Signal that ends it; one that holds things of the machine beyond its folder is asked to let go of them.
     pub(crate) farewell: Option<&'static str>,
     pub(crate) ports: [u16; PORTS],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl<const PORTS: usize> OwnedServer<PORTS> {
@@ -47,7 +47,7 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
                 child,
                 farewell: None,
                 ports,
-                _folder: folder,
+                folder,
             };
             let started = Instant::now();
             while started.elapsed() < patience {
@@ -64,12 +64,24 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
     }
 }
 
+impl<const PORTS: usize> OwnedServer<PORTS> {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Sends its process a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let _ = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+    }
+}
+
 impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
     fn drop(&mut self) {
         if let Some(signal) = self.farewell {
-            let _ = Command::new("kill")
-                .args(["-s", signal, &self.child.id().to_string()])
-                .status();
+            self.signal(signal);
             let asked = Instant::now();
             while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(5) {
                 std::thread::sleep(Duration::from_millis(10));

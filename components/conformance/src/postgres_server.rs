@@ -46,6 +46,56 @@ impl PostgresServer {
         Self(server)
     }
 
+    /// What the server answers to a statement, as text.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn ask(&self, statement: &str) -> String {
+        let asked = Command::new(programs().join("psql"))
+            .args(["-X", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres", "-d", "postgres"])
+            .args(["-p", &self.0.ports[0].to_string(), "-c", statement])
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+            .expect("psql");
+        assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+    }
+
+    /// Takes TLS from now on, with a certificate of its own for 127.0.0.1. Returns the certificate's path.
+    ///
+    /// # Panics
+    /// When there is no `openssl`.
+    pub fn take_tls(&self) -> PathBuf {
+        let folder = self.0.folder();
+        let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+        // Not an authority's certificate, which OpenSSL makes by default and rustls takes from no server.
+        let about = folder.join("openssl.cnf");
+        let text = "[req]\ndistinguished_name = dn\nx509_extensions = ext\n[dn]\n[ext]\n\
+                    basicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n";
+        std::fs::write(&about, text).expect("a file in the server's folder");
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=127.0.0.1", "-config"])
+            .arg(&about)
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "openssl makes a certificate");
+        if is_root() {
+            let given = Command::new("chown").arg("postgres").arg(&key).status();
+            assert!(given.is_ok_and(|status| status.success()));
+        }
+        for (name, path) in [("ssl_cert_file", &certificate), ("ssl_key_file", &key)] {
+            self.ask(&format!("ALTER SYSTEM SET {name} = '{}'", path.display()));
+        }
+        self.ask("ALTER SYSTEM SET ssl = on");
+        self.ask("SELECT pg_reload_conf()");
+        certificate
+    }
+
     /// Metadata of a component on this server.
     pub fn metadata(&self) -> [(String, String); 1] {
         let port = self.0.ports[0];
