@@ -1,0 +1,26 @@
+//! The lock drivers.
+//!
+//! The one idea: one folder is one driver, one line in [`DRIVERS`] makes it exist; what all of them take is
+//! [`LockMetadata`]. A driver must never give a lock to two owners.
+
+mod common;
+mod redis;
+
+pub use common::LockMetadata;
+use palladium_component::catalog::{Catalog, CatalogField};
+use palladium_component::{ComponentMetadata as _, LockStore, Registry};
+
+/// Every driver, in alphabetical order.
+pub const DRIVERS: Registry<dyn LockStore> = Registry {
+    what: "lock store",
+    drivers: &[redis::DRIVER],
+};
+
+/// The catalog of these drivers, for the generator.
+pub fn catalog() -> Catalog {
+    let fields = LockMetadata::fields().iter().map(CatalogField::from).collect();
+    Catalog {
+        common: [("lock".to_owned(), fields)].into(),
+        ..DRIVERS.catalog()
+    }
+}
