@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, Registry, SecretStore, StateStore};
+use palladium_component::{
+    Binding, Connector, Conversation, Hosting, OpenContext, OpenError, Registry, SecretStore, StateStore,
+};
 use palladium_components_bindings::common::Use;
 use palladium_components_pluggable::Found;
 use palladium_engine_pubsub::PubsubComponent;
@@ -19,6 +21,7 @@ use crate::metrics::{Counted, Metrics};
 use crate::pipeline::Piece;
 use crate::pubsub::PubsubEntry;
 use crate::resources::{Component, expand};
+use crate::secrets::{Guarded, Secrets};
 use crate::server::{Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
@@ -149,6 +152,14 @@ impl Opener {
             resolved = self.resolve(declared).await?;
             &resolved
         };
+        let opened = self.open_block(block, declared, metrics).await;
+        opened.map_err(|error| match error {
+            LoadError::Open(error) => LoadError::Open(Secrets::of(declared).out_of_open(error)),
+            other => other,
+        })
+    }
+
+    async fn open_block(&self, block: &str, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         match block {
             PUBSUB => return self.open_pubsub(declared, metrics).await,
             SECRETS => return self.open_secrets(declared, metrics).await,
@@ -160,7 +171,7 @@ impl Opener {
                 let piece = Piece {
                     name: declared.name.clone(),
                     kind: declared.kind.clone(),
-                    driver,
+                    driver: Guarded::new(driver, Secrets::of(declared)),
                 };
                 return Ok(ready(Entry::Middleware(Arc::new(piece)), declared, Vec::new()));
             }
@@ -168,6 +179,7 @@ impl Opener {
                 let driver = self
                     .open_driver(&palladium_components_conversation::DRIVERS, declared)
                     .await?;
+                let driver: Arc<dyn Conversation> = Guarded::new(driver, Secrets::of(declared));
                 let block = block_of(declared, driver, metrics, Counted::Conversation);
                 return Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()));
             }
@@ -186,6 +198,7 @@ impl Opener {
         let entry = StateEntry {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
+            secrets: Secrets::of(declared),
         };
         Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
@@ -198,6 +211,7 @@ impl Opener {
             let opened = palladium_components_pubsub::pluggable::open(&self.pluggable, &declared.kind, context).await;
             opened.ok_or_else(|| unknown("message bus", declared))??
         };
+        let driver = Guarded::new(driver, Secrets::of(declared));
         let namespace = declared.by_namespace.then_some(self.namespace.as_str());
         let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
         let registered = registered(declared, component.features().names());
@@ -215,7 +229,7 @@ impl Opener {
             reason,
         };
         let mut resolved = declared.clone();
-        for reference in std::mem::take(&mut resolved.references) {
+        for reference in &declared.references {
             let (field, secret) = (&reference.field, &reference.secret);
             let Some(store) = self.secrets.get(&declared.secret_store) else {
                 return Err(failed(
@@ -229,7 +243,7 @@ impl Opener {
             let value = values.0.remove(&reference.key).filter(|value| !value.is_empty());
             let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
             let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
-            resolved.properties.insert(reference.field, value);
+            resolved.properties.insert(reference.field.clone(), value);
         }
         Ok(resolved)
     }
@@ -247,6 +261,7 @@ impl Opener {
         let driver = self
             .open_driver(&palladium_components_secretstores::DRIVERS, declared)
             .await?;
+        let driver: Arc<dyn SecretStore> = Guarded::new(driver, Secrets::of(declared));
         self.secrets.add(&declared.name, driver.clone());
         let capabilities = driver.capabilities().to_vec();
         let block = block_of(declared, driver, metrics, Counted::Secret);
@@ -262,6 +277,7 @@ impl Opener {
             let opened = palladium_components_bindings::pluggable::open(&self.pluggable, &declared.kind, context).await;
             opened.ok_or_else(|| unknown("binding", declared))??
         };
+        let driver: Arc<dyn Binding> = Guarded::new(driver, Secrets::of(declared));
         let (ways, said) = (driver.ways(), Use::read(&declared.properties));
         let mut capabilities = Vec::new();
         if ways.into && said.input {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use palladium_component::Hosting;
 use palladium_components_pluggable::discover;
+use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
@@ -254,6 +255,7 @@ fn new_server(
         resiliency: Default::default(),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
+        budget: Budget::new(settings.held_bodies()),
         api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
         features: configuration.features.clone(),
         extended: Default::default(),

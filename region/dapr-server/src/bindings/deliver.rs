@@ -21,7 +21,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::app_channel::AppChannel;
 use crate::entry::BindingEntry;
-use crate::http::{Body, read};
+use crate::http::Body;
 use crate::invoke::PATH;
 use crate::resiliency::Said;
 use crate::server::Server;
@@ -89,7 +89,7 @@ async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result
         .await;
     let answer = answer.map_err(|error| plain(format!("error invoking app: {error}")))?;
     let status = answer.status();
-    let body = read(answer.into_body(), LONGEST).await;
+    let body = app.read(answer.into_body(), LONGEST).await;
     let body = body.map_err(|fault| plain(format!("failed to read response body: {}", fault.report.message)))?;
     if !status.is_success() {
         return Err(Said {

@@ -20,6 +20,7 @@ mod pool;
 mod proxy;
 mod recorded;
 mod reply;
+mod watched;
 mod wire;
 
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ pub use pool::{Lease, Pool, SendError};
 pub use proxy::from_caller as proxy;
 pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
+pub use watched::Watched;
 pub use wire::{StreamedRequest, StreamedResponse, framed};
 
 use crate::app_channel::strip_request;
@@ -177,10 +179,13 @@ async fn remote(
         let Some(pool) = peer.pool() else {
             return Err(peers::ResolveError::NotFound(peer.id.clone()).into());
         };
-        let failed = match caller::call(&pool, &peer.id, &mut call, length, limit).await {
+        let failed = match caller::call(&pool, &peer.id, &mut call, length, limit, &server.budget).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
+        if let Some(error) = failed.broken {
+            return Err(error.into());
+        }
         let passing = matches!(
             failed.status.code(),
             tonic::Code::Unavailable | tonic::Code::Unauthenticated

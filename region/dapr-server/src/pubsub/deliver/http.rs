@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{all, traceparent};
 use crate::app_channel::AppChannel;
-use crate::http::{Body, read};
+use crate::http::Body;
 use crate::invoke::PATH;
 use crate::trace;
 
@@ -140,7 +140,8 @@ async fn post(app: &AppChannel, path: &str, headers: HeaderMap, body: Bytes) -> 
         .await
         .map_err(|error| error.to_string())?;
     let status = answer.status();
-    let body = read(answer.into_body(), LONGEST)
+    let body = app
+        .read(answer.into_body(), LONGEST)
         .await
         .map_err(|fault| fault.report.message)?;
     Ok((status, body))
