@@ -24,7 +24,10 @@ impl Pending {
         }
         if self.waiting.len() >= MOST {
             if !std::mem::replace(&mut self.full, true) {
-                tracing::warn!(most = MOST, "more configuration keys change than can be told: some are left out");
+                tracing::warn!(
+                    most = MOST,
+                    "more configuration keys change than can be told: some are left out"
+                );
             }
             return;
         }
@@ -53,7 +56,10 @@ mod tests {
         }
         assert_eq!(pending.take().as_deref(), Some("a"));
         pending.add("a".into());
-        assert_eq!([pending.take(), pending.take(), pending.take()], [Some("b".into()), Some("a".into()), None]);
+        assert_eq!(
+            [pending.take(), pending.take(), pending.take()],
+            [Some("b".into()), Some("a".into()), None]
+        );
     }
 
     #[test]

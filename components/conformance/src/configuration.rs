@@ -87,7 +87,10 @@ impl Watch {
             let items = timeout(Duration::from_secs(20), self.told.recv()).await;
             let items = items.expect("a change in time").expect("the subscription goes on");
             for told in items.keys() {
-                assert!(keys.is_empty() || keys.contains(&told.as_str()), "{told} was not asked for");
+                assert!(
+                    keys.is_empty() || keys.contains(&told.as_str()),
+                    "{told} was not asked for"
+                );
             }
             if let Some(item) = items.get(key).filter(|item| item.value == value) {
                 return item.clone();
@@ -115,7 +118,10 @@ pub async fn what_is_stored_is_read(backend: &Backend) {
     backend.write("b", "2", "").await;
     let items = store.get(&select(&["a", "b", "missing"])).await.unwrap();
     assert_eq!(items.keys().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((items["a"].value.as_str(), items["a"].version.as_str()), ("ä value", "v1"));
+    assert_eq!(
+        (items["a"].value.as_str(), items["a"].version.as_str()),
+        ("ä value", "v1")
+    );
     assert_eq!((items["b"].value.as_str(), items["b"].version.as_str()), ("2", ""));
     assert!(store.get(&select(&["missing"])).await.unwrap().is_empty());
 }

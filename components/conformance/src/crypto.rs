@@ -24,7 +24,9 @@ pub struct Backend {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Backend")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,11 @@ pub async fn what_is_broken_is_refused(backend: &Backend) {
         let mut changed = wrapped.clone();
         changed[3] ^= 1;
         for bad in [&changed[..], &wrapped[..wrapped.len() - 1], &wrapped[..8], &[]] {
-            assert!(keys.unwrap_key(bad, algorithm, name).await.is_err(), "{algorithm} {}", bad.len());
+            assert!(
+                keys.unwrap_key(bad, algorithm, name).await.is_err(),
+                "{algorithm} {}",
+                bad.len()
+            );
         }
     }
 }
@@ -69,7 +75,11 @@ pub async fn what_does_not_fit_is_refused(backend: &Backend) {
         ("A256CBC-NOPAD", symmetric, "invalid nonce"),
         ("ROT13", symmetric, "unsupported algorithm"),
     ] {
-        let error = keys.wrap_key(&file_key(), algorithm, name).await.unwrap_err().to_string();
+        let error = keys
+            .wrap_key(&file_key(), algorithm, name)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(word), "{algorithm} {name}: {error}");
     }
 }

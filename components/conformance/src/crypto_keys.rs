@@ -2,7 +2,7 @@
 //!
 //! One idea: the same keys as a set and as a folder. Must never be kept beyond a test.
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -64,9 +64,16 @@ impl Keys {
         write("symmetric", &format!("{}\n", STANDARD.encode(self.symmetric)));
         write("copy.json", &self.symmetric_jwk("copy"));
         let text = STANDARD.encode(&self.rsa);
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
         let label = "PRIVATE KEY";
-        write("rsa.pem", &format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")));
+        write(
+            "rsa.pem",
+            &format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")),
+        );
         folder
     }
 
@@ -85,7 +92,11 @@ impl Keys {
             URL_SAFE_NO_PAD.encode(bytes.collect::<Vec<u8>>())
         });
         let names = ["n", "e", "d", "p", "q", "dp", "dq", "qi"];
-        let members: Vec<String> = names.iter().zip(numbers).map(|(name, number)| format!(r#""{name}":"{number}""#)).collect();
+        let members: Vec<String> = names
+            .iter()
+            .zip(numbers)
+            .map(|(name, number)| format!(r#""{name}":"{number}""#))
+            .collect();
         format!(r#"{{"kty":"RSA","kid":"rsa",{}}}"#, members.join(","))
     }
 }

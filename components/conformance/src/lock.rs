@@ -60,7 +60,11 @@ pub async fn a_lock_expires(backend: &Backend) {
         assert!(started.elapsed() < Duration::from_secs(10), "it does not expire");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(started.elapsed() >= Duration::from_millis(900), "too early: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_millis(900),
+        "too early: {:?}",
+        started.elapsed()
+    );
     assert_eq!(locks.unlock("r", "a").await.unwrap(), Unlocked::BelongsToOthers);
 }
 

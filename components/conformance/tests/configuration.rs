@@ -8,7 +8,7 @@ use std::sync::Arc;
 use palladium_component::{ConfigurationStore, OpenContext, Properties};
 use palladium_conformance::configuration::{Act, Backend};
 use palladium_conformance::redis_server::RedisServer;
-use redis::cmd;
+use ::redis::cmd;
 
 /// `module: type => backend;` runs the suite over what `backend(type)` makes.
 macro_rules! suites {
@@ -45,7 +45,9 @@ fn every_registered_driver_is_run_through_the_suite() {
 
 async fn open(type_name: &str, properties: Properties) -> Arc<dyn ConfigurationStore> {
     let context = OpenContext::new("configuration", "myapp", properties);
-    let opened = palladium_components_configuration::DRIVERS.open(type_name, "", context).await;
+    let opened = palladium_components_configuration::DRIVERS
+        .open(type_name, "", context)
+        .await;
     opened.expect("the store opens")
 }
 
@@ -63,7 +65,7 @@ async fn redis_server(type_name: &'static str) -> Backend {
                 Act::Cut => cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").to_owned(),
             };
             Box::pin(async move {
-                let done: Result<redis::Value, _> = command.query_async(&mut connection).await;
+                let done: Result<::redis::Value, _> = command.query_async(&mut connection).await;
                 done.expect("the server does it");
             })
         }),
@@ -82,13 +84,16 @@ async fn redis_leaves_alone_what_is_not_configuration() {
         cmd("SET").arg("a").arg("1"),
         cmd("CONFIG").arg("SET").arg("notify-keyspace-events").arg("Em"),
     ] {
-        let done: Result<redis::Value, _> = command.query_async(&mut connection).await;
+        let done: Result<::redis::Value, _> = command.query_async(&mut connection).await;
         done.expect("the server does it");
     }
     let store = open("configuration.redis", server.metadata().into_iter().collect()).await;
     let all = store.get(&Default::default()).await.expect("it reads");
     assert_eq!(all.keys().collect::<Vec<_>>(), ["a"]);
-    let listening = store.subscribe(&Default::default(), Arc::new(Deaf)).await.expect("it subscribes");
+    let listening = store
+        .subscribe(&Default::default(), Arc::new(Deaf))
+        .await
+        .expect("it subscribes");
     let now: Vec<String> = cmd("CONFIG")
         .arg("GET")
         .arg("notify-keyspace-events")
@@ -96,7 +101,11 @@ async fn redis_leaves_alone_what_is_not_configuration() {
         .await
         .expect("it tells");
     for event in "EmKg$xe".chars() {
-        assert!(now[1].contains(event) || (now[1].contains('A') && event != 'm'), "{event} is missing in {}", now[1]);
+        assert!(
+            now[1].contains(event) || (now[1].contains('A') && event != 'm'),
+            "{event} is missing in {}",
+            now[1]
+        );
     }
     drop(listening);
 }

@@ -198,7 +198,11 @@ mod tests {
             ("||1", "", "1"),
         ] {
             let found = item(text);
-            assert_eq!((found.value.as_str(), found.version.as_str()), (value, version), "{text}");
+            assert_eq!(
+                (found.value.as_str(), found.version.as_str()),
+                (value, version),
+                "{text}"
+            );
         }
     }
 

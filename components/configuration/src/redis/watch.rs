@@ -59,7 +59,9 @@ impl Line {
     /// A connection that tells of these keys; of all when there are none.
     pub(super) async fn connect(&self, keys: &[String]) -> Result<Connected, RedisError> {
         let late = |_| RedisError::from((::redis::ErrorKind::Io, "the server does not answer in time"));
-        let connection = timeout(self.dial, self.client.get_async_pubsub()).await.map_err(late)??;
+        let connection = timeout(self.dial, self.client.get_async_pubsub())
+            .await
+            .map_err(late)??;
         let (mut sink, stream) = connection.split();
         let subscribed = async {
             if keys.is_empty() {

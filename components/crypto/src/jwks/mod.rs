@@ -56,7 +56,11 @@ async fn open(context: OpenContext) -> Result<Arc<dyn CryptoProvider>, OpenError
         let (shared, stop) = (shared.clone(), stop.clone());
         tokio::spawn(async move { stop.unless(source.keep(shared)).await })
     });
-    Ok(Arc::new(Jwks { set: shared, stop, _keeping: keeping }))
+    Ok(Arc::new(Jwks {
+        set: shared,
+        stop,
+        _keeping: keeping,
+    }))
 }
 
 struct Jwks {

@@ -114,7 +114,11 @@ fn address(said: &str, metadata: &JwksMetadata) -> Result<Source, OpenError> {
     let url = Url::parse(said).map_err(|_| wrong("it is no address"))?;
     // As in Dapr: what is too short is the default.
     let or = |said: Duration, least: Duration, default| if said < least { default } else { said };
-    let timeout = or(metadata.request_timeout, Duration::from_millis(1), Duration::from_secs(30));
+    let timeout = or(
+        metadata.request_timeout,
+        Duration::from_millis(1),
+        Duration::from_secs(30),
+    );
     let pause = or(metadata.min_refresh_interval, FETCH.0, Duration::from_secs(600));
     let client = Client::builder()
         .timeout(timeout)
@@ -142,7 +146,10 @@ async fn file(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
     let failed = |error: std::io::Error| format!("failed to read JWKS file: {error}");
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut text).await.map_err(failed)?;
+    file.take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut text)
+        .await
+        .map_err(failed)?;
     match text.len() > MAX_BYTES {
         true => Err(format!("the JWKS file has more than {MAX_BYTES} bytes")),
         false => Ok(text),
@@ -156,7 +163,10 @@ async fn fetch(client: &Client, url: &Url) -> Result<(Zeroizing<Vec<u8>>, Option
     if !answer.status().is_success() {
         return Err(format!("failed to fetch JWKS: the answer is {}", answer.status()));
     }
-    let control = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let control = answer
+        .headers()
+        .get(CACHE_CONTROL)
+        .and_then(|value| value.to_str().ok());
     let fresh = control.and_then(max_age);
     let mut text = Zeroizing::new(Vec::new());
     while let Some(piece) = answer.chunk().await.map_err(failed)? {

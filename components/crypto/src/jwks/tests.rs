@@ -75,7 +75,9 @@ async fn sec_a_tenant_names_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     std::fs::write(&path, set(&["a"])).unwrap();
-    let tenant = || Hosting::Platform { folder: folder.path().into() };
+    let tenant = || Hosting::Platform {
+        folder: folder.path().into(),
+    };
     assert!(opened(path.to_str().unwrap(), tenant()).await.is_err());
     assert!(opened(&set(&["a"]), tenant()).await.is_ok());
 }
@@ -94,7 +96,10 @@ async fn an_address_is_asked_again() {
                 Some(body) => ("200 OK", body),
                 None => ("500 Internal Server Error", String::new()),
             };
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -103,5 +108,8 @@ async fn an_address_is_asked_again() {
     comes(&keys, "b").await;
     server.await.unwrap();
     let error = opened(&address, Hosting::SelfHosted).await.err().unwrap().to_string();
-    assert!(error.contains("failed to fetch JWKS") && !error.contains("hunter2"), "{error}");
+    assert!(
+        error.contains("failed to fetch JWKS") && !error.contains("hunter2"),
+        "{error}"
+    );
 }

@@ -93,7 +93,10 @@ impl Key {
         match Method::of(algorithm, &self.material).map_err(failed)? {
             Method::Aes(kek) => {
                 let mut wrapped = vec![0; key.len() + 8];
-                let length = kek.wrap(key, &mut wrapped).map_err(|_| failed("the key cannot be wrapped"))?.len();
+                let length = kek
+                    .wrap(key, &mut wrapped)
+                    .map_err(|_| failed("the key cannot be wrapped"))?
+                    .len();
                 wrapped.truncate(length);
                 Ok(wrapped)
             }

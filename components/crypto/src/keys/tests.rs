@@ -3,7 +3,7 @@
 //! One idea: wrapping is proven by a published vector and by the way there and back, over every form a key may have. Must
 //! never hold a private key as text.
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -12,7 +12,10 @@ use x509_parser::der_parser::der::parse_der;
 use super::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 fn file_key() -> SecretSlice<u8> {
@@ -21,7 +24,11 @@ fn file_key() -> SecretSlice<u8> {
 
 fn pem(label: &str, der: &[u8]) -> Vec<u8> {
     let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")).into_bytes()
 }
 
@@ -63,7 +70,13 @@ fn symmetric_keys_in_every_form() {
         goes_through(&parse(text.as_bytes(), Form::Unknown).unwrap(), &same, "A256KW");
     }
     goes_through(&parse(jwk.as_bytes(), Form::Jwk).unwrap(), &same, "A256KW");
-    for (bad, form) in [("", Form::Unknown), ("\n", Form::Unknown), ("{}", Form::Jwk), ("x", Form::Pem), ("{\"kty\":\"oct\"}", Form::Jwk)] {
+    for (bad, form) in [
+        ("", Form::Unknown),
+        ("\n", Form::Unknown),
+        ("{}", Form::Jwk),
+        ("x", Form::Pem),
+        ("{\"kty\":\"oct\"}", Form::Jwk),
+    ] {
         assert!(parse(bad.as_bytes(), form).is_err(), "{bad}");
     }
 }
@@ -101,11 +114,17 @@ fn rsa_keys_in_every_form() {
         for back in &both {
             goes_through(there, back, "RSA-OAEP-256");
         }
-        assert!(public_only[0].unwrap(&there.wrap(&file_key(), "RSA-OAEP-256").unwrap(), "RSA-OAEP-256").is_err());
+        assert!(
+            public_only[0]
+                .unwrap(&there.wrap(&file_key(), "RSA-OAEP-256").unwrap(), "RSA-OAEP-256")
+                .is_err()
+        );
     }
     // A private key without all of its numbers, and numbers that do not fit together.
     assert!(parse(&jwk(5), Form::Jwk).is_err());
-    let broken = String::from_utf8(jwk(8)).unwrap().replace(r#""e":"AQAB""#, r#""e":"Aw""#);
+    let broken = String::from_utf8(jwk(8))
+        .unwrap()
+        .replace(r#""e":"AQAB""#, r#""e":"Aw""#);
     assert!(parse(broken.as_bytes(), Form::Jwk).is_err());
 }
 
@@ -132,12 +151,20 @@ fn algorithms_that_do_not_fit_are_told_as_dapr_tells_them() {
 fn sec_a_key_is_used_for_nothing_but_its_purpose() {
     let k = URL_SAFE_NO_PAD.encode([7; 32]);
     let key = |more: &str| parse(format!(r#"{{"kty":"oct","k":"{k}",{more}}}"#).as_bytes(), Form::Jwk).unwrap();
-    let wrap = |more: &str| key(more).wrap(&file_key(), "A256KW").map(|_| ()).map_err(|error| error.to_string());
+    let wrap = |more: &str| {
+        key(more)
+            .wrap(&file_key(), "A256KW")
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
     assert_eq!(wrap(r#""use":"enc","key_ops":["wrapKey"],"alg":"A256KW""#), Ok(()));
     let cannot = "key cannot perform the 'wrapKey' operation";
     assert_eq!(wrap(r#""use":"sig""#), Err(cannot.into()));
     assert_eq!(wrap(r#""key_ops":["unwrapKey"]"#), Err(cannot.into()));
-    assert_eq!(wrap(r#""alg":"A128KW""#), Err("key cannot be used with algorithm 'A256KW'".into()));
+    assert_eq!(
+        wrap(r#""alg":"A128KW""#),
+        Err("key cannot be used with algorithm 'A256KW'".into())
+    );
 }
 
 #[test]
@@ -149,6 +176,9 @@ fn one_bad_key_does_not_take_the_others_with_it() {
     );
     let set = JwkSet::read(set.as_bytes()).unwrap();
     assert!(matches!(set.get("small"), Some(Err(KeyError::Rsa))) && matches!(set.get("odd"), Some(Err(_))));
-    assert!(set.get("good").unwrap().unwrap().wrap(&file_key(), "A256KW").is_ok(), "the first of an id counts");
+    assert!(
+        set.get("good").unwrap().unwrap().wrap(&file_key(), "A256KW").is_ok(),
+        "the first of an id counts"
+    );
     assert!(set.get("none").is_none());
 }

@@ -41,10 +41,16 @@ pub(crate) fn parse(text: &[u8], form: Form) -> Result<Key, KeyError> {
 }
 
 fn symmetric(text: &[u8]) -> Result<Key, KeyError> {
-    let end = text.iter().rposition(|byte| !b"\n=".contains(byte)).map_or(0, |last| last + 1);
+    let end = text
+        .iter()
+        .rposition(|byte| !b"\n=".contains(byte))
+        .map_or(0, |last| last + 1);
     // Go's decoders step over ends of lines.
-    let packed: Zeroizing<Vec<u8>> = Zeroizing::new(text[..end].iter().copied().filter(|c| !b"\r\n".contains(c)).collect());
-    let decoded = [&STANDARD, &URL_SAFE].into_iter().find_map(|alphabet| decoder(alphabet).decode(&*packed).ok());
+    let packed: Zeroizing<Vec<u8>> =
+        Zeroizing::new(text[..end].iter().copied().filter(|c| !b"\r\n".contains(c)).collect());
+    let decoded = [&STANDARD, &URL_SAFE]
+        .into_iter()
+        .find_map(|alphabet| decoder(alphabet).decode(&*packed).ok());
     Key::symmetric(decoded.unwrap_or_else(|| text.to_vec()))
 }
 
@@ -97,5 +103,6 @@ fn public_info(der: &[u8]) -> Result<Key, KeyError> {
 /// Whether a PKCS #8 key says that it is one of RSA: its algorithm's name in DER is in its head.
 fn holds_rsa(der: &[u8]) -> bool {
     const NAME: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-    der.get(..40.min(der.len())).is_some_and(|head| head.windows(NAME.len()).any(|window| window == NAME))
+    der.get(..40.min(der.len()))
+        .is_some_and(|head| head.windows(NAME.len()).any(|window| window == NAME))
 }

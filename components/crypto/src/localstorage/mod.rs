@@ -40,9 +40,9 @@ struct FolderMetadata {
 async fn open(context: OpenContext) -> Result<Arc<dyn CryptoProvider>, OpenError> {
     let metadata = FolderMetadata::parse(&context.properties)?;
     let path = PathBuf::from(&metadata.path);
-    let about = tokio::fs::metadata(&path).await.map_err(|error| {
-        OpenError::Unavailable(format!("could not stat path '{}': {error}", metadata.path))
-    })?;
+    let about = tokio::fs::metadata(&path)
+        .await
+        .map_err(|error| OpenError::Unavailable(format!("could not stat path '{}': {error}", metadata.path)))?;
     if !about.is_dir() {
         let reason = format!("path '{}' is not a directory", metadata.path);
         return Err(MetadataError::new("path", reason, "name the folder that holds the keys").into());
@@ -129,7 +129,13 @@ mod tests {
         let keys = opened(inner.to_str().unwrap()).await.unwrap();
         let file_key = SecretSlice::from(vec![1; 32]);
         let outside = outer.path().join("outside");
-        for name in ["../outside", "inside/../../outside", outside.to_str().unwrap(), "", "no\0name"] {
+        for name in [
+            "../outside",
+            "inside/../../outside",
+            outside.to_str().unwrap(),
+            "",
+            "no\0name",
+        ] {
             let refused = keys.wrap_key(&file_key, "A256KW", name).await;
             assert!(refused.is_err(), "{name}");
         }

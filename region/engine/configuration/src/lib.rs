@@ -82,11 +82,17 @@ impl ConfigurationError {
             ),
             Self::Get { store, keys, reason } => (
                 "ERR_CONFIGURATION_GET",
-                format!("failed to get {} from Configuration store {store}: {reason}", list(keys)),
+                format!(
+                    "failed to get {} from Configuration store {store}: {reason}",
+                    list(keys)
+                ),
             ),
             Self::Subscribe { store, keys, reason } => (
                 "ERR_CONFIGURATION_SUBSCRIBE",
-                format!("failed to subscribe {} from Configuration store {store}: {reason}", list(keys)),
+                format!(
+                    "failed to subscribe {} from Configuration store {store}: {reason}",
+                    list(keys)
+                ),
             ),
             Self::NoApp => (
                 "ERR_APP_CHANNEL_NIL",
@@ -117,9 +123,14 @@ mod tests {
             keys: vec!["a".into(), "b".into()],
             reason: "it is away".into(),
         };
-        assert_eq!(error.http().message, "failed to get [a b] from Configuration store s: it is away");
+        assert_eq!(
+            error.http().message,
+            "failed to get [a b] from Configuration store s: it is away"
+        );
         assert!(error.http().details.is_empty());
-        let Detail::ErrorInfo { reason, .. } = &error.grpc().details[0] else { panic!("no ErrorInfo") };
+        let Detail::ErrorInfo { reason, .. } = &error.grpc().details[0] else {
+            panic!("no ErrorInfo")
+        };
         assert_eq!(reason, "ERR_CONFIGURATION_GET");
     }
 }

@@ -55,7 +55,10 @@ impl Algorithm {
     }
 
     fn number(self) -> u8 {
-        (1..).zip(&ALGORITHMS).find(|(_, (algorithm, _))| *algorithm == self).map_or(0, |(number, _)| number)
+        (1..)
+            .zip(&ALGORITHMS)
+            .find(|(_, (algorithm, _))| *algorithm == self)
+            .map_or(0, |(number, _)| number)
     }
 }
 

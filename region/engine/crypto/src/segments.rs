@@ -113,7 +113,11 @@ impl Segments {
 
     fn finish(mut self, out: &mut BytesMut) -> Result<(), CryptoError> {
         // Without a byte there is no segment either.
-        if self.kept.is_empty() { Ok(()) } else { self.one(true, out) }
+        if self.kept.is_empty() {
+            Ok(())
+        } else {
+            self.one(true, out)
+        }
     }
 
     fn one(&mut self, last: bool, out: &mut BytesMut) -> Result<(), CryptoError> {

@@ -61,11 +61,24 @@ fn body(document: &[u8]) -> usize {
 #[test]
 fn lengths_around_a_segment_with_both_ciphers() {
     for cipher in [Cipher::AesGcm, Cipher::ChaCha20Poly1305] {
-        for length in [0, 1, 15, SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT, 3 * SEGMENT + 5] {
+        for length in [
+            0,
+            1,
+            15,
+            SEGMENT - 1,
+            SEGMENT,
+            SEGMENT + 1,
+            2 * SEGMENT,
+            3 * SEGMENT + 5,
+        ] {
             let plain = sample(length);
             let document = encrypt(&plain, cipher, 10_000);
             let segments = length.div_ceil(SEGMENT);
-            assert_eq!(document.len() - body(&document), length + segments * OVERHEAD, "{length}");
+            assert_eq!(
+                document.len() - body(&document),
+                length + segments * OVERHEAD,
+                "{length}"
+            );
             assert!(decrypt(&document, 4096).unwrap() == plain, "{length}");
         }
     }
@@ -113,8 +126,14 @@ fn sec_segments_cannot_be_cut_moved_or_added() {
         assert!(put(order).is_err(), "{order:?}");
     }
     let other = encrypt(&sample(3 * SEGMENT), Cipher::AesGcm, SEGMENT);
-    assert!(decrypt(&[head, &other[body(&other)..]].concat(), 10_000).is_err(), "another document's segments");
-    assert!(decrypt(&document[..document.len() - 1], 10_000).is_err(), "cut by a byte");
+    assert!(
+        decrypt(&[head, &other[body(&other)..]].concat(), 10_000).is_err(),
+        "another document's segments"
+    );
+    assert!(
+        decrypt(&document[..document.len() - 1], 10_000).is_err(),
+        "cut by a byte"
+    );
 }
 
 #[test]
@@ -124,7 +143,11 @@ fn sec_nothing_comes_out_before_the_signature_is_checked() {
     for key in [None, Some(vec![1; 32]), Some(vec![1; 31]), Some(Vec::new())] {
         let refused = header().open(key.map(Into::into)).map(|_| ());
         let error = refused.unwrap_err();
-        assert_eq!(error, CryptoError::Failed("failed to validate the document's signature".into()), "all alike");
+        assert_eq!(
+            error,
+            CryptoError::Failed("failed to validate the document's signature".into()),
+            "all alike"
+        );
     }
 }
 
@@ -157,7 +180,10 @@ fn names_of_algorithms_and_ciphers() {
     assert_eq!(Algorithm::named("a128kw"), Err(unknown.into()));
     assert_eq!(Cipher::named("chacha20-poly1305"), Ok(Cipher::ChaCha20Poly1305));
     assert_eq!(Cipher::named(""), Ok(Cipher::AesGcm));
-    assert_eq!(Cipher::named("des"), Err("option Cipher is not valid: cipher DES is not supported".into()));
+    assert_eq!(
+        Cipher::named("des"),
+        Err("option Cipher is not valid: cipher DES is not supported".into())
+    );
 }
 
 #[test]

@@ -56,7 +56,11 @@ impl Both {
     async fn we_encrypt(&self, plain: &[u8], key: &str, algorithm: &str, cipher: &str) -> Vec<u8> {
         let (algorithm, cipher) = (Algorithm::named(algorithm).unwrap(), Cipher::named(cipher).unwrap());
         let file_key = FileKey::generate().unwrap();
-        let wrapped = self.ours.wrap_key(file_key.secret(), algorithm.name(), key).await.unwrap();
+        let wrapped = self
+            .ours
+            .wrap_key(file_key.secret(), algorithm.name(), key)
+            .await
+            .unwrap();
         let mut encryptor = Encryptor::new(&file_key, key, algorithm, cipher, wrapped).unwrap();
         let mut out = BytesMut::new();
         encryptor.push(plain, &mut out).unwrap();
@@ -67,7 +71,10 @@ impl Both {
     async fn we_decrypt(&self, document: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let header = HeaderReader::default().push(document)?.expect("a whole header");
         let name = header.key_name("")?.to_owned();
-        let key = self.ours.unwrap_key(header.wrapped(), header.algorithm().name(), &name).await;
+        let key = self
+            .ours
+            .unwrap_key(header.wrapped(), header.algorithm().name(), &name)
+            .await;
         let (mut decryptor, rest) = header.open(key.ok())?;
         let mut out = BytesMut::new();
         decryptor.push(&rest, &mut out)?;
@@ -80,10 +87,16 @@ impl Both {
         for length in LENGTHS {
             let plain: Vec<u8> = (0..length).map(|at| (at * 31 + at / 255) as u8).collect();
             let document = self.they_encrypt(&plain, key, algorithm, cipher).await;
-            assert!(self.we_decrypt(&document).await.unwrap() == plain, "theirs: {algorithm} {cipher} {length}");
+            assert!(
+                self.we_decrypt(&document).await.unwrap() == plain,
+                "theirs: {algorithm} {cipher} {length}"
+            );
             let mut document = self.we_encrypt(&plain, key, algorithm, cipher).await;
             let (status, decrypted) = self.they_decrypt(&document).await;
-            assert!(status == 200 && decrypted == plain, "ours: {algorithm} {cipher} {length}: {status}");
+            assert!(
+                status == 200 && decrypted == plain,
+                "ours: {algorithm} {cipher} {length}: {status}"
+            );
             let last = document.len() - 2;
             document[last] ^= 1;
             assert!(self.we_decrypt(&document).await.is_err());
@@ -97,7 +110,11 @@ impl Both {
 async fn keys_in_a_folder() {
     let folder = Keys::new().folder();
     let both = Both::start("crypto.dapr.localstorage", "path", &folder.path().display().to_string()).await;
-    for (key, algorithm) in [("symmetric", "A256KW"), ("copy.json", "AES"), ("rsa.pem", "RSA-OAEP-256")] {
+    for (key, algorithm) in [
+        ("symmetric", "A256KW"),
+        ("copy.json", "AES"),
+        ("rsa.pem", "RSA-OAEP-256"),
+    ] {
         for cipher in ["aes-gcm", "chacha20-poly1305"] {
             both.exchange(key, algorithm, cipher).await;
         }
@@ -120,16 +137,29 @@ async fn keys_in_a_set() {
 async fn refusals_are_told_alike() {
     let folder = Keys::new().folder();
     let both = Both::start("crypto.dapr.localstorage", "path", &folder.path().display().to_string()).await;
-    for (key, algorithm) in [("rsa.pem", "A256KW"), ("symmetric", "RSA-OAEP-256"), ("symmetric", "A256CBC-NOPAD")] {
+    for (key, algorithm) in [
+        ("rsa.pem", "A256KW"),
+        ("symmetric", "RSA-OAEP-256"),
+        ("symmetric", "A256CBC-NOPAD"),
+    ] {
         let headers = [("dapr-key-name", key), ("dapr-key-wrap-algorithm", algorithm)];
         let path = "/v1.0-alpha1/crypto/store/encrypt";
         let (status, told) = both.theirs.exchange("PUT", path, &headers, b"x").await;
         let file_key = FileKey::generate().unwrap();
         let ours = both.ours.wrap_key(file_key.secret(), algorithm, key).await.unwrap_err();
         let told = String::from_utf8(told).unwrap();
-        assert!(status == 500 && told.contains(&format!("failed to wrap the file key: {ours}\"")), "{told} - {ours}");
+        assert!(
+            status == 500 && told.contains(&format!("failed to wrap the file key: {ours}\"")),
+            "{told} - {ours}"
+        );
     }
-    for document in [&b"nonsense"[..], b"dapr.io/enc/v2\n", b"dapr.io/enc/v1\n{}\nx\n", b"dapr.io/enc/v1\n\n", b""] {
+    for document in [
+        &b"nonsense"[..],
+        b"dapr.io/enc/v2\n",
+        b"dapr.io/enc/v1\n{}\nx\n",
+        b"dapr.io/enc/v1\n\n",
+        b"",
+    ] {
         let (status, told) = both.they_decrypt(document).await;
         let mut reader = HeaderReader::default();
         let error = match reader.push(document) {

@@ -44,7 +44,10 @@ pub enum LockError {
 impl LockError {
     /// Whether it is about the request, whatever the building block.
     pub fn is_common(&self) -> bool {
-        matches!(self, Self::NoResource { .. } | Self::NoOwner { .. } | Self::NoExpiry { .. })
+        matches!(
+            self,
+            Self::NoResource { .. } | Self::NoOwner { .. } | Self::NoExpiry { .. }
+        )
     }
 
     /// What the caller is told.

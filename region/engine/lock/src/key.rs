@@ -70,7 +70,10 @@ mod tests {
         }
         assert!(LockPrefix::new("a||b", "store", "app").is_err());
         let prefix = LockPrefix::new("appid", "store", "app").unwrap();
-        assert_eq!(prefix.apply("a||b").unwrap_err(), "input key/keyPrefix 'a||b' can't contain '||'");
+        assert_eq!(
+            prefix.apply("a||b").unwrap_err(),
+            "input key/keyPrefix 'a||b' can't contain '||'"
+        );
     }
 
     proptest! {
