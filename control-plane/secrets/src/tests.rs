@@ -1,5 +1,7 @@
 //! Attacks on extraction.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use palladium_component::catalog::{Catalog, CatalogField, ComponentType};

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod canary;
 mod keys;
+mod kinds;
 mod managed;
 mod matrix;
 mod resources;
