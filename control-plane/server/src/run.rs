@@ -58,7 +58,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         .await
         .map_err(|_| Error::Ended("opening the region stream"))??;
     let region_listener = regions.bind()?;
-    bootstrap::ensure_join_token(&store, &regions, &config.bootstrap).await?;
+    bootstrap::ensure_join_token(&store, &organization, &regions, &config.bootstrap).await?;
     let app = Arc::new(App::new(AppParts {
         store: store.clone(),
         organization,

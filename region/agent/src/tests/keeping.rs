@@ -186,6 +186,12 @@ fn a_value_sealed_for_another_place_is_an_error_of_its_object() {
     let region = region(folder.path(), &control);
     let mut wanted = sealed_component(&region, b"x");
     wanted.project = "prj-qqqqqqqqqqqq".into();
+    let project = Wanted {
+        project: wanted.project.clone(),
+        uid: "u-other-project".into(),
+        ..Wanted::project()
+    };
+    region.take_entry(&control.put(&project)).unwrap();
     region.take_entry(&control.put(&wanted)).unwrap();
     let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
     assert!(take_in_secrets(&region, &object).is_err());
@@ -289,7 +295,7 @@ fn sec_140_a_damaged_log_of_which_no_copy_can_be_kept_costs_nothing_that_is_good
         (vec!["one".to_owned()], (one, true))
     );
     assert_eq!(fs::read(&log).unwrap(), bytes, "nothing is lost");
-    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two")]);
+    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two"), Wanted::project()]);
     second.take_snapshot(&snapshot).unwrap();
     second.take_entry(&control.put(&Wanted::app("three"))).unwrap();
     drop(second);

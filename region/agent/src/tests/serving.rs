@@ -370,7 +370,7 @@ async fn sec_049_sec_050_what_a_gateway_saw_of_a_token_is_shown_and_recorded() {
     let token = &served.region.tokens.status("u-orders", now_ms())[0];
     assert_eq!(token.last_used_at.unwrap().unix_millis(), (now - 60) * 1000);
     let log = std::fs::read_to_string(served.region.config.data_folder.join("audit-access.log")).unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert_eq!(
         (
