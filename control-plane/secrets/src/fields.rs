@@ -218,7 +218,11 @@ fn slot_mut<'a>(
         Sensitive::Values { lists, .. } => lists,
         _ => &[SETTINGS],
     };
-    let in_list = |list: &&'static str| path.strip_prefix(*list)?.strip_prefix('.').map(move |name| (*list, name));
+    let in_list = |list: &&'static str| {
+        path.strip_prefix(*list)?
+            .strip_prefix('.')
+            .map(move |name| (*list, name))
+    };
     let (list, name) = lists.iter().find_map(|list| in_list(list))?;
     let items = at_mut(content, list)?.as_array_mut()?;
     items

@@ -141,7 +141,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::KIND;
-    use super::*;
 
     fn complaint(spec: Value) -> String {
         (KIND.normalize)(json!({ "spec": spec })).map_or_else(|errors| errors.to_string(), |_| String::new())
