@@ -19,6 +19,7 @@ pub mod definition;
 pub mod duration;
 pub mod error;
 pub mod expression;
+pub mod headers;
 pub mod http_endpoint;
 pub mod ids;
 pub mod meta;

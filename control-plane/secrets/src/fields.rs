@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use palladium_component::catalog::{Catalog, Entry};
 use palladium_kinds::component::SETTINGS;
 use palladium_kinds::definition::{KindDefinition, Sensitive};
+use palladium_kinds::headers;
 use palladium_kinds::secret_ref::{SecretKeyRef, is_mask};
-use palladium_kinds::values::is_plain_header;
 use serde_json::{Map, Value, json};
 
 /// What stands in a slot.
@@ -64,7 +64,7 @@ pub(crate) fn slots(kind: &KindDefinition, catalog: &Catalog, content: &Map<Stri
                 let items = at(content, list).and_then(Value::as_array).into_iter().flatten();
                 items.filter_map(move |item| {
                     let name = item.get("name")?.as_str()?;
-                    Some((format!("{list}.{name}"), in_slot(item, !is_plain_header(name))?))
+                    Some((format!("{list}.{name}"), in_slot(item, !headers::is_plain(name))?))
                 })
             });
             let single = single

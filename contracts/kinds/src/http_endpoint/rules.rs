@@ -9,8 +9,8 @@ use super::{CERTIFICATE, HEADERS, HttpEndpointContent, PRIVATE_KEY, ROOT_CA};
 use crate::component::ComponentStatus;
 use crate::definition::Content;
 use crate::error::FieldErrors;
-use crate::scopes;
 use crate::values::{self, Auth};
+use crate::{headers, scopes};
 
 const URL_MAX: usize = 2048;
 
@@ -35,7 +35,7 @@ impl Content for HttpEndpointContent {
     fn validate(&self, errors: &mut FieldErrors) {
         let own_store = Auth::is_own_store(self.auth.as_ref());
         let scheme = check_url(&self.spec.base_url, errors);
-        values::check_headers(HEADERS, &self.spec.headers, own_store, errors);
+        headers::check(HEADERS, &self.spec.headers, own_store, errors);
         for (path, document) in self.documents() {
             values::check_slot(path, document.slot(), own_store, errors);
             let label = if path == PRIVATE_KEY {

@@ -10,7 +10,7 @@ use palladium_kinds::{Class, Role, Scope, registry};
 use serde_json::{Value, json};
 
 use super::audit::second_region;
-use super::{CRA, Harness, detail};
+use super::{CRA, Harness, detail, minimal};
 use crate::api::route::Route;
 use crate::api::routes::routes;
 
@@ -114,12 +114,7 @@ fn expected(role: Role, class: Class, (_, success, about): (&str, u16, About), k
 async fn request(h: &Harness, route: &Route, project: &str, name: &str) -> (String, Value) {
     let kind = route.kind().map_or("", |kind| kind.kind);
     let (one, method) = (route.path().contains("{name}"), route.method().as_str());
-    let spec = match kind {
-        "Component" => json!({"type": "state.diagrid"}),
-        "Subscription" => json!({"pubsubname": "pubsub", "topic": "t", "routes": {"default": "/"}}),
-        "HTTPEndpoint" => json!({"baseUrl": "https://a.example"}),
-        _ => json!({}),
-    };
+    let spec = minimal(kind);
     let object = json!({"metadata": {"name": name}, "spec": spec});
     let key = json!({"name": name, "role": "viewer", "scope": format!("project:{project}")});
     match route.kind() {

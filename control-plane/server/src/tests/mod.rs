@@ -244,6 +244,16 @@ fn connection() -> Arc<palladium_http::Connection> {
     Arc::new(connection)
 }
 
+/// The least that an object of this kind can say.
+pub(super) fn minimal(kind: &str) -> Value {
+    match kind {
+        "Component" => json!({"type": "state.diagrid"}),
+        "Subscription" => json!({"pubsubname": "pubsub", "topic": "t", "routes": {"default": "/"}}),
+        "HTTPEndpoint" => json!({"baseUrl": "https://a.example"}),
+        _ => json!({}),
+    }
+}
+
 pub(super) fn detail(body: &Value) -> String {
     body["errors"]
         .as_array()
