@@ -44,12 +44,12 @@ impl Keys {
         }
     }
 
-    /// As a JSON Web Key Set: `symmetric`, `copy`, `rsa`.
+    /// As a JSON Web Key Set, under the names that the files have.
     pub fn set(&self) -> String {
         format!(
             r#"{{"keys":[{},{},{}]}}"#,
             self.symmetric_jwk("symmetric"),
-            self.symmetric_jwk("copy"),
+            self.symmetric_jwk("copy.json"),
             self.rsa_jwk()
         )
     }
@@ -97,6 +97,6 @@ impl Keys {
             .zip(numbers)
             .map(|(name, number)| format!(r#""{name}":"{number}""#))
             .collect();
-        format!(r#"{{"kty":"RSA","kid":"rsa",{}}}"#, members.join(","))
+        format!(r#"{{"kty":"RSA","kid":"rsa.pem",{}}}"#, members.join(","))
     }
 }

@@ -43,6 +43,8 @@ fn every_registered_driver_is_run_through_the_suite() {
     }
 }
 
+const NAMES: [&str; 3] = ["symmetric", "copy.json", "rsa.pem"];
+
 async fn open(type_name: &str, properties: Properties) -> Arc<dyn CryptoProvider> {
     let context = OpenContext::new("keys", "myapp", properties);
     let opened = palladium_components_crypto::DRIVERS.open(type_name, "", context).await;
@@ -53,7 +55,7 @@ async fn key_set(type_name: &'static str) -> Backend {
     let set = Keys::new().set();
     Backend {
         open: Box::new(move || Box::pin(open(type_name, [("jwks", set.as_str())].into_iter().collect()))),
-        names: ["symmetric", "copy", "rsa"],
+        names: NAMES,
         keep: Box::new(()),
     }
 }
@@ -63,7 +65,7 @@ async fn folder(type_name: &'static str) -> Backend {
     let path = folder.path().display().to_string();
     Backend {
         open: Box::new(move || Box::pin(open(type_name, [("path", path.as_str())].into_iter().collect()))),
-        names: ["symmetric", "copy.json", "rsa.pem"],
+        names: NAMES,
         keep: Box::new(folder),
     }
 }

@@ -4,7 +4,9 @@
 //! never pass by the absence of a server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use palladium_component::lock::Unlocked;
 use palladium_component::{LockStore, OpenContext, Properties};
 use palladium_conformance::lock::Backend;
 use palladium_conformance::redis_server::RedisServer;
@@ -55,4 +57,24 @@ async fn redis_server(type_name: &'static str) -> Backend {
         open: Box::new(move || Box::pin(open(type_name, metadata.clone().into_iter().collect()))),
         keep: Box::new(server),
     }
+}
+
+/// What Dapr's own driver has written is ours to read, and the other way round: an owner under a key, with its time.
+#[tokio::test]
+async fn redis_locks_lie_as_daprs_do() {
+    let server = RedisServer::start().await;
+    let mut connection = server.connection().await;
+    let locks = open("lock.redis", server.metadata().into_iter().collect()).await;
+    let mut theirs = ::redis::cmd("SET");
+    theirs.arg("lock||app||r").arg("them").arg("NX").arg("EX").arg(600);
+    let _: () = theirs.query_async(&mut connection).await.expect("it sets");
+    let long = Duration::from_secs(600);
+    assert!(!locks.try_lock("lock||app||r", "us", long).await.expect("it tries"));
+    let freed = locks.unlock("lock||app||r", "them").await.expect("it answers");
+    assert_eq!(freed, Unlocked::Success);
+    assert!(locks.try_lock("lock||app||r", "us", long).await.expect("it tries"));
+    let mut pipe = ::redis::pipe();
+    pipe.cmd("GET").arg("lock||app||r").cmd("TTL").arg("lock||app||r");
+    let (owner, ttl): (String, i64) = pipe.query_async(&mut connection).await.expect("it reads");
+    assert!(owner == "us" && (590..=600).contains(&ttl), "{owner} {ttl}");
 }

@@ -14,25 +14,32 @@ use palladium_conformance::crypto_drivers::DRIVERS;
 use palladium_conformance::crypto_keys::Keys;
 use palladium_conformance::daprd::Daprd;
 use palladium_engine_crypto::{Algorithm, Cipher, CryptoError, Encryptor, FileKey, HeaderReader, SEGMENT};
+use tempfile::TempDir;
 
 const LENGTHS: [usize; 6] = [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 5 * SEGMENT + 7];
 
 struct Both {
     theirs: Daprd,
     ours: Arc<dyn CryptoProvider>,
+    _folder: TempDir,
 }
 
 impl Both {
-    async fn start(type_name: &str, field: &str, value: &str) -> Self {
-        let metadata = [(field.to_owned(), value.to_owned())];
+    /// Theirs has the keys in a folder, the one way that the original is built with.
+    async fn start(keys: &Keys, type_name: &str) -> Self {
+        let folder = keys.folder();
+        let path = [("path".to_owned(), folder.path().display().to_string())];
+        let set = [("jwks".to_owned(), keys.set())];
+        let metadata = if type_name == "crypto.dapr.jwks" { &set } else { &path };
         let context = OpenContext::new("store", "orders", metadata.iter().cloned().collect());
         let (theirs, ours) = tokio::join!(
-            Daprd::start(type_name, "v1", &metadata, &[]),
+            Daprd::start("crypto.dapr.localstorage", "v1", &path, &[]),
             DRIVERS.open(type_name, "v1", context)
         );
         Both {
             theirs,
             ours: ours.unwrap(),
+            _folder: folder,
         }
     }
 
@@ -108,8 +115,7 @@ impl Both {
 #[tokio::test]
 #[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
 async fn keys_in_a_folder() {
-    let folder = Keys::new().folder();
-    let both = Both::start("crypto.dapr.localstorage", "path", &folder.path().display().to_string()).await;
+    let both = Both::start(&Keys::new(), "crypto.dapr.localstorage").await;
     for (key, algorithm) in [
         ("symmetric", "A256KW"),
         ("copy.json", "AES"),
@@ -124,19 +130,16 @@ async fn keys_in_a_folder() {
 #[tokio::test]
 #[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
 async fn keys_in_a_set() {
-    let folder = tempfile_with(&Keys::new().set());
-    let file = folder.path().join("keys.json").display().to_string();
-    let both = Both::start("crypto.dapr.jwks", "jwks", &file).await;
+    let both = Both::start(&Keys::new(), "crypto.dapr.jwks").await;
     both.exchange("symmetric", "a256kw", "").await;
-    both.exchange("rsa", "rsa", "").await;
+    both.exchange("rsa.pem", "rsa", "").await;
 }
 
 /// What neither can do is told in the same words.
 #[tokio::test]
 #[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
 async fn refusals_are_told_alike() {
-    let folder = Keys::new().folder();
-    let both = Both::start("crypto.dapr.localstorage", "path", &folder.path().display().to_string()).await;
+    let both = Both::start(&Keys::new(), "crypto.dapr.localstorage").await;
     for (key, algorithm) in [
         ("rsa.pem", "A256KW"),
         ("symmetric", "RSA-OAEP-256"),
@@ -169,10 +172,4 @@ async fn refusals_are_told_alike() {
         let told = String::from_utf8(told).unwrap();
         assert!(status == 500 && told.contains(&error.to_string()), "{told} - {error}");
     }
-}
-
-fn tempfile_with(text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("keys.json"), text).unwrap();
-    folder
 }
