@@ -86,18 +86,10 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn build_info() -> String {
-    let mut text = format!(
-        "Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    for driver in palladium_components_state::ALL {
-        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
-    }
-    text.push_str("Pub/sub components:\n");
-    for driver in palladium_components_pubsub::ALL {
-        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
-    }
+    let mut text = format!("Version: {DAPR_VERSION}\nPalladium: {}\n", env!("CARGO_PKG_VERSION"));
     for (title, catalog) in [
+        ("State", palladium_components_state::DRIVERS.catalog()),
+        ("Pub/sub", palladium_components_pubsub::DRIVERS.catalog()),
         ("Secret store", palladium_components_secretstores::DRIVERS.catalog()),
         ("Binding", palladium_components_bindings::DRIVERS.catalog()),
         ("Middleware", palladium_components_middleware::DRIVERS.catalog()),
