@@ -5,10 +5,12 @@
 
 mod alone;
 mod canary;
+mod confined;
 mod disk;
 mod freeze;
 mod isolation;
 mod kill;
 mod ports;
 mod start;
+mod stream;
 mod tokens;

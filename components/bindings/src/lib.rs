@@ -9,20 +9,11 @@ mod http;
 pub mod pluggable;
 
 use common::BindingMetadata;
-use palladium_component::catalog::{Catalog, CatalogField};
 use palladium_component::{Binding, ComponentMetadata as _, Registry};
 
 /// Every driver, in alphabetical order.
 pub const DRIVERS: Registry<dyn Binding> = Registry {
     what: "binding",
+    common: Some(("bindings", BindingMetadata::fields)),
     drivers: &[cron::DRIVER, http::DRIVER],
 };
-
-/// The catalog of these drivers, for the generator.
-pub fn catalog() -> Catalog {
-    let fields = BindingMetadata::fields().iter().map(CatalogField::from).collect();
-    Catalog {
-        common: [("bindings".to_owned(), fields)].into_iter().collect(),
-        ..DRIVERS.catalog()
-    }
-}

@@ -34,7 +34,7 @@ suites! {
 
 #[test]
 fn every_registered_driver_is_run_through_the_suite() {
-    for driver in palladium_components_pubsub::ALL {
+    for driver in palladium_components_pubsub::DRIVERS.drivers {
         for version in driver.versions {
             let this = (driver.type_name, *version);
             assert!(
@@ -47,7 +47,9 @@ fn every_registered_driver_is_run_through_the_suite() {
 
 async fn open(type_name: &str, version: &str, app_id: &str, properties: Properties) -> Arc<dyn PubSub> {
     let context = OpenContext::new("pubsub", app_id, properties);
-    let opened = palladium_components_pubsub::open(type_name, version, context).await;
+    let opened = palladium_components_pubsub::DRIVERS
+        .open(type_name, version, context)
+        .await;
     opened.expect("the component opens")
 }
 

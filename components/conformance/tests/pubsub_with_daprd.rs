@@ -67,7 +67,8 @@ async fn redis() {
     let metadata = server.metadata();
     let open = async |app_id: &str| {
         let context = OpenContext::new("store", app_id, metadata.iter().cloned().collect());
-        palladium_components_pubsub::open("pubsub.redis", "v1", context)
+        palladium_components_pubsub::DRIVERS
+            .open("pubsub.redis", "v1", context)
             .await
             .expect("it opens")
     };

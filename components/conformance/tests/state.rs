@@ -49,7 +49,7 @@ const ELSEWHERE: &[(&str, &str)] = &[("state.diagrid", "v1")];
 
 #[test]
 fn every_registered_driver_is_run_through_the_suite() {
-    for driver in palladium_components_state::ALL {
+    for driver in palladium_components_state::DRIVERS.drivers {
         for version in driver.versions {
             let this = (driver.type_name, *version);
             assert!(
@@ -62,7 +62,8 @@ fn every_registered_driver_is_run_through_the_suite() {
 
 async fn open(type_name: &'static str, version: &'static str, properties: Properties) -> Arc<dyn StateStore> {
     let context = OpenContext::new("mystore", "myapp", properties);
-    palladium_components_state::open(type_name, version, context)
+    palladium_components_state::DRIVERS
+        .open(type_name, version, context)
         .await
         .expect("the store opens")
 }

@@ -160,7 +160,8 @@ async fn share(daprd: &Daprd, ours: &dyn StateStore) {
 
 async fn ours(type_name: &str, version: &str, metadata: &[(String, String)]) -> Arc<dyn StateStore> {
     let context = OpenContext::new("store", "orders", metadata.iter().cloned().collect());
-    palladium_components_state::open(type_name, version, context)
+    palladium_components_state::DRIVERS
+        .open(type_name, version, context)
         .await
         .expect("the store opens")
 }

@@ -9,5 +9,6 @@ use palladium_component::{Conversation, Registry};
 /// Every driver, in alphabetical order.
 pub const DRIVERS: Registry<dyn Conversation> = Registry {
     what: "conversation component",
+    common: None,
     drivers: &[echo::DRIVER],
 };

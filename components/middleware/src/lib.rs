@@ -12,6 +12,7 @@ use palladium_component::{Middleware, Registry};
 /// Every driver, in alphabetical order.
 pub const DRIVERS: Registry<dyn Middleware> = Registry {
     what: "HTTP middleware",
+    common: None,
     drivers: &[
         ratelimit::DRIVER,
         routeralias::DRIVER,

@@ -11,5 +11,6 @@ use palladium_component::{Registry, SecretStore};
 /// Every driver, in alphabetical order.
 pub const DRIVERS: Registry<dyn SecretStore> = Registry {
     what: "secret store",
+    common: None,
     drivers: &[local_env::DRIVER, local_file::DRIVER],
 };

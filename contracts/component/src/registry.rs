@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, ComponentType};
+use crate::catalog::{Catalog, CatalogField, ComponentType};
+use crate::driver::Fields;
 use crate::{Driver, Hosted, Hosting, MetadataError, OpenContext, OpenError};
 
 /// The drivers of one building block.
 pub struct Registry<S: ?Sized + 'static> {
     /// What a component of this block is called, as messages have it: `secret store`.
     pub what: &'static str,
+    /// Name of the block and the fields that every component of it takes, where there are such.
+    pub common: Option<(&'static str, Fields)>,
     /// Every driver, in alphabetical order of their types.
     pub drivers: &'static [Driver<S>],
 }
@@ -41,13 +44,28 @@ impl<S: ?Sized + 'static> Registry<S> {
 
     /// The catalog of these drivers, for the generator.
     pub fn catalog(&self) -> Catalog {
+        let common = self.common.map(|(block, fields)| {
+            let fields = fields().iter().map(CatalogField::from).collect();
+            (block.to_owned(), fields)
+        });
         Catalog {
             components: self.drivers.iter().map(ComponentType::of).collect(),
-            ..Catalog::default()
+            common: common.into_iter().collect(),
         }
     }
 
     fn unknown(&self, type_name: &str, version: &str) -> OpenError {
+        let named = self
+            .drivers
+            .iter()
+            .find(|driver| driver.matches(type_name, driver.versions[0]));
+        if let Some(driver) = named {
+            return OpenError::Metadata(MetadataError::new(
+                "spec.version",
+                format!("{type_name} has no version '{version}'"),
+                format!("use one of: {}", driver.versions.join(", ")),
+            ));
+        }
         let version = if version.is_empty() { "v1" } else { version };
         let known: Vec<&str> = self.drivers.iter().map(|driver| driver.type_name).collect();
         OpenError::Metadata(MetadataError::new(

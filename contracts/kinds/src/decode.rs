@@ -101,7 +101,7 @@ pub fn draft(kind: &KindDefinition, body: Value) -> Result<Draft, FieldErrors> {
     {
         Ok(name) => name,
         Err(found) => {
-            errors.0.extend(found.0);
+            errors.extend(found.0);
             None
         }
     };
@@ -114,7 +114,7 @@ pub fn draft(kind: &KindDefinition, body: Value) -> Result<Draft, FieldErrors> {
     let content = match (kind.normalize)(Value::Object(body)) {
         Ok(content) => content,
         Err(found) => {
-            errors.0.extend(found.0);
+            errors.extend(found.0);
             Map::new()
         }
     };

@@ -2,12 +2,18 @@
 //!
 //! One idea: every complaint names the field, the reason and the remedy, so that a person can act on it without the manual.
 //!
-//! Must never: repeat a submitted value that could be a secret. Only field names and closed vocabularies are quoted.
+//! Must never: repeat a submitted value that could be a secret. Only field names and closed vocabularies are quoted, and names that
+//! somebody made up are cut.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Longest field or reason, bytes: both may hold a name that was submitted.
+const TEXT_MAX: usize = 256;
+/// Most complaints about one object.
+const COMPLAINTS_MAX: usize = 100;
 
 /// One complaint about one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +28,10 @@ pub struct FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.reason)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.reason)?;
         if !self.remedy.is_empty() {
             write!(f, "; {}", self.remedy)?;
         }
@@ -37,11 +46,27 @@ pub struct FieldErrors(pub Vec<FieldError>);
 impl FieldErrors {
     /// Adds a complaint.
     pub fn push(&mut self, field: impl Into<String>, reason: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(FieldError {
-            field: field.into(),
-            reason: reason.into(),
-            remedy: remedy.into(),
-        });
+        if self.0.len() < COMPLAINTS_MAX {
+            self.0.push(FieldError {
+                field: cut(field.into()),
+                reason: cut(reason.into()),
+                remedy: remedy.into(),
+            });
+        }
+        if self.0.len() == COMPLAINTS_MAX {
+            self.0.push(FieldError {
+                field: String::new(),
+                reason: "there is more that is wrong".to_owned(),
+                remedy: "mend this first".to_owned(),
+            });
+        }
+    }
+
+    /// Adds the complaints of others.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = FieldError>) {
+        for other in others {
+            self.push(other.field, other.reason, other.remedy);
+        }
     }
 
     /// A single complaint.
@@ -70,6 +95,14 @@ impl fmt::Display for FieldErrors {
 }
 
 impl std::error::Error for FieldErrors {}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        text.push('…');
+    }
+    text
+}
 
 /// The body of every answer with a status of 400 or above.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -111,5 +144,32 @@ impl ErrorBody {
         Self {
             errors: errors.0.iter().map(item).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_made_up_is_quoted_cut_and_not_a_thousand_times() {
+        let mut errors = FieldErrors::default();
+        for n in 0..5_000 {
+            errors.push(
+                "ä".repeat(10_000),
+                format!("'{}{n}' is not known", "x".repeat(10_000)),
+                "",
+            );
+        }
+        assert_eq!(errors.0.len(), COMPLAINTS_MAX + 1);
+        assert!(errors.0[0].field.starts_with("ää") && errors.0[0].field.ends_with('…'));
+        assert!(errors.to_string().len() < 100_000, "{}", errors.to_string().len());
+        assert!(
+            errors
+                .to_string()
+                .ends_with("there is more that is wrong; mend this first")
+        );
+        let short = FieldErrors::one("spec.x", "is missing", "add it");
+        assert_eq!(short.to_string(), "spec.x: is missing; add it");
     }
 }

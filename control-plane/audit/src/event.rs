@@ -9,7 +9,7 @@ use palladium_kinds::{Timestamp, ids};
 use crate::clean::clean;
 
 /// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It was done.
     Success,

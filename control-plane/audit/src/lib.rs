@@ -9,9 +9,11 @@
 mod clean;
 mod difference;
 mod event;
+mod repeats;
 mod strangers;
 
 pub use clean::clean;
 pub use difference::{Side, difference, hash};
 pub use event::{Outcome, Record};
+pub use repeats::Repeats;
 pub use strangers::{Note, Strangers};

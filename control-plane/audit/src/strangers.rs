@@ -52,7 +52,7 @@ impl Strangers {
 /// Begins a new window when the old one is over; answers what the old one only counted.
 fn turn(window: &mut Window, now: i64) -> Option<u64> {
     // A clock that was set back ends the window too.
-    if (0..WINDOW_MILLIS).contains(&(now - window.began_at)) {
+    if (0..WINDOW_MILLIS).contains(&now.saturating_sub(window.began_at)) {
         return None;
     }
     let counted = window.seen.saturating_sub(RECORDED);

@@ -98,11 +98,21 @@ impl Regions {
         })))
     }
 
-    /// Makes a join token for a region; earlier unused ones stay valid until they expire.
+    /// Makes a join token for a region and keeps it; earlier unused ones stay valid until they expire.
     ///
     /// # Errors
     /// When the own roots are not known yet, or the store fails.
     pub async fn create_join_token(&self, region_id: &RegionId) -> Result<SecretString, Error> {
+        let (token, record) = self.mint_join_token(region_id)?;
+        self.0.store.put_join_token(record).await?;
+        Ok(token)
+    }
+
+    /// Makes a join token, which is worth nothing until its record is kept: for whoever keeps it with a record of their own.
+    ///
+    /// # Errors
+    /// When the own roots are not known yet.
+    pub fn mint_join_token(&self, region_id: &RegionId) -> Result<(SecretString, JoinTokenRecord), Error> {
         let inner = &self.0;
         let bundle = inner.bundles.get(&inner.issuer.domain);
         // The newest root: during a change of roots it is the one that will be left.
@@ -122,8 +132,7 @@ impl Regions {
             secret_sha256: token_digest(palladium_sealing::ExposeSecret::expose_secret(&token.secret)),
             expires_at_unix_ms: now_ms() + i64::from(inner.config.join_token_seconds) * 1000,
         };
-        inner.store.put_join_token(record).await?;
-        Ok(token.encode())
+        Ok((token.encode(), record))
     }
 
     /// Asks a region for a secret; the caller has authorized and audited it. Answers within five seconds.

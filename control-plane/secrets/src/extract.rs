@@ -41,6 +41,8 @@ pub struct Stored<'a> {
 /// What is submitted beside the content; no secret belongs there.
 #[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
+    /// The object's name.
+    pub name: &'a str,
     /// Labels.
     pub labels: &'a BTreeMap<String, String>,
     /// Annotations.
@@ -153,7 +155,7 @@ pub fn extract(
         })
     };
     if !kept.is_empty() && redirects(&kept) {
-        errors.0.extend(kept.iter().map(|field| must_be_entered_again(field)));
+        errors.extend(kept.iter().map(|field| must_be_entered_again(field)));
     }
     for Clear {
         field,
@@ -196,7 +198,7 @@ pub fn extract(
         clear: &clear,
         kept: &is_kept,
     };
-    errors.0.extend(search.run(&content, beside).0);
+    errors.extend(search.run(&content, beside).0);
     errors.into_result()?;
     out.forgotten = known
         .keys()

@@ -1,4 +1,4 @@
-//! Attacks on extraction.
+//! Attacks on extraction. Long because each builds on the same object, catalog and stored secrets.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ const PASSWORD: &str = "spec.metadata.redisPassword";
 const KEY: [u8; 32] = [7; 32];
 static EMPTY: BTreeMap<String, String> = BTreeMap::new();
 const NOTHING: Beside<'static> = Beside {
+    name: "redis",
     labels: &EMPTY,
     annotations: &EMPTY,
 };
@@ -286,6 +287,64 @@ fn a_secret_in_clear_elsewhere_in_the_object_is_refused_by_path() {
         assert!(!error.contains("correct-horse"), "{error}");
     }
     assert!(run("h", NOTHING).is_ok());
+}
+
+#[test]
+fn a_secret_is_found_in_the_name_and_in_base64_wherever_it_begins() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let pair = HpkeKeyPair::generate().unwrap();
+    let password = "correct-h\u{f6}rse~?>";
+    let run = |name: &str, text: &str, password: &str, stored| {
+        let annotations = BTreeMap::from([("note".to_owned(), text.to_owned())]);
+        let beside = Beside {
+            name,
+            annotations: &annotations,
+            ..NOTHING
+        };
+        let content = redis(json!([{"name": "redisHost", "value": "h"}, {"name": "redisPassword", "value": password}]));
+        let key = Some(pair.public());
+        extract(
+            &component::KIND,
+            &catalog(),
+            place(2),
+            key,
+            &KEY,
+            stored,
+            beside,
+            content,
+        )
+        .map_err(|e| e.to_string())
+    };
+    let error = run("correct-horse-1", "", "correct-horse", None).unwrap_err();
+    assert!(
+        error.starts_with("metadata.name: ") && !error.contains("horse"),
+        "{error}"
+    );
+    for before in ["", "u", "us", "user:"] {
+        let text = format!("{before}{password} and more");
+        for text in [STANDARD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+            let error = run("redis", &format!("Basic {text}"), password, None).unwrap_err();
+            assert!(error.starts_with("metadata.annotations.note: "), "{before}: {error}");
+        }
+    }
+    // Of a kept one only its fingerprint is known: then a text that is it, whole.
+    let first = submit(
+        redis(json!([{"name": "redisHost", "value": "h"}, {"name": "redisPassword", "value": password}])),
+        &pair,
+    );
+    let secrets = states(&first);
+    let stored = Some(Stored {
+        content: &first.content,
+        secrets: &secrets,
+    });
+    for text in [STANDARD.encode(password), URL_SAFE_NO_PAD.encode(password)] {
+        assert!(run("redis", &text, MASK, stored).is_err(), "{text}");
+    }
+    for honest in ["", "Y29ycmVjdA==", "correct", "aGVsbG8gd29ybGQ="] {
+        assert!(run("redis", honest, password, None).is_ok(), "{honest}");
+        assert!(run("redis", honest, MASK, stored).is_ok(), "{honest}");
+    }
 }
 
 #[test]

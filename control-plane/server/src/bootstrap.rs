@@ -47,7 +47,7 @@ pub(crate) async fn ensure(
         .parse()
         .map_err(|error| Error::Config(format!("bootstrap.region_id: {error}")))?;
     let known = store
-        .resource_list(&organization.id, region::KIND.kind, None, "", 1)
+        .resource_list(&organization.id, region::KIND.kind, None, None, "", 1)
         .await?;
     if !known.is_empty() {
         return Ok(organization);
@@ -68,7 +68,15 @@ pub(crate) async fn ensure(
     };
     let mut mutations = objects(config, &region_id).map_err(|errors| Error::Config(format!("bootstrap: {errors}")))?;
     mutations.push(Mutation::CreateKey(row));
-    store.commit(&organization.id, mutations, event(&organization)).await?;
+    let resource = AuditResource {
+        kind: "Organization".into(),
+        name: organization.name.clone(),
+        uid: organization.id.to_string(),
+        project_id: String::new(),
+    };
+    store
+        .commit(&organization.id, mutations, event(BOOTSTRAP, resource))
+        .await?;
     tracing::info!(key_file = %config.admin_key_file.display(), "first start: organization, region and project made");
     Ok(organization)
 }
@@ -76,6 +84,7 @@ pub(crate) async fn ensure(
 /// Writes a join token for the first region as long as it has not joined and no other one is good.
 pub(crate) async fn ensure_join_token(
     store: &Store,
+    organization: &Organization,
     regions: &dyn RegionPort,
     config: &BootstrapConfig,
 ) -> Result<(), Error> {
@@ -93,7 +102,21 @@ pub(crate) async fn ensure_join_token(
     if there && store.join_token_pending(&region_id).await? {
         return Ok(());
     }
-    let token = regions.create_join_token(&region_id).await?;
+    let (token, record) = regions.mint_join_token(&region_id)?;
+    let resource = AuditResource {
+        kind: region::KIND.kind.into(),
+        name: config.region_name.clone(),
+        uid: region_id.to_string(),
+        project_id: String::new(),
+    };
+    let mutations = vec![Mutation::CreateJoinToken(record)];
+    store
+        .commit(
+            &organization.id,
+            mutations,
+            event(region::JOIN_TOKEN_CREATE.name, resource),
+        )
+        .await?;
     write(&config.join_token_file, token).await
 }
 
@@ -133,21 +156,16 @@ fn objects(config: &BootstrapConfig, region_id: &RegionId) -> Result<Vec<Mutatio
     Ok([region, project, kvstore].map(Mutation::Create).into())
 }
 
-fn event(organization: &Organization) -> palladium_kinds::audit_event::AuditEvent {
+fn event(action: &'static str, resource: AuditResource) -> palladium_kinds::audit_event::AuditEvent {
     let record = Record {
         actor: AuditActor {
             kind: "system".into(),
             id: "system".into(),
-            name: "first start".into(),
+            name: "start".into(),
             on_behalf_of: String::new(),
         },
-        action: BOOTSTRAP,
-        resource: AuditResource {
-            kind: "Organization".into(),
-            name: organization.name.clone(),
-            uid: organization.id.to_string(),
-            project_id: String::new(),
-        },
+        action,
+        resource,
         source: AuditSource::default(),
     };
     record.event(Outcome::Success, 201, "")

@@ -11,7 +11,7 @@ use palladium_component::catalog::catalog;
 use palladium_control_store::Store;
 use palladium_http::{Server, TlsListener, WithConnection};
 use palladium_identity::Identity;
-use palladium_kinds::OrganizationId;
+use palladium_kinds::{OrganizationId, Timestamp};
 use palladium_regions::{RegionStore, Regions};
 use palladium_sealing::Kek;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
@@ -58,7 +58,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         .await
         .map_err(|_| Error::Ended("opening the region stream"))??;
     let region_listener = regions.bind()?;
-    bootstrap::ensure_join_token(&store, &regions, &config.bootstrap).await?;
+    bootstrap::ensure_join_token(&store, &organization, &regions, &config.bootstrap).await?;
     let app = Arc::new(App::new(AppParts {
         store: store.clone(),
         organization,
@@ -67,13 +67,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         regions: Arc::new(regions.clone()),
         fingerprint_key: *fingerprint_key,
         public_url: config.public_url.clone(),
-        join_token_life: Duration::from_secs(u64::from(config.regions.join_token_seconds)),
         limits: config.limits.clone(),
     }));
-    tasks.spawn("strangers", summarize(app.clone(), shutdown.clone()));
+    tasks.spawn("refusals", summarize(app.clone(), shutdown.clone()));
     let acceptor = Acceptor::public(public_server_config(&certificate, ALPN_HTTP), HANDSHAKE);
     let server = Server::new(TlsListener::new(listener, acceptor), config.limits.listener());
-    let service = router(app);
+    let service = router(app.clone());
     let make = move |connection| WithConnection::new(TowerToHyperService::new(service.clone()), connection);
     let ready = ReadyFile::create(&config.data_folder).map_err(|error| Error::File {
         path: config.data_folder.display().to_string(),
@@ -107,6 +106,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     if let Err(overdue) = tasks.drain(LAST_TASKS).await {
         tracing::warn!(%overdue, "tasks were cut off at shutdown");
     }
+    // What was only counted since the last time.
+    app.summarize(i64::MAX).await;
     store.close().await;
     fresh.and(stream).and(rest)
 }
@@ -135,6 +136,6 @@ async fn keys(config: &Config) -> Result<(Kek, zeroize::Zeroizing<[u8; 32]>), Er
 
 async fn summarize(app: Arc<App>, shutdown: Shutdown) {
     while shutdown.unless(tokio::time::sleep(SUMMARY)).await.is_some() {
-        app.summarize_strangers().await;
+        app.summarize(Timestamp::now().unix_millis()).await;
     }
 }

@@ -52,6 +52,7 @@ impl Store {
                 }
                 Mutation::CreateKey(key) => self.key_insert(&mut tx, organization, &key).await?,
                 Mutation::DeleteKey { id } => self.key_remove(&mut tx, organization, &id).await?,
+                Mutation::CreateJoinToken(token) => self.join_token_insert(&mut tx, &token).await?,
             }
         }
         self.audit_insert(&mut tx, organization, &event).await?;

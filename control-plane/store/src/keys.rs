@@ -2,11 +2,14 @@
 //!
 //! Must never see a key itself.
 
+use std::collections::BTreeSet;
+
 use palladium_kinds::{Grant, OrganizationId, ProjectId, Role, RoleScope, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::commit::Tx;
+use crate::resource::ids;
 use crate::{Error, Store};
 
 /// A key to be kept.
@@ -75,13 +78,20 @@ impl Store {
         rows.iter().map(from_row).collect()
     }
 
-    /// All keys of the organization, by name.
+    /// The keys of the organization, by name; `only` those of these projects, if any are named.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn key_list(&self, organization: &OrganizationId) -> Result<Vec<ApiKeyRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM api_keys WHERE org_id = ?1 ORDER BY name")
+    pub async fn key_list(
+        &self,
+        organization: &OrganizationId,
+        only: Option<&BTreeSet<ProjectId>>,
+    ) -> Result<Vec<ApiKeyRow>, Error> {
+        let rows = "SELECT * FROM api_keys WHERE org_id = ?1 \
+                    AND (?2 IS NULL OR project_id IN (SELECT value FROM json_each(?2))) ORDER BY name";
+        let rows = sqlx::query(rows)
             .bind(organization.as_str())
+            .bind(only.map(ids).transpose()?)
             .fetch_all(&self.readers)
             .await
             .map_err(|error| self.sort(error))?;

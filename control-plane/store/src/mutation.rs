@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use palladium_kinds::{ProjectId, RegionId};
+use palladium_regions::JoinTokenRecord;
 use palladium_sealing::SealedValue;
 use serde_json::{Map, Value};
 
@@ -31,6 +32,8 @@ pub enum Mutation {
         /// `key-…`
         id: String,
     },
+    /// Keeps a region's join token (its digest).
+    CreateJoinToken(JoinTokenRecord),
 }
 
 /// A new object.

@@ -6,6 +6,7 @@ use palladium_kinds::{RegionId, Timestamp};
 use palladium_regions::{JoinTokenRecord, RegionRecord};
 use sqlx::Row as _;
 
+use crate::commit::Tx;
 use crate::{Error, Store};
 
 impl Store {
@@ -81,12 +82,18 @@ impl Store {
     }
 
     pub(crate) async fn keep_join_token(&self, token: &JoinTokenRecord) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        self.join_token_insert(&mut tx, token).await?;
+        tx.commit().await.map_err(|error| self.sort(error))
+    }
+
+    pub(crate) async fn join_token_insert(&self, tx: &mut Tx, token: &JoinTokenRecord) -> Result<(), Error> {
         sqlx::query("INSERT INTO join_tokens (id, region_id, secret_sha256, expires_at) VALUES (?1, ?2, ?3, ?4)")
             .bind(&token.id)
             .bind(&token.region_id)
             .bind(token.secret_sha256.as_slice())
             .bind(token.expires_at_unix_ms)
-            .execute(&self.writer)
+            .execute(&mut **tx)
             .await
             .map_err(|error| self.sort(error))?;
         Ok(())

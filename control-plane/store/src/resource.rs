@@ -2,7 +2,7 @@
 //!
 //! Must never answer across organizations: every query names one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palladium_kinds::status::CommonStatus;
 use palladium_kinds::{Metadata, Object, OrganizationId, ProjectId, Timestamp, region, registry};
@@ -173,7 +173,32 @@ impl Store {
         row.as_ref().map(from_row).transpose()
     }
 
-    /// Objects of one kind in one project (or of the organization), by name, after `after`, at most `limit`.
+    /// Which of these names a project's objects of a kind have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resource_names(
+        &self,
+        organization: &OrganizationId,
+        kind: &str,
+        project: &ProjectId,
+        names: &BTreeSet<&str>,
+    ) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar(
+            "SELECT name FROM resources WHERE org_id = ?1 AND kind = ?2 AND project_id = ?3 \
+             AND name IN (SELECT value FROM json_each(?4))",
+        )
+        .bind(organization.as_str())
+        .bind(kind)
+        .bind(project.as_str())
+        .bind(text(names)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.sort(error))
+    }
+
+    /// Objects of one kind in one project (or of the organization), by name, after `after`, at most `limit`; of projects
+    /// `only` these, if any are named.
     ///
     /// # Errors
     /// When the database fails.
@@ -182,17 +207,20 @@ impl Store {
         organization: &OrganizationId,
         kind: &str,
         project: Option<&ProjectId>,
+        only: Option<&BTreeSet<ProjectId>>,
         after: &str,
         limit: u32,
     ) -> Result<Vec<Resource>, Error> {
         let rows = sqlx::query(select!(
-            "WHERE r.org_id = ?1 AND r.kind = ?2 AND r.project_id = ?3 AND r.name > ?4 ORDER BY r.name LIMIT ?5"
+            "WHERE r.org_id = ?1 AND r.kind = ?2 AND r.project_id = ?3 AND r.name > ?4 \
+             AND (?6 IS NULL OR r.id IN (SELECT value FROM json_each(?6))) ORDER BY r.name LIMIT ?5"
         ))
         .bind(organization.as_str())
         .bind(kind)
         .bind(project.map_or("", ProjectId::as_str))
         .bind(after)
         .bind(limit)
+        .bind(only.map(ids).transpose()?)
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.sort(error))?;
@@ -260,6 +288,11 @@ pub(crate) fn from_row(row: &SqliteRow) -> Result<Resource, Error> {
 
 fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<T, Error> {
     serde_json::from_str(row.get::<&str, _>(column)).map_err(|_| Error::Corrupt { what: column })
+}
+
+/// Projects as a JSON array for `json_each`.
+pub(crate) fn ids(projects: &BTreeSet<ProjectId>) -> Result<String, Error> {
+    text(&projects.iter().map(ProjectId::as_str).collect::<Vec<_>>())
 }
 
 /// JSON for a column; the values here always serialize.

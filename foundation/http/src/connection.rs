@@ -1,13 +1,13 @@
 //! Who is at the other end of a connection, and how that reaches a request handler.
 //!
-//! Everything here comes from the transport, nothing from a request. Must never be built from headers.
+//! What is public here comes from the transport, nothing from a request. Must never be built from headers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hyper::Request;
 use hyper::service::Service;
+use hyper::{Request, Response, StatusCode};
 use palladium_spiffe::SpiffeId;
 
 use crate::Upload;
@@ -26,6 +26,9 @@ pub struct Connection {
     /// Whether it speaks HTTP/2.
     pub http2: bool,
     pub(crate) requests: AtomicU64,
+    /// Requests whose answer has not begun.
+    pub(crate) open: AtomicU64,
+    pub(crate) proven: AtomicBool,
 }
 
 impl Connection {
@@ -34,8 +37,29 @@ impl Connection {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_request(&self) {
+    pub(crate) fn begin_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_request(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes what an answer says of who asks: 401, and gRPC's word for it, that nobody knows them. Any other mistake says
+    /// nothing either way: a stranger can make it too.
+    pub(crate) fn answered<B>(&self, answer: &Response<B>) {
+        let unknown = answer.headers().get("grpc-status").is_some_and(|status| status == "16");
+        if unknown || answer.status() == StatusCode::UNAUTHORIZED {
+            self.proven.store(false, Ordering::Relaxed);
+        } else if !answer.status().is_client_error() {
+            self.proven.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether whoever is at the other end was last let in, or is still waiting to hear.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed) || self.open.load(Ordering::Relaxed) > 0
     }
 }
 

@@ -15,12 +15,13 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use palladium_tasks::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
+use crate::answer::{Answer, Answering, Streams};
 use crate::io::{Activity, Watched};
 use crate::serve::Opening;
 use crate::upload::read_on;
@@ -36,18 +37,24 @@ const SEND_BUFFER: usize = 128 * 1024;
 struct Counted<S> {
     inner: S,
     connection: Arc<Connection>,
+    /// How long a body may stall.
+    patience: Duration,
     /// For HTTP/2: where bodies go that are given up.
     rest: Option<Sender<Incoming>>,
 }
 
-impl<S: Service<Request<Upload>>> Service<Request<Incoming>> for Counted<S> {
-    type Response = S::Response;
+impl<S, B> Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Upload>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Response = Response<Answer<B>>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Answering<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.connection.count_request();
-        self.inner.call(Upload::of(request, self.rest.as_ref()))
+        let request = Upload::of(request, self.patience, self.rest.as_ref());
+        Answering::new(self.inner.call(request), self.connection.clone())
     }
 }
 
@@ -121,6 +128,7 @@ where
     let service = Counted {
         inner: make(connection.clone()),
         connection: connection.clone(),
+        patience: limits.body,
         rest: connection.http2.then_some(rest),
     };
     let stream = Watched::new(stream, prefix, !connection.http2, limits.head);
@@ -129,6 +137,7 @@ where
         connection,
         stall: limits.stall,
         idle: limits.idle,
+        unproven_idle: limits.unproven_idle,
         given_up,
         places,
         rest: limits.stream_window.into(),
@@ -136,7 +145,7 @@ where
     };
     let stream = TokioIo::new(stream);
     if watch.connection.http2 {
-        let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        let http = hyper::server::conn::http2::Builder::new(Streams(limits.stall))
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -167,6 +176,7 @@ struct Watch {
     connection: Arc<Connection>,
     stall: Duration,
     idle: Duration,
+    unproven_idle: Duration,
     /// Bodies that nobody reads any more.
     given_up: Receiver<Incoming>,
     /// How many of them are read at a time; as many again may wait in the channel, further ones are dropped.
@@ -206,10 +216,12 @@ impl Watch {
                         return Err("no request came".into());
                     }
                     silence = if seen.silent { silence + self.stall } else { Duration::ZERO };
-                    if silence >= self.idle && seen.inside {
+                    let proven = self.connection.is_proven();
+                    let idle = if proven { self.idle } else { self.idle.min(self.unproven_idle) };
+                    if silence >= idle && seen.inside {
                         return Err("the rest of a request never came".into());
                     }
-                    if silence >= self.idle && !ending {
+                    if silence >= idle && !ending {
                         ending = true;
                         end(http.as_mut());
                     }

@@ -5,7 +5,10 @@
 //! request and a [`Connection`] that says who is at the other end. Start reading at [`Server::serve`].
 //! Must never look into a request beyond its framing, and never upgrade a connection to another protocol.
 
+mod addresses;
+mod answer;
 mod bind;
+mod budget;
 mod connection;
 mod drive;
 mod framing;
@@ -15,10 +18,13 @@ mod serve;
 mod upload;
 
 pub use bind::{BindError, bind, bind_shared, bind_unix};
+pub use budget::{Budget, Exhausted, Held, Metered, Passing};
 pub use connection::{Connection, WithConnection};
 pub use limits::Limits;
-pub use serve::{Accept, Opening, Server, TlsListener};
-pub use upload::Upload;
+pub use serve::{Accept, Arrival, Opening, Server, TlsListener};
+pub use upload::{Upload, UploadError};
 
+#[cfg(test)]
+mod slow_tests;
 #[cfg(test)]
 mod tests;

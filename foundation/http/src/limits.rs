@@ -9,6 +9,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections; further ones wait in the kernel's queue.
     pub connections: usize,
+    /// How many source addresses it takes to fill [`Limits::connections`]: one may have no more than this part of them.
+    /// 1 = one address may have them all. An IPv6 network of 64 bits is one address.
+    pub addresses: usize,
     /// Bytes of one request head (HTTP/1.1) or header list (HTTP/2). More is answered 431.
     pub header_bytes: usize,
     /// Header lines of one HTTP/1.1 request. More is answered 431.
@@ -18,11 +21,16 @@ pub struct Limits {
     /// From the first to the last byte of an HTTP/1.1 request head.
     pub head: Duration,
     /// A peer that takes nothing of a waiting answer for this long, or has sent no request this long after connecting,
-    /// is cut off. Also how often idleness is looked at.
+    /// is cut off; over HTTP/2 the one stream is reset whose answer is not taken. Also how often idleness is looked at.
     pub stall: Duration,
     /// A connection without a byte in either direction for this long is asked to end; requests on it may finish, unless
     /// it is an HTTP/1.1 request of which the rest never came.
     pub idle: Duration,
+    /// The same for a connection whose last answer was that its caller is not known, or that has had no good one yet.
+    pub unproven_idle: Duration,
+    /// An HTTP request body that is waited for must bring 1 KiB in each such span ([`crate::UploadError::Stalled`]). Not
+    /// gRPC, whose streams may be silent.
+    pub body: Duration,
     /// At shutdown: how long requests have to finish before they are cut off.
     pub drain: Duration,
     /// Concurrent streams of one HTTP/2 connection.
@@ -43,12 +51,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            addresses: 4,
             header_bytes: 32 * 1024,
             headers: 100,
             begin: Duration::from_secs(10),
             head: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             idle: Duration::from_secs(180),
+            unproven_idle: Duration::from_secs(30),
+            body: Duration::from_secs(60),
             drain: Duration::from_secs(8),
             streams: 256,
             stream_window: 256 * 1024,

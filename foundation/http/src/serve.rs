@@ -4,25 +4,39 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use palladium_tasks::{Shutdown, Tasks};
+use palladium_telemetry::Ration;
 use palladium_tls::{Acceptor, TlsIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::addresses::Addresses;
 use crate::drive::drive;
 use crate::{Connection, Limits, Upload};
 
+/// How often it is told that an address has too many connections: strangers cause it, and the log is not theirs to fill.
+const RATION: Duration = Duration::from_secs(10);
+
 /// A connection on its way: what there is to do before HTTP, done in the connection's own task.
 pub type Opening<S> = Pin<Box<dyn Future<Output = io::Result<(S, Connection)>> + Send>>;
+
+/// A connection that has come.
+pub struct Arrival<S> {
+    /// Where from; `None` on a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// What is still to do.
+    pub opening: Opening<S>,
+}
 
 /// Something that accepts connections.
 pub trait Accept: Send + Sync {
@@ -30,15 +44,15 @@ pub trait Accept: Send + Sync {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     /// The next connection; a handshake, if there is one, is still to be done.
-    fn accept(&self) -> impl Future<Output = io::Result<Opening<Self::Stream>>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<Arrival<Self::Stream>>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<Opening<TcpStream>> {
+    async fn accept(&self) -> io::Result<Arrival<TcpStream>> {
         let (stream, remote) = Self::accept(self).await?;
-        Ok(Box::pin(async move {
+        let opening = async move {
             stream.set_nodelay(true)?;
             Ok((
                 stream,
@@ -47,16 +61,23 @@ impl Accept for TcpListener {
                     ..Connection::default()
                 },
             ))
-        }))
+        };
+        Ok(Arrival {
+            remote: Some(remote),
+            opening: Box::pin(opening),
+        })
     }
 }
 
 impl Accept for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<Opening<UnixStream>> {
+    async fn accept(&self) -> io::Result<Arrival<UnixStream>> {
         let (stream, _) = Self::accept(self).await?;
-        Ok(Box::pin(async move { Ok((stream, Connection::default())) }))
+        Ok(Arrival {
+            remote: None,
+            opening: Box::pin(async move { Ok((stream, Connection::default())) }),
+        })
     }
 }
 
@@ -76,10 +97,10 @@ impl TlsListener {
 impl Accept for TlsListener {
     type Stream = TlsIo;
 
-    async fn accept(&self) -> io::Result<Opening<TlsIo>> {
+    async fn accept(&self) -> io::Result<Arrival<TlsIo>> {
         let (stream, remote) = self.listener.accept().await?;
         let acceptor = self.acceptor.clone();
-        Ok(Box::pin(async move {
+        let opening = async move {
             let stream = acceptor.accept(stream).await?;
             let connection = Connection {
                 remote: Some(remote),
@@ -90,7 +111,11 @@ impl Accept for TlsListener {
                 ..Connection::default()
             };
             Ok((stream, connection))
-        }))
+        };
+        Ok(Arrival {
+            remote: Some(remote),
+            opening: Box::pin(opening),
+        })
     }
 }
 
@@ -122,11 +147,22 @@ impl<L: Accept> Server<L> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let room = Arc::new(Semaphore::new(self.limits.connections));
+        let addresses = Addresses::new(self.limits.connections.div_ceil(self.limits.addresses.max(1)));
+        let mut full = Ration::new(RATION);
         let mut tasks = Tasks::new();
-        while let Some((permit, opening)) = shutdown.unless(self.next(&room)).await {
-            let work = drive(opening, self.limits.clone(), make.clone(), shutdown.clone());
+        while let Some((permit, arrival)) = shutdown.unless(self.next(&room)).await {
+            let Some(place) = addresses.place(arrival.remote) else {
+                if let Some(untold) = full.tell(Instant::now()) {
+                    let address = arrival.remote.map(|remote| remote.ip());
+                    tracing::warn!(?address, untold, "too many connections of one address; hung up");
+                }
+                continue;
+            };
+            let work = drive(arrival.opening, self.limits.clone(), make.clone(), shutdown.clone());
             tasks.spawn("http-connection", async move {
                 work.await;
+                // In this order: who takes the permit may need the place.
+                drop(place);
                 drop(permit);
             });
         }
@@ -136,12 +172,12 @@ impl<L: Accept> Server<L> {
         }
     }
 
-    async fn next(&self, room: &Arc<Semaphore>) -> (Option<OwnedSemaphorePermit>, Opening<L::Stream>) {
+    async fn next(&self, room: &Arc<Semaphore>) -> (Option<OwnedSemaphorePermit>, Arrival<L::Stream>) {
         // The semaphore is never closed, so a permit always comes.
         let permit = room.clone().acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
-                Ok(opening) => return (permit, opening),
+                Ok(arrival) => return (permit, arrival),
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");

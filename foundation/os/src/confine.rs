@@ -93,7 +93,7 @@ pub fn confine(_: &Confinement) -> Result<Outcome, Error> {
     Ok(Outcome::NotSupported)
 }
 
-/// No core dump, and no other process of the same user may read this one's memory.
+/// No core dump, no other process of the same user may read this one's memory, and no program that it starts has more rights.
 ///
 /// # Errors
 /// [`Error::Protect`] when the kernel refuses.
@@ -101,7 +101,7 @@ pub fn confine(_: &Confinement) -> Result<Outcome, Error> {
 pub fn harden() -> Result<Outcome, Error> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let failed = |error: rustix::io::Errno| Error::Protect {
-        action: "forbid core dumps",
+        action: "forbid core dumps and more rights",
         reason: error.to_string(),
     };
     setrlimit(
@@ -113,6 +113,7 @@ pub fn harden() -> Result<Outcome, Error> {
     )
     .map_err(failed)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
+    rustix::thread::set_no_new_privs(true).map_err(failed)?;
     Ok(Outcome::Enforced)
 }
 
@@ -164,6 +165,9 @@ mod tests {
     #[test]
     fn sec_112_a_hardened_process_leaves_no_core() {
         assert_eq!(harden().expect("allowed"), Outcome::Enforced);
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+        assert_eq!(dumpable_behavior().expect("known"), DumpableBehavior::NotDumpable);
+        assert!(rustix::thread::no_new_privs().expect("known"));
         let limits = std::fs::read_to_string("/proc/self/limits").expect("readable");
         let core = limits
             .lines()

@@ -52,8 +52,25 @@ pub fn processes_whose_arguments(wanted: impl Fn(&[OsString]) -> bool) -> Vec<u3
         return Vec::new();
     };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| arguments(*pid).is_some_and(|list| wanted(&list)))
+    pids.filter(|pid| is_own(*pid) && arguments(*pid).is_some_and(|list| wanted(&list)))
         .collect()
+}
+
+/// Whether `pid` belongs to this user. The owner of its files in `/proc` does not say so: of one that is not dumpable it is
+/// root.
+fn is_own(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let user = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let user = user.and_then(|ids| ids.split_ascii_whitespace().next()?.parse().ok());
+    user == Some(rustix::process::getuid().as_raw())
+}
+
+/// Whether `pid` runs this program. Of a process that made itself not dumpable only root can tell; then it is believed.
+pub(crate) fn runs(pid: u32, program: &Path) -> bool {
+    match executable(pid) {
+        Ok(path) => fs::canonicalize(program).is_ok_and(|program| path == program),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Start time of `pid` in clock ticks since boot.

@@ -1,5 +1,5 @@
-//! Starts a program: no shell, an almost empty environment, its own process group, its log in a file, limits set before it
-//! is told anything.
+//! Starts a program: no shell, an almost empty environment, its own process group, its log in a file, files that only its
+//! owner may read, no way to more rights, limits set before it is told anything.
 //!
 //! One idea: a child waits on its standard input first, so whatever must be true before it acts (limits, an entry in a
 //! ledger) is done between [`Launch::spawn`] and [`Stdin::feed`]. Must never put a secret into arguments or environment.
@@ -10,7 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::fs::Mode;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, umask};
+use rustix::thread::set_no_new_privs;
 
 use crate::{Error, Fingerprint, MAX_STDIN, Process, inspect, logs};
 
@@ -20,7 +22,8 @@ const KEPT_VARIABLES: [&str; 4] = ["LANG", "TZ", "RUST_BACKTRACE", "SSL_CERT_FIL
 /// What a child may use at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Private memory in bytes (RLIMIT_DATA); none when absent.
+    /// Private memory in bytes (RLIMIT_DATA: heap, stacks and private mappings that can be written, whether touched or not;
+    /// files that are mapped do not count). An allocation beyond it fails. No bound when absent.
     pub memory_bytes: Option<u64>,
     /// Open files (RLIMIT_NOFILE); as many as the system allows when absent.
     pub open_files: Option<u64>,
@@ -42,7 +45,9 @@ pub struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Starts the program. Blocks for the time of a fork and exec. Must be called inside a Tokio runtime.
+    /// Starts the program. Blocks for the time of a fork and exec. Must be called inside a Tokio runtime. What a child
+    /// inherits is set on the parent for good: on the process that it makes files for itself alone, on the calling thread
+    /// that no program started from it has more rights than it (set-user-ID and the like mean nothing).
     ///
     /// # Errors
     /// [`Error::Start`], [`Error::File`] for the log, [`Error::Process`] when limits cannot be set. Then nothing is left of it.
@@ -52,6 +57,8 @@ impl Launch<'_> {
             source,
         };
         let executable = std::fs::canonicalize(self.program).map_err(failed)?;
+        set_no_new_privs(true).map_err(|error| failed(error.into()))?;
+        umask(Mode::RWXG | Mode::RWXO);
         let log = logs::open(self.log)?;
         let errors = log.try_clone().map_err(failed)?;
         let mut child = Command::new(self.program)

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -103,6 +104,13 @@ impl Process {
     pub fn is_running(&self) -> bool {
         let mut fds = [PollFd::new(self.pidfd.get_ref(), PollFlags::IN)];
         matches!(poll(&mut fds, Some(&rustix::event::Timespec::default())), Ok(0))
+    }
+
+    /// Whether it runs this program now. Of a process that made itself not dumpable only root can tell; then it is believed,
+    /// so its arguments have to be known already.
+    pub fn runs(&self, program: &Path) -> bool {
+        // Still running after the look means that the look was at this process.
+        crate::inspect::runs(self.pid(), program) && self.is_running()
     }
 
     /// Waits for its end and, for a child, reaps it. Every caller gets the same answer.

@@ -26,6 +26,13 @@ pub(crate) struct Event<'a> {
     pub(crate) object: &'a str,
     /// `allowed`, `denied`, `done`.
     pub(crate) outcome: &'a str,
+    /// How many it stands for.
+    #[serde(skip_serializing_if = "is_one")]
+    pub(crate) count: u32,
+}
+
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 #[derive(Serialize)]
@@ -173,6 +180,7 @@ mod tests {
                 action: "a",
                 object: &object,
                 outcome: "done",
+                count: 1,
             });
         }
         let text =
@@ -191,6 +199,7 @@ mod tests {
             action: "a",
             object,
             outcome: "done",
+            count: 1,
         }
     }
 

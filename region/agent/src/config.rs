@@ -52,10 +52,10 @@ pub struct Config {
     /// How long the old App ID token holds after a rotation, seconds.
     #[serde(default = "hour")]
     pub token_overlap_seconds: u32,
-    /// Memory limit of one Dapr Server, bytes; 0 = none.
+    /// Private memory of one Dapr Server, bytes; 0 = the supervisor's bound of 2 GiB, never none.
     #[serde(default)]
     pub app_memory_limit_bytes: u64,
-    /// Limit of open files of one Dapr Server; 0 = none.
+    /// Limit of open files of one Dapr Server; 0 = as many as the supervisor may open.
     #[serde(default)]
     pub app_open_files_limit: u32,
     /// What to log; Dapr Servers log the same.

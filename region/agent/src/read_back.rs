@@ -42,8 +42,9 @@ pub(crate) fn answer(region: &Region, request: ReadBackRequest) -> ReadBackRespo
         action,
         object: &object,
         outcome: if error.is_empty() { "allowed" } else { error },
+        count: 1,
     };
-    if region.audit.record_before(&event).is_err() {
+    if region.access.record_before(&event).is_err() {
         (value, error) = (Bytes::new(), "the region's audit log cannot be written");
     }
     ReadBackResponse {

@@ -1,27 +1,23 @@
 //! Everything this agent knows, in one value that all its parts share.
 //!
 //! The one idea: one writer for each part of it, and one signal ([`Versions`]) that says "look again". There is no queue
-//! between the parts, so nothing can be lost or come in the wrong order. Must never put in force what is not on disk yet.
+//! between the parts, so nothing can be lost or come in the wrong order. What comes from the control plane is taken in by
+//! [`intake`]. Must never put in force what is not on disk yet.
+
+mod intake;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use palladium_identity::Attestor;
 use palladium_launch::DaprServerConfig;
-use palladium_proto::region::{LogEntry, LogHeader, ObjectStatus, Op, Snapshot, Verdict};
+use palladium_proto::region::{ObjectStatus, Verdict};
 use palladium_sealing::Kek;
 use palladium_spiffe::{SpiffeId, TrustDomain, platform};
-use prost::Message as _;
-use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event};
-use crate::desired::disk::{Disk, Loaded};
-use crate::desired::objects::Entry;
-use crate::desired::verify::Object;
-use crate::desired::{Admitted, Desired, Judgement, LogKey, Position, Refusal, Rules};
+use crate::desired::{Desired, Judgement, Rules};
 use crate::guard_rails::{GuardRails, GuardRailsFile};
 use crate::joined::{self, Joined, RegionKey};
 use crate::observed::Observed;
@@ -30,10 +26,12 @@ use crate::revocations::Revocations;
 use crate::secrets::Secrets;
 use crate::statuses::Statuses;
 use crate::tokens::Tokens;
-use crate::tombstones::{Tombstone, Tombstones};
+use crate::tombstones::Tombstones;
 use crate::vault::Vault;
 use crate::versions::Versions;
 use crate::{Config, Error};
+
+pub(crate) use intake::TakeError;
 
 /// SPIFFE IDs of this region.
 pub(crate) struct Names {
@@ -72,6 +70,8 @@ pub(crate) struct Region {
     pub(crate) observed: Observed,
     pub(crate) versions: Versions,
     pub(crate) audit: Audit,
+    /// What readers and callers cause as often as they like, in files of its own: it pushes out nothing else.
+    pub(crate) access: Audit,
     marks: Vault,
     /// Generations in force whose object has a newer, refused one: they are not in a snapshot.
     pinned: Vault,
@@ -79,13 +79,7 @@ pub(crate) struct Region {
     rails_file: Mutex<GuardRailsFile>,
     desired: RwLock<Arc<Desired>>,
     /// The log on disk and its end; `None` before joining.
-    copy: Mutex<Option<Copy>>,
-}
-
-struct Copy {
-    key: LogKey,
-    disk: Disk,
-    position: Position,
+    copy: Mutex<Option<intake::Copy>>,
 }
 
 impl Region {
@@ -113,14 +107,19 @@ impl Region {
             key: RegionKey::open(&kek, &folder)?,
             attestor,
             secrets: Secrets::open(vault("secrets")?, joined::hpke_key(&kek, &folder)?, &config.region_id)?,
-            tokens: Tokens::open(vault("tokens")?, config.token_overlap_seconds)?,
+            tokens: Tokens::open(
+                vault("tokens")?,
+                folder.join("token-uses.json"),
+                config.token_overlap_seconds,
+            )?,
             ports: Ports::open(folder.join("ports.json"), config.app_ports)?,
-            revocations: Revocations::open(folder.join("revocations.json"))?,
+            revocations: Revocations::open(folder.join("revocations.json"), now_ms() / 1000)?,
             tombstones: Tombstones::open(folder.join("tombstones.json"))?,
             statuses: Statuses::default(),
             observed: Observed::new(now_ms()),
             versions: Versions::open(&folder)?,
             audit: Audit::open(folder.join("audit.log"), AUDIT_BYTES)?,
+            access: Audit::open(folder.join("audit-access.log"), AUDIT_BYTES)?,
             marks: vault("marks")?,
             pinned: vault("pinned")?,
             rails: RwLock::new(rails),
@@ -133,155 +132,6 @@ impl Region {
             region.open_copy(&joined)?;
         }
         Ok(region)
-    }
-
-    /// Opens the copy of the log, once the key that signs it is known. Blocks.
-    pub(crate) fn open_copy(&self, joined: &Joined) -> Result<(), Error> {
-        let folder = self.config.data_folder.join("desired");
-        let key = joined.log_key().ok_or_else(|| Error::Damaged {
-            path: folder.clone(),
-            reason: "no log key in joined.json".to_owned(),
-        })?;
-        let (disk, loaded) = Disk::open(&folder, self.marks.clone(), &key, &self.config.region_id)?;
-        let Loaded {
-            position,
-            objects,
-            entries,
-            damage,
-        } = loaded;
-        for damage in &damage {
-            tracing::error!(damage, "desired state on disk");
-            self.audit_event("region", "desiredState.load", damage, "damaged");
-        }
-        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let rails = self.rails();
-        let mut desired = Desired::default();
-        desired.replace(objects, self.rules(&rails));
-        for (header, payload) in entries {
-            desired.apply(header, payload, self.rules(&rails));
-        }
-        for (_, pinned) in self.pinned.read_all::<Pinned>()? {
-            if let Some(object) = pinned.object() {
-                desired.restore(object, self.rules(&rails));
-            }
-        }
-        let count = desired.entries().count();
-        tracing::info!(
-            epoch = position.epoch,
-            seq = position.seq,
-            objects = count,
-            "desired state loaded"
-        );
-        self.change_desired(|now| *now = desired);
-        *copy = Some(Copy { key, disk, position });
-        self.say_judgements();
-        self.versions.bump();
-        Ok(())
-    }
-
-    /// Where the copy of the log ends, and whether a fresh snapshot would be welcome.
-    pub(crate) fn position(&self) -> (Position, bool) {
-        let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        copy.as_ref()
-            .map(|copy| (copy.position.clone(), copy.disk.wants_snapshot()))
-            .unwrap_or_default()
-    }
-
-    /// Takes in one entry: verified, durable, in force. Blocks on local disk.
-    pub(crate) fn take_entry(&self, entry: &LogEntry) -> Result<Position, TakeError> {
-        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = copy.as_mut().ok_or(TakeError::Refused(Refusal::Signature))?;
-        let (header, position) = copy.key.entry(&self.config.region_id, &copy.position, entry)?;
-        if header.op() == Op::Delete {
-            // What was never in force left nothing behind.
-            let known = self.desired().entry(&header.uid).and_then(tombstone);
-            match known {
-                Some(tombstone) => self.tombstones.add([tombstone])?,
-                None => self.say_deleted_unless_pending(&header.uid, &header.kind, header.generation),
-            }
-        }
-        copy.disk.append(entry, &position)?;
-        copy.position = position.clone();
-        let rails = self.rails();
-        self.change_desired(|desired| {
-            desired.apply(header.clone(), entry.payload.clone(), self.rules(&rails));
-        });
-        self.keep_secrets(Some(&header.uid));
-        self.say_judgement(&header.uid);
-        self.versions.bump();
-        Ok(position)
-    }
-
-    /// Takes in a snapshot: verified, durable, in force. Blocks on local disk.
-    pub(crate) fn take_snapshot(&self, snapshot: &Snapshot) -> Result<Position, TakeError> {
-        let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = copy.as_mut().ok_or(TakeError::Refused(Refusal::Signature))?;
-        let rails = self.rails();
-        let region = &self.config.region_id;
-        let (objects, position) = copy
-            .key
-            .snapshot(region, &copy.position, rails.confirmed_epoch, snapshot)?;
-        let mut next = Desired::clone(&self.desired());
-        let gone = next.replace(objects, self.rules(&rails));
-        for gone in gone.iter().filter(|gone| gone.in_force.is_none()) {
-            self.say_deleted(&gone.header.uid, gone.header.generation);
-        }
-        self.tombstones.add(gone.iter().filter_map(tombstone))?;
-        // Before the older generations leave the disk with the old snapshot.
-        self.pin(&next)?;
-        if position.epoch > copy.position.epoch && copy.position.epoch > 0 {
-            self.audit_event("region", "desiredState.epoch", &position.epoch.to_string(), "accepted");
-        }
-        copy.disk.install(snapshot, &position)?;
-        copy.position = position.clone();
-        self.change_desired(|now| *now = next);
-        self.keep_secrets(None);
-        self.say_judgements();
-        self.versions.bump();
-        Ok(position)
-    }
-
-    /// Stores the sealed values of one admitted object, or of all, before anything that comes later is judged: from then on
-    /// they are bound to where they go. The reconcilers confirm them, and say what could not be stored.
-    fn keep_secrets(&self, uid: Option<&str>) {
-        let desired = self.desired();
-        let wanted = |object: &&Arc<Admitted>| !object.sealed.is_empty();
-        let objects: Vec<Arc<Admitted>> = match uid {
-            Some(uid) => desired
-                .entry(uid)
-                .and_then(Entry::admitted)
-                .into_iter()
-                .filter(wanted)
-                .cloned()
-                .collect(),
-            None => desired.admitted().filter(wanted).cloned().collect(),
-        };
-        drop(desired);
-        for object in objects {
-            if let Err(error) = self.secrets.take_in(&object) {
-                tracing::error!(%error, uid = object.meta.uid, "sealed values were not stored");
-            }
-        }
-    }
-
-    /// Keeps the generations in force that the next snapshot does not hold, and forgets the others.
-    fn pin(&self, next: &Desired) -> Result<(), Error> {
-        let refused = |entry: &&Entry| entry.judgement != Judgement::Admitted;
-        for (uid, _) in self.pinned.read_all::<Pinned>()? {
-            if next
-                .entry(&uid)
-                .filter(refused)
-                .is_none_or(|entry| entry.in_force.is_none())
-            {
-                self.pinned.remove(&uid)?;
-            }
-        }
-        for (uid, entry) in next.entries().filter(|(_, entry)| refused(entry)) {
-            if let Some(in_force) = &entry.in_force {
-                self.pinned.write(uid, &Pinned::of(&in_force.object))?;
-            }
-        }
-        Ok(())
     }
 
     /// Reads the guard rails again if their file changed, and judges everything by them. Blocks on local disk.
@@ -394,6 +244,7 @@ impl Region {
             action,
             object,
             outcome,
+            count: 1,
         });
     }
 
@@ -429,53 +280,6 @@ impl Region {
     }
 }
 
-/// Why an entry or a snapshot is not in force.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TakeError {
-    /// It is not what our control plane would say now.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It could not be made durable.
-    #[error(transparent)]
-    Disk(#[from] Error),
-}
-
-fn tombstone(entry: &Entry) -> Option<Tombstone> {
-    // By what is in force: a refused newest generation may claim another name.
-    let in_force = entry.in_force.as_ref()?;
-    let header = &in_force.object.0;
-    let component = in_force.admitted.component();
-    Some(Tombstone {
-        uid: header.uid.clone(),
-        kind: header.kind.clone(),
-        project_id: header.project_id.clone(),
-        name: header.name.clone(),
-        generation: entry.header.generation,
-        component_type: component.map(|content| content.spec.kind.clone()).unwrap_or_default(),
-    })
-}
-
-/// An object's bytes in a wrapped file.
-#[derive(Serialize, Deserialize)]
-struct Pinned {
-    header: String,
-    payload: String,
-}
-
-impl Pinned {
-    fn of((header, payload): &Object) -> Self {
-        Self {
-            header: STANDARD.encode(header.encode_to_vec()),
-            payload: STANDARD.encode(payload),
-        }
-    }
-
-    fn object(&self) -> Option<Object> {
-        let header = LogHeader::decode(STANDARD.decode(&self.header).ok()?.as_slice()).ok()?;
-        Some((header, STANDARD.decode(&self.payload).ok()?.into()))
-    }
-}
-
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -490,4 +294,5 @@ pub(crate) fn remove_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Of one file; one older file is kept beside it.
 const AUDIT_BYTES: u64 = 8 << 20;

@@ -4,31 +4,43 @@
 //! the application's own token. Must never call another address than the application's.
 
 mod behind;
+mod body;
 mod callback;
+mod counted;
 mod grpc;
 mod headers;
 mod health;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body_util::{LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use palladium_http::{Budget, Exhausted, Held, UploadError};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tonic::transport::Channel;
 
+pub use body::AppBody;
 pub use grpc::GrpcApp;
-pub use headers::{strip_request, strip_response};
+pub use headers::{is_reserved, strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
-use crate::http::Body;
+use crate::errors::Fault;
+use crate::http::{Body, joined, read};
+
+/// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
+const TURN: Duration = Duration::from_secs(60);
 
 /// Calls one application.
 pub struct AppChannel {
@@ -40,13 +52,15 @@ pub struct AppChannel {
     grpc: Option<GrpcApp>,
     version: Version,
     token: Option<(HeaderName, SecretString)>,
-    permits: Option<Semaphore>,
+    permits: Option<Arc<Semaphore>>,
     timeout: Option<Duration>,
     healthy: AtomicBool,
     /// Rung when `healthy` changes.
     health: Notify,
     /// What stands before it.
     pipeline: Option<behind::Pipeline>,
+    /// What its answers count against when they are held.
+    budget: Budget,
     /// Given when the application speaks gRPC.
     callbacks: Option<Channel>,
 }
@@ -63,6 +77,18 @@ pub enum CallError {
     /// It could not be reached, or ended the connection.
     #[error("error invoking app channel: {0}")]
     Transport(String),
+    /// All its places were taken for too long.
+    #[error("error invoking app channel: the application was busy for {0:?}")]
+    Busy(Duration),
+    /// The process holds too much data of other calls.
+    #[error(transparent)]
+    NoRoom(#[from] Exhausted),
+    /// The rest of the request did not come in time.
+    #[error("the request body stalled")]
+    Stalled,
+    /// The request turned out too large.
+    #[error("request body too large")]
+    TooLarge,
     /// It did not answer in time.
     #[error("error invoking app channel: no answer within {0:?}")]
     Timeout(Duration),
@@ -95,7 +121,7 @@ impl AppChannel {
             settings.address.clone()
         };
         let mut channel = Self::new(&format!("{host}:{port}"), "", settings.protocol, token)?;
-        channel.permits = settings.max_concurrency.map(Semaphore::new);
+        channel.permits = settings.max_concurrency.map(|most| Arc::new(Semaphore::new(most)));
         channel.healthy = AtomicBool::new(settings.health.is_none());
         Ok(channel)
     }
@@ -113,8 +139,10 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let invalid = || ChannelError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(ChannelError::Protocol("https"));
+        match uri.scheme_str() {
+            Some("http" | "grpc") => {}
+            Some("https" | "grpcs") => return Err(ChannelError::Protocol("https")),
+            _ => return Err(invalid()),
         }
         let authority = uri.authority().ok_or_else(invalid)?.as_str();
         let mut channel = Self::new(authority, uri.path().trim_end_matches('/'), protocol, token)?;
@@ -155,6 +183,7 @@ impl AppChannel {
             permits: None,
             timeout: None,
             pipeline: None,
+            budget: Budget::new(usize::MAX),
             healthy: AtomicBool::new(true),
             health: Notify::new(),
             callbacks: match protocol {
@@ -180,15 +209,41 @@ impl AppChannel {
     }
 
     /// A place among the calls at a time; it is free again when what is returned is dropped.
-    pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
-        match &self.permits {
-            // Never closed, so a permit always comes.
-            Some(permits) => permits.acquire().await.ok(),
-            None => None,
+    ///
+    /// # Errors
+    /// When none was free in time.
+    pub async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, CallError> {
+        let Some(permits) = &self.permits else {
+            return Ok(None);
+        };
+        let turn = self.timeout.unwrap_or(TURN);
+        let permit = timeout(turn, permits.clone().acquire_owned()).await;
+        // Never closed, so a permit always comes.
+        Ok(permit.map_err(|_| CallError::Busy(turn))?.ok())
+    }
+
+    /// Waits for the head of an answer as long as this application may take.
+    ///
+    /// # Errors
+    /// The call's own, or that it took too long.
+    pub async fn in_time<T, E: From<CallError>>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        match self.timeout {
+            Some(most) => timeout(most, call).await.map_err(|_| CallError::Timeout(most))?,
+            None => call.await,
         }
     }
 
-    /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there.
+    /// Reads an answer of the application's whole.
+    ///
+    /// # Errors
+    /// When it is longer than `limit` bytes or ends early, or when there is no room for it.
+    pub async fn read(&self, body: Body, limit: usize) -> Result<Bytes, Fault> {
+        let bytes = read(self.budget.hold().meter(body), limit).await?;
+        self.budget.tie(bytes).map_err(|_| Fault::busy())
+    }
+
+    /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there;
+    /// the call is over, for who waits for its place, when the answer's body is.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -202,12 +257,12 @@ impl AppChannel {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
-        let _permit = self.permit().await;
+        let permit = self.permit().await?;
         if let Some(pipeline) = &self.pipeline {
-            return self.call_behind(pipeline, method, path, headers, body).await;
+            return self.call_behind(pipeline, method, path, headers, body, permit).await;
         }
         let answer = self.send(method, path, headers, body).await?;
-        Ok(answer.map(Body::Answer))
+        Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))
     }
 
     async fn send(
@@ -235,21 +290,44 @@ impl AppChannel {
         *request.version_mut() = self.version;
         *request.headers_mut() = headers;
         let answer = self.client.request(request);
-        let answer = match self.timeout {
-            Some(timeout) => tokio::time::timeout(timeout, answer)
-                .await
-                .map_err(|_| CallError::Timeout(timeout))?,
-            None => answer.await,
-        };
-        answer.map_err(|error| CallError::Transport(innermost(&error)))
+        self.in_time(async { answer.await.map_err(|error| failure(&error)) })
+            .await
     }
 }
 
-/// The reason behind a chain of errors: the outer ones only say "client error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+/// A request's body whole, for a call that cannot stream it. One that is here already was counted where it came from.
+///
+/// # Errors
+/// When it breaks, is longer than `limit` bytes, or there is no room for it.
+pub(crate) async fn collected(body: Body, held: &Held, limit: usize) -> Result<Bytes, CallError> {
+    match body {
+        Body::Full(Some(bytes)) if bytes.len() > limit => Err(CallError::TooLarge),
+        Body::Full(Some(bytes)) => Ok(bytes),
+        body => joined(Limited::new(held.meter(body), limit))
+            .await
+            .map_err(|error| failure(&*error)),
     }
-    error.to_string()
 }
+
+/// The reason behind a chain of errors: the outer ones only say "client error", whoever is to blame.
+pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> CallError {
+    let mut error = error;
+    loop {
+        if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
+            return CallError::NoRoom(*exhausted);
+        }
+        if error.is::<LengthLimitError>() {
+            return CallError::TooLarge;
+        }
+        if matches!(error.downcast_ref(), Some(UploadError::Stalled)) {
+            return CallError::Stalled;
+        }
+        match error.source() {
+            Some(source) => error = source,
+            None => return CallError::Transport(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, Registry, SecretStore, StateStore};
+use palladium_component::{Binding, Connector, Conversation, Hosting, OpenContext, OpenError, Registry, SecretStore};
 use palladium_components_bindings::common::Use;
 use palladium_components_pluggable::Found;
 use palladium_engine_pubsub::PubsubComponent;
-use palladium_engine_state::StateComponent;
+use palladium_engine_state::{SetupError, StateComponent};
 use tokio::time::timeout;
 
 use crate::entry::{BindingEntry, Block, Entry};
@@ -19,6 +19,7 @@ use crate::metrics::{Counted, Metrics};
 use crate::pipeline::Piece;
 use crate::pubsub::PubsubEntry;
 use crate::resources::{Component, expand};
+use crate::secrets::{Guarded, Secrets};
 use crate::server::{Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
@@ -95,9 +96,9 @@ pub enum LoadError {
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),
-    /// The key prefix is illegal.
+    /// What the building block itself reads of the metadata is wrong: key prefix, encryption keys.
     #[error("{0}")]
-    KeyPrefix(String),
+    State(#[from] SetupError),
 }
 
 const STATE: &str = "state.";
@@ -149,10 +150,18 @@ impl Opener {
             resolved = self.resolve(declared).await?;
             &resolved
         };
+        let opened = self.open_block(block, declared, metrics).await;
+        opened.map_err(|error| match error {
+            LoadError::Open(error) => LoadError::Open(Secrets::of(declared).out_of_open(error)),
+            other => other,
+        })
+    }
+
+    async fn open_block(&self, block: &str, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         match block {
-            PUBSUB => return self.open_pubsub(declared, metrics).await,
-            SECRETS => return self.open_secrets(declared, metrics).await,
-            BINDINGS => return self.open_binding(declared, metrics).await,
+            PUBSUB => self.open_pubsub(declared, metrics).await,
+            SECRETS => self.open_secrets(declared, metrics).await,
+            BINDINGS => self.open_binding(declared, metrics).await,
             MIDDLEWARE => {
                 let driver = self
                     .open_driver(&palladium_components_middleware::DRIVERS, declared)
@@ -160,44 +169,45 @@ impl Opener {
                 let piece = Piece {
                     name: declared.name.clone(),
                     kind: declared.kind.clone(),
-                    driver,
+                    driver: Guarded::new(driver, Secrets::of(declared)),
                 };
-                return Ok(ready(Entry::Middleware(Arc::new(piece)), declared, Vec::new()));
+                Ok(ready(Entry::Middleware(Arc::new(piece)), declared, Vec::new()))
             }
             CONVERSATION => {
                 let driver = self
                     .open_driver(&palladium_components_conversation::DRIVERS, declared)
                     .await?;
+                let driver: Arc<dyn Conversation> = Guarded::new(driver, Secrets::of(declared));
                 let block = block_of(declared, driver, metrics, Counted::Conversation);
-                return Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()));
+                Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()))
             }
-            _ => {}
+            _ => self.open_state(declared, metrics).await,
         }
-        let store = self.open_state(declared).await?;
+    }
+
+    async fn open_state(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        use palladium_components_state::{DRIVERS, pluggable};
+        let store = self.open_either(&DRIVERS, pluggable::open, declared).await?;
         let component = StateComponent::new(
             &declared.name,
             &self.app_id,
             &self.namespace,
             &declared.properties,
             store,
-        )
-        .map_err(|error| LoadError::KeyPrefix(error.to_string()))?;
+        )?;
         let registered = registered(declared, capabilities(&component));
         let entry = StateEntry {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
+            secrets: Secrets::of(declared),
         };
         Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
 
     async fn open_pubsub(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
-        let context = self.context(declared);
-        let driver = if palladium_components_pubsub::find(&declared.kind, &declared.version).is_some() {
-            palladium_components_pubsub::open(&declared.kind, &declared.version, context).await?
-        } else {
-            let opened = palladium_components_pubsub::pluggable::open(&self.pluggable, &declared.kind, context).await;
-            opened.ok_or_else(|| unknown("message bus", declared))??
-        };
+        use palladium_components_pubsub::{DRIVERS, pluggable};
+        let driver = self.open_either(&DRIVERS, pluggable::open, declared).await?;
+        let driver = Guarded::new(driver, Secrets::of(declared));
         let namespace = declared.by_namespace.then_some(self.namespace.as_str());
         let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
         let registered = registered(declared, component.features().names());
@@ -215,7 +225,7 @@ impl Opener {
             reason,
         };
         let mut resolved = declared.clone();
-        for reference in std::mem::take(&mut resolved.references) {
+        for reference in &declared.references {
             let (field, secret) = (&reference.field, &reference.secret);
             let Some(store) = self.secrets.get(&declared.secret_store) else {
                 return Err(failed(
@@ -229,24 +239,38 @@ impl Opener {
             let value = values.0.remove(&reference.key).filter(|value| !value.is_empty());
             let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
             let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
-            resolved.properties.insert(reference.field, value);
+            let name = secret.clone();
+            resolved.properties.insert_resolved(reference.field.clone(), value, name);
         }
         Ok(resolved)
     }
 
     /// Opens a component of a block that has nothing but its list of drivers.
     async fn open_driver<S: ?Sized>(&self, drivers: &Registry<S>, declared: &Component) -> Result<Arc<S>, LoadError> {
-        if drivers.find(&declared.kind, &declared.version).is_none() {
-            return Err(unknown(drivers.what, declared));
-        }
+        self.open_either(drivers, async |_: &[Found], _: &str, _| None, declared)
+            .await
+    }
+
+    /// By a driver of ours, or else in a process of the user's own.
+    async fn open_either<S: ?Sized>(
+        &self,
+        drivers: &Registry<S>,
+        pluggable: impl AsyncFnOnce(&[Found], &str, OpenContext) -> Option<Result<Arc<S>, OpenError>>,
+        declared: &Component,
+    ) -> Result<Arc<S>, LoadError> {
         let context = self.context(declared);
-        Ok(drivers.open(&declared.kind, &declared.version, context).await?)
+        if drivers.find(&declared.kind, &declared.version).is_some() {
+            return Ok(drivers.open(&declared.kind, &declared.version, context).await?);
+        }
+        let opened = pluggable(&self.pluggable, &declared.kind, context).await;
+        Ok(opened.ok_or_else(|| unknown(drivers.what, declared))??)
     }
 
     async fn open_secrets(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let driver = self
             .open_driver(&palladium_components_secretstores::DRIVERS, declared)
             .await?;
+        let driver: Arc<dyn SecretStore> = Guarded::new(driver, Secrets::of(declared));
         self.secrets.add(&declared.name, driver.clone());
         let capabilities = driver.capabilities().to_vec();
         let block = block_of(declared, driver, metrics, Counted::Secret);
@@ -254,14 +278,9 @@ impl Opener {
     }
 
     async fn open_binding(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
-        let drivers = &palladium_components_bindings::DRIVERS;
-        let driver = if drivers.find(&declared.kind, &declared.version).is_some() {
-            self.open_driver(drivers, declared).await?
-        } else {
-            let context = self.context(declared);
-            let opened = palladium_components_bindings::pluggable::open(&self.pluggable, &declared.kind, context).await;
-            opened.ok_or_else(|| unknown("binding", declared))??
-        };
+        use palladium_components_bindings::{DRIVERS, pluggable};
+        let driver = self.open_either(&DRIVERS, pluggable::open, declared).await?;
+        let driver: Arc<dyn Binding> = Guarded::new(driver, Secrets::of(declared));
         let (ways, said) = (driver.ways(), Use::read(&declared.properties));
         let mut capabilities = Vec::new();
         if ways.into && said.input {
@@ -290,15 +309,6 @@ impl Opener {
             hosting: self.hosting.clone(),
             managed: self.managed.clone(),
         }
-    }
-
-    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
-        let context = self.context(declared);
-        if palladium_components_state::find(&declared.kind, &declared.version).is_some() {
-            return Ok(palladium_components_state::open(&declared.kind, &declared.version, context).await?);
-        }
-        let opened = palladium_components_state::pluggable::open(&self.pluggable, &declared.kind, context).await;
-        Ok(opened.ok_or_else(|| unknown("state store", declared))??)
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`SecretString`] and never printed. Start reading at [`Settings`].
 
 mod flags;
+mod platform;
 mod quantity;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use flags::{Command, parse, usage};
+pub use platform::{Bounds, PlatformConfig};
 
 /// Dapr's version whose behaviour this program has: what its clients ask for.
 pub const DAPR_VERSION: &str = "1.18.1";
@@ -58,6 +60,14 @@ pub struct Settings {
     pub log_level: String,
     /// Log JSON lines.
     pub log_json: bool,
+}
+
+impl Settings {
+    /// What all calls together may hold of bodies, in bytes. There is no flag for it, since the original has no such bound:
+    /// far more than it would be used with, and unlimited where single bodies are.
+    pub fn held_bodies(&self) -> usize {
+        self.max_body.saturating_mul(4).max(1 << 30)
+    }
 }
 
 /// Listeners of the drop-in form.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use palladium_component::Hosting;
 use palladium_components_pluggable::discover;
+use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
@@ -85,18 +86,10 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn build_info() -> String {
-    let mut text = format!(
-        "Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    for driver in palladium_components_state::ALL {
-        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
-    }
-    text.push_str("Pub/sub components:\n");
-    for driver in palladium_components_pubsub::ALL {
-        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
-    }
+    let mut text = format!("Version: {DAPR_VERSION}\nPalladium: {}\n", env!("CARGO_PKG_VERSION"));
     for (title, catalog) in [
+        ("State", palladium_components_state::DRIVERS.catalog()),
+        ("Pub/sub", palladium_components_pubsub::DRIVERS.catalog()),
         ("Secret store", palladium_components_secretstores::DRIVERS.catalog()),
         ("Binding", palladium_components_bindings::DRIVERS.catalog()),
         ("Middleware", palladium_components_middleware::DRIVERS.catalog()),
@@ -254,6 +247,7 @@ fn new_server(
         resiliency: Default::default(),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
+        budget: Budget::new(settings.held_bodies()),
         api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
         features: configuration.features.clone(),
         extended: Default::default(),

@@ -83,13 +83,16 @@ impl Entry {
     /// Ends it.
     ///
     /// # Errors
-    /// What the driver says.
+    /// What the driver says, without the component's secrets.
     pub async fn close(&self) -> Result<(), String> {
         fn words<T>(outcome: Result<T, impl ToString>) -> Result<T, String> {
             outcome.map_err(|error| error.to_string())
         }
         match self {
-            Self::State(entry) => words(entry.component.store().close().await),
+            Self::State(entry) => {
+                let closed = words(entry.component.store().close().await);
+                closed.map_err(|error| entry.secrets.out_of(error))
+            }
             Self::Pubsub(entry) => words(entry.component.driver().close().await),
             Self::Secrets(entry) => words(entry.driver.close().await),
             Self::Binding(entry) => words(entry.out.driver.close().await),

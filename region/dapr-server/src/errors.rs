@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::app_channel::{CallError, failure};
+use crate::http::BoxError;
 use crate::server::Server;
 
 /// A failed API call, ready to be answered.
@@ -48,6 +50,33 @@ impl Fault {
     pub fn unreadable(reason: impl std::fmt::Display) -> Self {
         let message = format!("failed to read request body: {reason}");
         Self::plain(400, Code::InvalidArgument, "ERR_BODY_READ", "common", message)
+    }
+
+    /// No room for what a call has to hold.
+    pub fn busy() -> Self {
+        let message = "the Dapr Server holds too much data at a time; try again";
+        Self::plain(
+            503,
+            Code::ResourceExhausted,
+            "ERR_RESOURCE_EXHAUSTED",
+            "common",
+            message,
+        )
+    }
+
+    /// A request body that stopped coming.
+    pub fn stalled() -> Self {
+        let message = "failed to read request body: it did not come in time";
+        Self::plain(408, Code::DeadlineExceeded, "ERR_BODY_READ", "common", message)
+    }
+
+    /// Why a body could not be read: for want of room, or because it stalled; `None` for any other reason.
+    pub fn of_body(error: &BoxError) -> Option<Self> {
+        match failure(&**error) {
+            CallError::NoRoom(_) => Some(Self::busy()),
+            CallError::Stalled => Some(Self::stalled()),
+            _ => None,
+        }
     }
 
     /// A failed invocation of an application.

@@ -1,33 +1,46 @@
 //! Dapr's gRPC API.
 //!
 //! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it
-//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never let a service see a call before token and rules were checked, nor count a
-//! method under a name that the caller made up: labels come from `METHODS`.
+//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never let a
+//! service see a call before token and rules were checked, nor count a method under a name that the caller made up: labels come from `METHODS`.
 
 mod bindings;
 mod conversation;
 mod dapr;
 mod invoke;
+mod message;
 mod publish;
 mod secrets;
 mod state;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
 use palladium_http::Upload;
 use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
+pub use message::Message;
+
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
-use crate::http::Body;
-use crate::invoke::proxy;
+use crate::errors::{Fault, grpc_status};
+use crate::http::{Body, BoxError};
+use crate::invoke::{proxy, refused};
 use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// The one method of the API that streams its request, and the longest message that it may send. Room for one is taken for
+/// as long as the stream lives; the stream itself has no pace.
+const SUBSCRIBE: &str = "SubscribeTopicEventsAlpha1";
+const PROCESSED: usize = 64 << 10;
+
+/// The message of any other call must come on at this pace.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The services of the API.
 #[derive(Clone)]
@@ -63,7 +76,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return answer;
     }
     if let Err(refusal) = server.auth.check(request.headers_mut()) {
-        return refused(match refusal {
+        return refused(&match refusal {
             Refusal::Missing => Status::unauthenticated("missing api token in request metadata"),
             Refusal::Wrong => Status::unauthenticated("authentication error: api token mismatch"),
         });
@@ -71,20 +84,39 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
     let path = request.uri().path();
     let Some(method) = path.strip_prefix(DAPR).and_then(known) else {
         if path.starts_with(DAPR) {
-            return refused(Status::unimplemented(format!("unknown method {path}")));
+            return refused(&Status::unimplemented(format!("unknown method {path}")));
         }
-        return proxy(server, request)
-            .await
-            .unwrap_or_else(|status| crate::invoke::refused(&status));
+        return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     };
     let (group, version) = group(method);
     if !server.api.allows(Protocol::Grpc, group, version) {
-        return refused(Status::unimplemented("requested endpoint is not available"));
+        return refused(&Status::unimplemented("requested endpoint is not available"));
     }
-    let answer = match services.ready(server.max_body()).call(request).await {
-        Ok(answer) => answer.map(Body::Grpc),
+    // Until the end of the call, whatever becomes of the message.
+    let held = server.budget.hold();
+    let answer = if method == SUBSCRIBE {
+        if held.take(PROCESSED).is_err() {
+            return refused(&grpc_status(&Fault::busy().report));
+        }
+        let kept = held.clone();
+        let request = request.map(|body| {
+            let body = held.meter(body).passing();
+            body.map_err(move |error| {
+                // As long as the stream.
+                let _ = &kept;
+                unread(&error)
+            })
+        });
+        services.ready(PROCESSED).call(request).await
+    } else {
+        let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
+        services.ready(server.max_body()).call(request).await
+    };
+    let answer = match answer {
+        Ok(answer) => answer.map(|body| Body::Grpc(Message::new(body, &server.budget))),
         Err(never) => match never {},
     };
+    drop(held);
     // A failure without a body says so in its head; others end well, or with a trailer nobody counts.
     let code = answer
         .headers()
@@ -104,8 +136,13 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
     answer
 }
 
-fn refused(status: Status) -> Response<Body> {
-    status.into_http::<tonic::body::Body>().map(Body::Grpc)
+/// Why a message could not be read.
+fn unread(error: &BoxError) -> Status {
+    let fault = Fault::of_body(error);
+    fault.map_or_else(
+        || Status::cancelled(error.to_string()),
+        |fault| grpc_status(&fault.report),
+    )
 }
 
 /// The methods of the API, so that no caller can invent a label, each with its group for rules.

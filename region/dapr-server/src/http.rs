@@ -21,13 +21,13 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use palladium_http::Upload;
+use palladium_http::{Held, Upload};
 
-pub(crate) use body::read;
-pub use body::{Body, BoxError};
+pub use body::{Body, BoxError, Incoming};
+pub(crate) use body::{joined, read};
 use route::Route;
 pub use upgrade::H2cListener;
 
@@ -65,6 +65,8 @@ struct Head {
 pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upload>) -> Response<Body> {
     let start = Instant::now();
     let (mut parts, body) = request.into_parts();
+    // Until the end of the call, whatever becomes of the body.
+    let held = server.budget.hold();
     let method = parts.method.clone();
     let mut cors = None;
     if surface == Surface::Api
@@ -86,9 +88,9 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     } else if let Some(list) = server.pipelines.api().filter(|_| surface == Surface::Api) {
         drop(path);
         parts.uri = uri;
-        behind(server, list, parts, body, start).await
+        behind(server, list, parts, body, &held, start).await
     } else {
-        respond(server, surface, route, &uri, parts, body, start).await
+        respond(server, surface, route, &uri, parts, held.meter(body), start).await
     };
     if let Some((rules, asked)) = cors {
         rules.decorate(&asked, answer.headers_mut());
@@ -103,6 +105,7 @@ async fn behind(
     list: &[Handler],
     mut parts: Parts,
     body: Upload,
+    held: &Held,
     start: Instant,
 ) -> Response<Body> {
     let passed = match pipeline::pass(server, list, &mut parts).await {
@@ -110,9 +113,14 @@ async fn behind(
         Err(answer) => return answer.map(Body::from),
     };
     let body = if passed.rewrites() {
-        match read(body, server.max_body()).await {
+        // Only until it is rewritten: what comes of it is counted when it is read.
+        let before = server.budget.hold();
+        match read(before.meter(body), server.max_body()).await {
             Ok(body) => Upload::whole(passed.rewrite(body, &mut parts.headers)),
-            Err(fault) => return failed(&fault),
+            Err(fault) => {
+                server.metrics.fault(&fault);
+                return failed(&fault);
+            }
         }
     } else {
         body
@@ -122,6 +130,7 @@ async fn behind(
     let path = route::clean(uri.path());
     let method = parts.method.clone();
     let route = route::route(&method, &path);
+    let body = held.meter(body);
     let mut answer = respond(server, Surface::Api, route, &uri, parts, body, start).await;
     answer.headers_mut().extend(passed.headers);
     answer
@@ -134,7 +143,7 @@ async fn respond(
     route: Route<'_>,
     uri: &Uri,
     parts: Parts,
-    body: Upload,
+    body: Incoming,
     start: Instant,
 ) -> Response<Body> {
     let group = route.group();
@@ -155,7 +164,9 @@ async fn respond(
     };
     let logged = (server.api_logging && !is_health).then(|| (head.method.clone(), head.path.clone()));
     let route = if allowed { route } else { Route::Fallback };
-    let answer = dispatch(server, surface, route, head, body).await;
+    let answer = dispatch(server, surface, route, head, body)
+        .await
+        .and_then(|answer| counted(server, answer));
     let answer = answer.unwrap_or_else(|fault| {
         tracing::debug!("{name}: {}", fault.report.message);
         server.metrics.fault(&fault);
@@ -171,7 +182,7 @@ async fn respond(
     answer
 }
 
-async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Upload) -> Answer {
+async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head: Head, body: Incoming) -> Answer {
     match route {
         Route::StateGet { store, key } => state::get(server, &head, store, key).await,
         Route::StateSave { store } => state::save(server, &head, store, body).await,
@@ -246,5 +257,19 @@ fn empty() -> Response<Body> {
 }
 
 fn failed(fault: &Fault) -> Response<Body> {
-    json(fault.status(), fault.body())
+    let mut answer = json(fault.status(), fault.body());
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// An answer that is held whole counts until the caller has taken it.
+fn counted(server: &Server, answer: Response<Body>) -> Answer {
+    let (parts, body) = answer.into_parts();
+    let body = match body {
+        Body::Full(Some(bytes)) => server.budget.tie(bytes).map_err(|_| Fault::busy())?.into(),
+        other => other,
+    };
+    Ok(Response::from_parts(parts, body))
 }

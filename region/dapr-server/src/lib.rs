@@ -24,6 +24,8 @@ mod errors;
 mod grpc;
 pub mod http;
 mod invoke;
+#[cfg(test)]
+mod limits_tests;
 mod listen;
 mod logs;
 mod metadata;
@@ -34,6 +36,7 @@ mod pubsub;
 mod ready;
 mod resiliency;
 mod resources;
+mod secret_stores;
 mod secrets;
 pub mod server;
 mod trace;

@@ -74,7 +74,11 @@ impl Ports {
             limits: Limits {
                 // What the original allows beyond its setting.
                 header_bytes: read_buffer.saturating_add(4096),
+                // Its one caller is the application beside it, whose rhythm is its own.
+                addresses: 1,
                 idle: Duration::from_secs(3600),
+                unproven_idle: Duration::from_secs(3600),
+                body: Duration::from_secs(3600),
                 drain,
                 ..Limits::default()
             },

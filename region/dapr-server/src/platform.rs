@@ -16,7 +16,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
 use hyper::service::service_fn;
-use palladium_http::{BindError, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
+use palladium_http::{
+    Accept, BindError, Budget, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared,
+};
 use palladium_identity::{Identity, IdentityError};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
@@ -30,7 +32,7 @@ use crate::api_rules::ApiRules;
 use crate::auth::Auth;
 use crate::bindings;
 use crate::closing;
-use crate::config::{AppProtocol, AppSettings};
+use crate::config::{AppProtocol, AppSettings, Bounds, PlatformConfig};
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, Surface};
 use crate::invoke::peers::Peers;
@@ -100,9 +102,9 @@ pub fn main_platform(config_file: &Path) -> ExitCode {
 }
 
 fn start(config_file: &Path) -> Result<(), Error> {
-    let config: DaprServerConfig = palladium_config::load(config_file)?;
-    palladium_telemetry::init(&config.log)?;
-    confine(&config)?;
+    let config: PlatformConfig = palladium_config::load(config_file)?;
+    palladium_telemetry::init(&config.given.log)?;
+    confine(&config.given)?;
     palladium_tls::install_crypto_provider();
     let threads = workers::runtime()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
@@ -139,7 +141,7 @@ fn confine(config: &DaprServerConfig) -> Result<(), Error> {
 ///
 /// # Errors
 /// See [`Error`]; [`Error::exit_code`] is what the process should end with.
-pub async fn run(config: DaprServerConfig, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(config: PlatformConfig, envelope: Envelope, shutdown: Shutdown) -> Result<(), Error> {
     let threads = serve(config, envelope, shutdown).await?;
     let join = move || threads.into_iter().all(|thread| thread.join().is_ok());
     if !tokio::task::spawn_blocking(join).await.unwrap_or(false) {
@@ -149,7 +151,7 @@ pub async fn run(config: DaprServerConfig, envelope: Envelope, shutdown: Shutdow
 }
 
 async fn serve(
-    config: DaprServerConfig,
+    PlatformConfig { given: config, bounds }: PlatformConfig,
     envelope: Envelope,
     shutdown: Shutdown,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Error> {
@@ -168,7 +170,7 @@ async fn serve(
         }
     });
 
-    let server = Arc::new(new_server(&config, shutdown.clone()));
+    let server = Arc::new(new_server(&config, &bounds, shutdown.clone()));
     let agent = Agent::new(&config, &svid, &bundles)?;
     let followed = tokio::select! {
         followed = shutdown.unless(agent::follow(server.clone(), agent, &mut tasks)) => followed,
@@ -197,7 +199,7 @@ async fn serve(
     let listeners = bind_shared("the gateway listener", config.gateway_listen, "gateway_listen", workers)?;
     let works = listeners
         .into_iter()
-        .map(|listener| gateway_work(server.clone(), listener, tls.clone()))
+        .map(|listener| gateway_work(server.clone(), listener, tls.clone(), limits(&bounds)))
         .collect();
 
     // Same project: same trust domain, same namespace.
@@ -206,7 +208,7 @@ async fn serve(
         Arc::new(move |peer: &SpiffeId| peer.as_str().starts_with(project.as_str()) && peer.is_workload());
     let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
     let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
-    let internal = HttpServer::new(TlsListener::new(internal, tls), limits());
+    let internal = HttpServer::new(TlsListener::new(internal, tls), limits(&bounds));
     let (called, stop) = (server.clone(), shutdown.clone());
     tasks.spawn("internal", async move {
         let make = move |connection: Arc<Connection>| {
@@ -219,7 +221,7 @@ async fn serve(
         internal.serve(make, &stop).await;
     });
     if let Some(address) = config.metrics_listen {
-        let listener = HttpServer::new(bind("metrics", address, "metrics_listen")?, limits());
+        let listener = HttpServer::new(bind("metrics", address, "metrics_listen")?, limits(&bounds));
         let (server, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("metrics", async move {
             let make = move |_| {
@@ -261,39 +263,45 @@ async fn serve(
     }
 }
 
-fn limits() -> Limits {
+fn limits(bounds: &Bounds) -> Limits {
     Limits {
+        connections: bounds.connections,
+        addresses: bounds.addresses,
         drain: DRAIN,
         ..Limits::default()
     }
 }
 
-/// One worker's share of the gateway listener: HTTP and gRPC on one port, told apart by content type.
-fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Acceptor) -> Work {
+/// One worker's share of the gateway listener.
+fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Acceptor, limits: Limits) -> Work {
     Box::pin(async move {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => HttpServer::new(TlsListener::new(listener, tls), limits()),
-            Err(error) => return tracing::error!(%error, "the gateway listener cannot be used"),
-        };
-        let shutdown = server.shutdown.clone();
-        let make = move |_| {
-            let (server, services) = (server.clone(), Services::new(&server));
-            service_fn(move |request: Request<Upload>| {
-                let (server, services) = (server.clone(), services.clone());
-                async move {
-                    Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
-                        grpc::handle(&server, &services, request).await
-                    } else {
-                        http::handle(&server, Surface::Api, request).await
-                    })
-                }
-            })
-        };
-        listener.serve(make, &shutdown).await;
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve_api(server, HttpServer::new(TlsListener::new(listener, tls), limits)).await,
+            Err(error) => tracing::error!(%error, "the gateway listener cannot be used"),
+        }
     })
 }
 
-pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Server {
+/// The API on one port: HTTP and gRPC, told apart by content type. Until the server's own shutdown.
+pub(crate) async fn serve_api<L: Accept>(server: Arc<Server>, listener: HttpServer<L>) {
+    let (shutdown, services) = (server.shutdown.clone(), Services::new(&server));
+    let make = move |_| {
+        let (server, services) = (server.clone(), services.clone());
+        service_fn(move |request: Request<Upload>| {
+            let (server, services) = (server.clone(), services.clone());
+            async move {
+                Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
+                    grpc::handle(&server, &services, request).await
+                } else {
+                    http::handle(&server, Surface::Api, request).await
+                })
+            }
+        })
+    };
+    listener.serve(make, &shutdown).await;
+}
+
+pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: Shutdown) -> Server {
     Server {
         app_id: config.app_id.clone(),
         namespace: config.project_id.clone(),
@@ -312,6 +320,7 @@ pub(crate) fn new_server(config: &DaprServerConfig, shutdown: Shutdown) -> Serve
         resiliency: Default::default(),
         api: ApiRules::default(),
         max_body: AtomicUsize::new(MAX_BODY),
+        budget: Budget::new(bounds.held_body_bytes),
         api_logging: false,
         features: Vec::new(),
         extended: Default::default(),

@@ -1,17 +1,19 @@
 //! What all listeners and building blocks of one Dapr Server share.
 //!
 //! One idea: requests only read; what can change (components, tokens, the application's endpoint) is replaced as a whole
-//! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do work itself.
+//! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do an API's work itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use palladium_component::{Conversation, SecretStore};
 use palladium_engine_secrets::Scopes;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
+use palladium_http::Budget;
 use palladium_tasks::Shutdown;
 
 use crate::api_rules::ApiRules;
@@ -22,12 +24,13 @@ use crate::config::AppSettings;
 use crate::cors::Cors;
 use crate::entry::{BindingEntry, Block, Entry};
 use crate::invoke::Invoke;
-use crate::metrics::{Metrics, StateMetrics};
+use crate::metrics::{Metrics, StateMetrics, StateOperation};
 use crate::pipeline::{Piece, Pipelines};
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resiliency::Policies;
 use crate::resources::Subscription;
+use crate::secrets::Secrets;
 
 /// One Dapr Server.
 pub struct Server {
@@ -63,6 +66,8 @@ pub struct Server {
     pub api: ApiRules,
     /// Greatest request body in bytes.
     pub max_body: AtomicUsize,
+    /// What all calls together may hold of bodies.
+    pub budget: Budget,
     /// Whether each call is logged.
     pub api_logging: bool,
     /// Features switched on by configuration, for metadata.
@@ -136,6 +141,25 @@ pub struct StateEntry {
     pub component: Arc<StateComponent>,
     /// Handles for counting.
     pub metrics: StateMetrics,
+    /// What its errors must not say.
+    pub secrets: Secrets,
+}
+
+impl StateEntry {
+    /// Awaits a call of the engine and counts it.
+    ///
+    /// # Errors
+    /// The call's, without the component's secrets.
+    pub async fn counted<T>(
+        &self,
+        operation: StateOperation,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let start = Instant::now();
+        let outcome = call.await;
+        self.metrics.observe(operation, outcome.is_ok(), start.elapsed());
+        outcome.map_err(|error| self.secrets.out_of_call(error))
+    }
 }
 
 /// A registered component, as metadata tells it.

@@ -14,16 +14,13 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use palladium_http::Upload;
-use tokio::time::Sleep;
+use palladium_http::{Upload, UploadError};
 
 use crate::access_log::Record;
 use crate::failure::Kind;
 use crate::table::Grant;
 use crate::upstream::Lease;
 
-/// Progress that an HTTP request body must make in each span of [`RequestBody`]'s `stall`.
-const PROGRESS: u64 = 1024;
 const GRPC_PREFIX: usize = 5;
 
 /// What became of a request body; shared by the body and whoever waits for the answer.
@@ -67,60 +64,31 @@ pub(crate) struct RequestBody {
     inner: Upload,
     meter: Meter,
     fate: Arc<Fate>,
-    /// `None` for gRPC, whose streams may be silent.
-    stall: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes since the timer was set.
-    moved: u64,
 }
 
 impl RequestBody {
+    /// `stall`: the span in which it must make progress; not for gRPC, whose streams may be silent.
     pub(crate) fn new(inner: Upload, grpc: bool, limit: u64, stall: Duration) -> (Self, Arc<Fate>) {
         let fate = Arc::new(Fate::default());
         if inner.is_end_stream() {
             fate.set(FINISHED);
         }
-        let meter = if grpc {
-            Meter::messages(limit)
+        let (inner, meter) = if grpc {
+            (inner, Meter::messages(limit))
         } else {
-            Meter::Whole { left: limit }
+            (inner.hurried(stall), Meter::Whole { left: limit })
         };
-        let stall = (!grpc).then_some(stall);
-        (
-            Self {
-                inner,
-                meter,
-                fate: fate.clone(),
-                stall,
-                timer: None,
-                moved: 0,
-            },
-            fate,
-        )
+        let body = Self {
+            inner,
+            meter,
+            fate: fate.clone(),
+        };
+        (body, fate)
     }
 
     fn give_up(&self, fate: u8, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         self.fate.set(fate);
         Poll::Ready(Some(Err(GivenUp(why))))
-    }
-
-    /// Whether the client has been too slow for a whole span.
-    fn stalled(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(span) = self.stall else { return false };
-        loop {
-            let moved = &mut self.moved;
-            let timer = self.timer.get_or_insert_with(|| {
-                *moved = 0;
-                Box::pin(tokio::time::sleep(span))
-            });
-            if timer.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            if self.moved < PROGRESS {
-                return true;
-            }
-            self.timer = None;
-        }
     }
 }
 
@@ -137,18 +105,17 @@ impl HttpBody for RequestBody {
                     if !this.meter.take(&data) {
                         return this.give_up(TOO_LARGE, "too large");
                     }
-                    this.moved += data.len() as u64;
                     if this.inner.is_end_stream() {
                         this.fate.set(FINISHED);
                     }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                Poll::Ready(Some(Err(_))) => this.give_up(BROKEN, "broken off by the client"),
+                Poll::Ready(Some(Err(UploadError::Stalled))) => this.give_up(STALLED, "stalled"),
+                Poll::Ready(Some(Err(UploadError::Broken(_)))) => this.give_up(BROKEN, "broken off by the client"),
                 Poll::Ready(None) => {
                     this.fate.set(FINISHED);
                     Poll::Ready(None)
                 }
-                Poll::Pending if this.stalled(cx) => this.give_up(STALLED, "stalled"),
                 Poll::Pending => Poll::Pending,
             };
         }

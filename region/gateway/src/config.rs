@@ -87,6 +87,9 @@ pub struct LimitsConfig {
     pub response_ms: u64,
     /// At shutdown: how long requests have to finish.
     pub drain_ms: u64,
+    /// A gateway that is cut off from its agent for more seconds than this refuses all calls with 503, because tokens may
+    /// have been revoked meanwhile; 0 = it goes on with its last route table for as long as that takes.
+    pub table_age_s: u64,
 }
 
 impl Default for LimitsConfig {
@@ -103,6 +106,7 @@ impl Default for LimitsConfig {
             held: 1_024,
             response_ms: 300_000,
             drain_ms: 8_000,
+            table_age_s: 0,
         }
     }
 }

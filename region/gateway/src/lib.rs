@@ -13,6 +13,7 @@ mod body;
 mod config;
 mod error;
 mod failure;
+mod freshness;
 mod headers;
 mod metrics;
 mod phases;
@@ -22,6 +23,7 @@ mod subscription;
 mod table;
 mod target;
 mod upstream;
+mod uses;
 mod worker;
 
 pub use config::{AccessLog, Config, LimitsConfig};

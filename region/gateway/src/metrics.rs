@@ -56,6 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) route_version: Gauge<u64, AtomicU64>,
     /// 1 while the agent's stream is up.
     pub(crate) agent_connected: Gauge,
+    pub(crate) table_age: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -64,7 +65,7 @@ impl Metrics {
         let (requests, refused) = (Family::default(), Family::default());
         let duration = Histogram::new(BUCKETS);
         let (dialled, held) = (Counter::default(), Gauge::default());
-        let (route_version, agent_connected) = (Gauge::default(), Gauge::default());
+        let (route_version, agent_connected, table_age) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("requests", "Requests of App IDs by class of answer", requests.clone());
         registry.register(
             "refused",
@@ -92,6 +93,11 @@ impl Metrics {
             "1 while the agent's route stream is up",
             agent_connected.clone(),
         );
+        registry.register(
+            "route_table_age_seconds",
+            "How far the route table may be behind: 0 while the agent's route stream is up",
+            table_age.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             requests,
@@ -101,6 +107,7 @@ impl Metrics {
             held,
             route_version,
             agent_connected,
+            table_age,
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::freshness::Freshness;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::subscription::Tables;
@@ -91,6 +92,7 @@ impl Gateway {
         let metrics = Metrics::new();
         let shared = Arc::new(Shared {
             table: ArcSwap::from_pointee(Table::default()),
+            freshness: Freshness::new(config.limits.table_age_s),
             changed: watch::Sender::new(0),
             limits: config.limits.clone(),
             access_log: config.access_log,
@@ -107,13 +109,14 @@ impl Gateway {
             shared: shared.clone(),
             snapshot: Snapshot::new(&config.data_folder),
         };
-        if let Some(last) = tables.snapshot.read() {
+        if let Some((last, since)) = tables.snapshot.read() {
             tracing::info!(
                 version = last.version,
                 routes = last.routes.len(),
                 "serving from the last route table"
             );
             tables.apply(&last);
+            shared.freshness.last_known(since);
         }
 
         if let Some(address) = config.metrics_listen {

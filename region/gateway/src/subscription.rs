@@ -1,7 +1,7 @@
 //! Follows the agent's `Workload.WatchRoutes`: each message is the whole table; it takes effect, is kept, is reported.
 //!
 //! One idea: level-triggered. Whatever was missed, the next message repairs it. Must never empty the table because the agent
-//! is away, and never wait for the disk before a revocation takes effect.
+//! is away, and never wait for the disk before a revocation takes effect. What is seen of tokens goes back the same way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +14,21 @@ use palladium_tls::{Connector, TrustBundles};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
+use crate::freshness::now;
 use crate::snapshot::Snapshot;
 use crate::table::{Compiler, end_missing};
+use crate::uses::{self, News};
 use crate::worker::Shared;
 
 /// A table of a hundred thousand App IDs has about 25 MB.
 const MAX_MESSAGE: usize = 128 * 1024 * 1024;
 const REPORT: Duration = Duration::from_secs(5);
+/// Between two looks at the age of the table.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two reports of what was seen of tokens.
+const USES: Duration = Duration::from_secs(5);
+/// Ticks between two lines about an agent that is away, and two notes on disk that it is not.
+const SAY: u64 = 60;
 
 /// Applies tables, from disk or from the agent.
 pub(crate) struct Tables {
@@ -45,6 +53,44 @@ impl Tables {
 
     /// Follows until `shutdown`.
     pub(crate) async fn follow(self, agent: Connector, address: SocketAddr, shutdown: Shutdown) {
+        tokio::select! {
+            () = self.sessions(agent, address, shutdown) => {}
+            () = self.grow_old() => {}
+        }
+    }
+
+    /// Says how old the table is, and turns marks of tokens into minutes while they are right, agent or not.
+    async fn grow_old(&self) {
+        let mut ticks = tokio::time::interval(TICK);
+        for count in 0_u64.. {
+            ticks.tick().await;
+            let (now, table) = (now(), self.shared.table.load_full());
+            uses::sweep(&table, now);
+            let age = self.shared.freshness.look(now);
+            self.shared.metrics.table_age.set(age);
+            if !count.is_multiple_of(SAY) {
+                continue;
+            }
+            if age > 0 {
+                let (version, refusing) = (table.version, self.shared.freshness.is_too_old());
+                tracing::warn!(
+                    age_seconds = age,
+                    version,
+                    refusing,
+                    "cut off from the agent: what was revoked meanwhile is not known here"
+                );
+            } else if let Err(error) = self.touch().await {
+                tracing::debug!(%error, "the file of the last route table keeps its time");
+            }
+        }
+    }
+
+    async fn touch(&self) -> std::io::Result<()> {
+        let snapshot = self.snapshot.clone();
+        tokio::task::spawn_blocking(move || snapshot.touch()).await?
+    }
+
+    async fn sessions(&self, agent: Connector, address: SocketAddr, shutdown: Shutdown) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             let session = self.session(agent.clone(), address, &mut backoff);
@@ -52,6 +98,7 @@ impl Tables {
                 return;
             };
             let error = outcome.err();
+            self.shared.freshness.cut_off(now());
             if self.shared.metrics.agent_connected.set(0) == 1 {
                 let version = self.shared.table.load().version;
                 tracing::warn!(
@@ -85,6 +132,7 @@ impl Tables {
             while let Some(table) = tables.message().await? {
                 backoff.reset();
                 self.apply(&table);
+                self.shared.freshness.connected();
                 tracing::info!(
                     version = table.version,
                     routes = table.routes.len(),
@@ -96,7 +144,8 @@ impl Tables {
         };
         tokio::select! {
             ended = receive => ended,
-            () = self.follow_up(client, newest) => Ok(()),
+            () = self.follow_up(client.clone(), newest) => Ok(()),
+            () = self.report_uses(client) => Ok(()),
         }
     }
 
@@ -122,6 +171,32 @@ impl Tables {
             self.keep(table).await;
             if let Err(error) = client.report(report).await {
                 tracing::warn!(%error, version, "the agent was not told that the table is applied");
+            }
+        }
+    }
+
+    /// Tells what is new of tokens.
+    async fn report_uses(&self, mut client: WorkloadClient<Channel>) {
+        let mut ticks = tokio::time::interval(USES);
+        loop {
+            ticks.tick().await;
+            loop {
+                let news = News::collect(&self.shared.table.load(), now());
+                if news.is_empty() {
+                    break;
+                }
+                let mut report = tonic::Request::new(ReportRequest {
+                    ready: true,
+                    token_uses: news.messages(),
+                    ..ReportRequest::default()
+                });
+                report.set_timeout(REPORT);
+                if let Err(error) = client.report(report).await {
+                    tracing::debug!(%error, "what was seen of tokens is told later");
+                    news.lost();
+                    break;
+                }
+                news.told();
             }
         }
     }

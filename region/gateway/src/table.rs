@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{Metrics, RouteCounters};
 use crate::upstream::{Dialer, Upstream};
+use crate::uses::Uses;
 
 /// SHA-256 of a token.
 pub(crate) type Digest = [u8; 32];
@@ -36,6 +37,8 @@ pub(crate) struct Grant {
     not_after: i64,
     /// Cancelled when the token is no longer in the table, so that streams under way end too.
     pub(crate) life: CancellationToken,
+    /// The same from table to table, as long as the token is there.
+    pub(crate) uses: Arc<Uses>,
 }
 
 impl Grant {
@@ -81,6 +84,11 @@ impl Table {
             None if self.with_hosts.contains(project) => HostOwner::Nobody,
             None => HostOwner::Same,
         }
+    }
+
+    /// What is noted of each token.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (&Digest, &Arc<Uses>)> {
+        self.grants.iter().map(|(digest, grant)| (digest, &grant.uses))
     }
 
     /// Keys of the upstreams that any route leads to.
@@ -195,15 +203,16 @@ fn add_grants(table: &mut Table, previous: &Table, message: &RouteMessage, route
         };
         let same_app =
             |grant: &&Arc<Grant>| grant.route.project_id == route.project_id && grant.route.app_id == route.app_id;
-        let life = previous
+        let (life, uses) = previous
             .grant(&digest)
             .filter(same_app)
-            .map(|grant| grant.life.clone())
+            .map(|grant| (grant.life.clone(), grant.uses.clone()))
             .unwrap_or_default();
         let grant = Arc::new(Grant {
             route: route.clone(),
             not_after: token.not_after_unix_s,
             life,
+            uses,
         });
         if table.grants.insert(digest, grant).is_some() {
             // Nobody can say whose it is: then it is nobody's.

@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::{AccessLog, LimitsConfig};
 use crate::error::Error;
+use crate::freshness::Freshness;
 use crate::metrics::Metrics;
 use crate::phases;
 use crate::table::Table;
@@ -26,6 +27,7 @@ use crate::upstream::Pools;
 /// What all workers see.
 pub(crate) struct Shared {
     pub(crate) table: ArcSwap<Table>,
+    pub(crate) freshness: Freshness,
     /// Told after each new table; for requests that wait.
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) limits: LimitsConfig,

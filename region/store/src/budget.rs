@@ -1,119 +1,115 @@
-//! How much of its callers' data a store holds in memory.
+//! How much of its callers' data a store holds in memory: of all together, and of each project.
 //!
-//! One idea: a byte that arrives is counted against one budget of the whole store, and stays counted until its call is
-//! answered and its rows are written, even if the caller has gone away meanwhile. Whoever comes when it is used up is told
-//! so (`RESOURCE_EXHAUSTED`), before more is read. Must never make a call wait for another one's memory.
+//! One idea: the project is the one in the caller's certificate, so whoever floods the store uses up its own project's part
+//! and no other's. Who comes when a part or the whole is used up is told so (`RESOURCE_EXHAUSTED`). Must never keep a part
+//! for a project that has no call under way.
 
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::BodyExt as _;
+use palladium_http::{Budget, Exhausted};
+use palladium_tls::PeerInfo;
 use tonic::Status;
 use tonic::body::Body;
 
-/// The bytes that are left.
+/// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
-
-/// What one call has used of it; given back when nobody has this any more.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    budget: Budget,
-    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+pub(crate) struct Budgets {
+    whole: Budget,
+    part: usize,
+    projects: Arc<Mutex<HashMap<String, Budget>>>,
 }
 
-impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
+impl Budgets {
+    /// `whole`: bytes of all projects together. `part`: bytes of one.
+    pub(crate) fn new(whole: usize, part: usize) -> Self {
+        Self {
+            whole: Budget::new(whole),
+            part,
+            projects: Arc::default(),
+        }
     }
 
-    /// Counts the body of a request as it is read. The handler finds the [`Held`] among its extensions.
+    /// Counts the body of a request as it is read. The handler finds what it holds ([`palladium_http::Held`]) among its
+    /// extensions.
     pub(crate) fn meter(&self, mut request: http::Request<Body>) -> http::Request<Body> {
-        let held = Held {
-            budget: self.clone(),
-            permit: Arc::default(),
-        };
+        let peer = request.extensions().get::<PeerInfo>();
+        let peer = peer.and_then(|info| info.peer.as_ref()?.id.namespace_and_name());
+        // Nobody else gets here; if so, they share one part.
+        let held = self.of(peer.map_or("", |(project, _)| project)).hold();
         request.extensions_mut().insert(held.clone());
-        request.map(|inner| Body::new(Metered { inner, held }))
+        request.map(|inner| Body::new(held.meter(inner).map_err(|error| refused(error.as_ref()))))
     }
-}
 
-impl Held {
-    /// Takes more of the budget.
-    pub(crate) fn take(&self, bytes: usize) -> Result<(), Status> {
-        let more = u32::try_from(bytes).ok();
-        let more = more.and_then(|bytes| self.budget.0.clone().try_acquire_many_owned(bytes).ok());
-        let more =
-            more.ok_or_else(|| Status::resource_exhausted("the managed store is busy: too much data at a time"))?;
-        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *permit {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
+    fn of(&self, project: &str) -> Budget {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = projects.get(project) {
+            return part.clone();
         }
-        Ok(())
+        projects.retain(|_, part| part.is_shared());
+        let part = self.whole.part(self.part);
+        projects.insert(project.to_owned(), part.clone());
+        part
     }
 }
 
-struct Metered {
-    inner: Body,
-    held: Held,
-}
-
-impl HttpBody for Metered {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.held.take(data.len())?;
-        }
-        Poll::Ready(frame)
+fn refused(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Status {
+    if error.is::<Exhausted>() {
+        return Status::resource_exhausted("the managed store is busy: too much data at a time");
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    let status = error.downcast_ref::<Status>().cloned();
+    status.unwrap_or_else(|| Status::cancelled(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use palladium_http::Held;
+    use palladium_spiffe::SpiffeId;
+    use palladium_tls::Peer;
 
     use super::*;
 
-    async fn read(body: &mut Body) -> Result<usize, tonic::Code> {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            Some(Ok(frame)) => Ok(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(status)) => Err(status.code()),
-            None => Ok(0),
+    /// A request of a project, its body read; what it holds, or why it holds nothing.
+    async fn call(budgets: &Budgets, project: &str, bytes: usize) -> Result<Held, tonic::Code> {
+        let id = format!("spiffe://reg-a.palladium.internal/ns/{project}/orders");
+        let mut request = http::Request::new(Body::new(Full::new(Bytes::from(vec![0; bytes]))));
+        let peer = Some(Peer {
+            id: SpiffeId::parse(&id).expect("an id"),
+            not_before: 0,
+            not_after: 0,
+        });
+        request.extensions_mut().insert(PeerInfo { peer, remote: None });
+        let mut request = budgets.meter(request);
+        let held = request.extensions().get::<Held>().cloned().expect("for the handler");
+        match request.body_mut().collect().await {
+            Ok(_) => Ok(held),
+            Err(status) => Err(status.code()),
         }
     }
 
     #[tokio::test]
-    async fn what_is_read_counts_until_nobody_holds_it() {
-        let budget = Budget::new(10);
-        let request = || {
-            let body = Body::new(http_body_util::Full::new(Bytes::from_static(b"seven..")));
-            budget.meter(http::Request::new(body))
-        };
-        let (mut one, mut other) = (request(), request());
-        assert_eq!(read(one.body_mut()).await, Ok(7));
-        assert_eq!(read(other.body_mut()).await, Err(tonic::Code::ResourceExhausted));
-        let held = one.extensions().get::<Held>().cloned().expect("there for the handler");
-        assert!(held.take(3).is_ok() && held.take(1).is_err());
-        drop(one);
-        assert_eq!(read(request().body_mut()).await, Err(tonic::Code::ResourceExhausted));
-        drop(held);
-        assert_eq!(read(request().body_mut()).await, Ok(7));
+    async fn one_project_cannot_take_what_others_need() {
+        let budgets = Budgets::new(10, 4);
+        let greedy = call(&budgets, "prj-a", 4).await.expect("its own part");
+        assert_eq!(
+            call(&budgets, "prj-a", 1).await.err(),
+            Some(tonic::Code::ResourceExhausted)
+        );
+        let other = call(&budgets, "prj-b", 4).await.expect("another part");
+        assert_eq!(
+            call(&budgets, "prj-c", 3).await.err(),
+            Some(tonic::Code::ResourceExhausted),
+            "the whole"
+        );
+        assert!(other.take(1).is_err(), "what is read counts too");
+        drop(greedy);
+        call(&budgets, "prj-c", 3).await.expect("given back");
+        drop(other);
+        call(&budgets, "prj-d", 1).await.expect("room");
+        let projects = budgets.projects.lock().expect("not poisoned");
+        assert_eq!(projects.keys().collect::<Vec<_>>(), ["prj-d"], "no call, no part");
     }
 }

@@ -25,7 +25,7 @@ use tower::util::MapRequestLayer;
 
 use crate::access::{Access, LastTable};
 use crate::agent::{DestroyedApps, Tables};
-use crate::budget::Budget;
+use crate::budget::Budgets;
 use crate::config::Config;
 use crate::error::Error;
 use crate::projects::Projects;
@@ -42,6 +42,9 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 const MAX_MESSAGE: usize = 16 << 20;
 /// Callers' data in memory, in all calls together.
 const MAX_HELD: usize = 256 << 20;
+/// The same in all calls of one project, so that none can starve the others: a quarter, and room for any message.
+const MAX_HELD_BY_PROJECT: usize = MAX_HELD / 4;
+const _: () = assert!(MAX_HELD_BY_PROJECT >= MAX_MESSAGE);
 const CALLS_PER_CONNECTION: u32 = 1024;
 
 /// Runs until `shutdown`. Reads its launch envelope from standard input first.
@@ -151,13 +154,13 @@ impl Store {
             connections: self.connections,
             ..Limits::default()
         };
-        let (service, budget) = (self.service.clone(), Budget::new(MAX_HELD));
+        let (service, budgets) = (self.service.clone(), Budgets::new(MAX_HELD, MAX_HELD_BY_PROJECT));
         let server = Server::builder()
             .timeout(REQUEST)
             .max_concurrent_streams(CALLS_PER_CONNECTION)
             .http2_max_header_list_size(16 * 1024)
             .http2_adaptive_window(Some(true))
-            .layer(MapRequestLayer::new(move |request| budget.meter(request)))
+            .layer(MapRequestLayer::new(move |request| budgets.meter(request)))
             .add_service(StateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStoreMultiMaxSizeServer::new(service))

@@ -1,8 +1,8 @@
 //! After its own death: finds its processes again, ends those that it cannot keep, leaves strangers alone.
 //!
-//! One idea: a process is ours if its argument list is letter for letter one that only this configuration produces. It is
-//! taken over if moreover the ledger's fingerprint fits it and its arguments are those of the name that the ledger gives it;
-//! ours without that is ended. Must never signal a process on a pid alone.
+//! One idea: a process is ours if it is this user's, its argument list is letter for letter one that only this configuration
+//! produces, and it runs the program that these arguments are for. It is taken over if moreover the ledger's fingerprint
+//! fits it and its arguments are those of the name that the ledger gives it; ours without that is ended. Must never signal a process on a pid alone.
 
 use std::ffi::OsString;
 use std::path::{Component, Path};
@@ -78,8 +78,10 @@ async fn end_strays(supervisor: &Supervisor, kept: &[Entry]) {
             continue;
         }
         let Ok(process) = Process::open(pid) else { continue };
-        // Once more behind the pidfd: the first look was at a number.
-        if processes_whose_arguments(ours).contains(&pid) {
+        // Once more behind the pidfd: the first look was at a number. And anybody may call himself what he likes.
+        let program = arguments(pid).and_then(|list| list.into_iter().next());
+        let genuine = program.is_some_and(|program| process.runs(Path::new(&program)));
+        if genuine && processes_whose_arguments(ours).contains(&pid) {
             tracing::warn!(pid, "ours, but not in the ledger; it is stopped");
             if let Err(error) = process.stop(GRACE).await {
                 tracing::error!(%error, "it stays");

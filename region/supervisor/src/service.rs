@@ -26,6 +26,9 @@ use crate::supervisor::{Start, Supervisor};
 
 const AGENT: &str = "agent";
 const MAX_GRACE: u64 = 60;
+/// Private memory of a Dapr Server for which the agent names no bound: what it holds of bodies, some times over, and what its
+/// drivers keep. One that needs more ends, and is started again.
+const SERVER_MEMORY: u64 = 2 << 30;
 
 /// Binds the socket, mode 0600. The folder is private, so nobody connects in between.
 pub(crate) fn listen(path: &Path) -> Result<UnixListener, Error> {
@@ -180,12 +183,13 @@ impl Supervisor {
             process: None,
         };
         let some = |limit: u64| (limit > 0).then_some(limit);
+        let memory = some(request.memory_limit_bytes).unwrap_or(SERVER_MEMORY);
         let start = Start {
             entry,
             program: &self.config.dapr_server,
             arguments: vec!["run".into(), "--config".into(), file.into()],
             limits: Limits {
-                memory_bytes: some(request.memory_limit_bytes),
+                memory_bytes: Some(memory),
                 open_files: some(request.open_files_limit.into()),
             },
             stdin: &request.stdin,

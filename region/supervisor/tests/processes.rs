@@ -290,6 +290,13 @@ fn sec_017_only_the_agent_speaks_on_the_socket_and_a_stranger_is_cut_off() {
     let server = world.running(&["apps/prj-a/orders"])[0];
     assert!(table.contains(&format!("prj-a/orders {server}")), "{table}");
     assert_eq!(world.input("apps/prj-a/orders"), "envelope");
+    // The agent named no bound; there is one all the same.
+    let limits = fs::read_to_string(format!("/proc/{server}/limits")).expect("readable");
+    let memory = limits
+        .lines()
+        .find(|line| line.starts_with("Max data size"))
+        .expect("listed");
+    assert_eq!(memory.split_ascii_whitespace().nth(4), Some("2147483648"), "{memory}");
 
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&socket).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -364,6 +371,38 @@ fn sec_017_a_reused_pid_in_the_ledger_is_neither_adopted_nor_signalled() {
     assert!(alive(stranger.id()), "a stranger was signalled");
     stranger.kill().expect("killed");
     stranger.wait().expect("reaped");
+}
+
+#[test]
+fn sec_017_who_only_calls_himself_like_a_role_is_not_signalled() {
+    let world = World::new().role("gateway", &[], json!({}));
+    let config: Value = serde_json::from_slice(&fs::read(world.config()).expect("there")).expect("JSON");
+    let program = config["executable"].as_str().expect("a path");
+    // The shell takes the first argument for a script of its own.
+    fs::write(world.path("run"), "read line\n").expect("written");
+    let mut impostor = Command::new("/bin/sh");
+    std::os::unix::process::CommandExt::arg0(&mut impostor, program);
+    impostor
+        .args(["run", "gateway", "--config"])
+        .arg(world.path("gateway/config.json"));
+    let mut impostor = impostor
+        .current_dir(world.folder.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut world = world.start();
+    world.running(&["gateway"]);
+    assert!(alive(impostor.id()), "a stranger was signalled");
+    // The real one, in no ledger, is ended.
+    let real = world.running(&["gateway"])[0];
+    world.kill_supervisor();
+    fs::remove_file(world.path("supervisor/ledger.json")).expect("there");
+    world.launch();
+    world.until("a successor", |world| world.starts("gateway").len() == 2);
+    assert!(!alive(real) && alive(impostor.id()), "the wrong one was ended");
+    assert!(world.stop().0.success());
+    impostor.kill().expect("killed");
+    impostor.wait().expect("reaped");
 }
 
 #[test]

@@ -132,7 +132,7 @@ pub fn run(root: &Path, only: &[String]) -> Result<()> {
 
 /// A step that is a cargo command: its output goes to the terminal, its failure is one finding.
 fn cargo(root: &Path, args: &[&str], remedy: &str) -> Result<Vec<Finding>> {
-    let status = Command::new(env!("CARGO")).args(args).current_dir(root).status()?;
+    let status = Command::new(crate::cargo()).args(args).current_dir(root).status()?;
     let rule = format!("`cargo {}` passes", args.join(" "));
     Ok(if status.success() {
         Vec::new()

@@ -59,7 +59,7 @@ pub struct Workspace {
 impl Workspace {
     /// Asks cargo. Fails when `Cargo.lock` does not fit the manifests.
     pub fn load(root: &Path) -> Result<Self> {
-        let output = Command::new(env!("CARGO"))
+        let output = Command::new(crate::cargo())
             .args(["metadata", "--format-version", "1", "--locked"])
             .current_dir(root)
             .output()
@@ -117,7 +117,7 @@ fn linked_libraries(root: &Path) -> Result<Vec<Library>> {
         "--format",
         "{p}\t{l}\t",
     ];
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new(crate::cargo())
         .args(args)
         .current_dir(root)
         .output()

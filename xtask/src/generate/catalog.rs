@@ -10,21 +10,15 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::program;
+
 /// Generates the catalog of the workspace at `root` into the same place below `made`.
 pub fn run(root: &Path, made: &Path) -> Result<()> {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "palladium-conformance",
-            "--bin",
-            "component-catalog",
-        ])
-        .current_dir(root)
+    let program = program::build(root, "--bin", "component-catalog")?;
+    let output = Command::new(&program)
         .stderr(Stdio::inherit())
         .output()
-        .context("cannot run cargo")?;
+        .with_context(|| program.display().to_string())?;
     ensure!(output.status.success(), "component-catalog failed");
     let folder = made.join("contracts/component");
     fs::create_dir_all(&folder)?;

@@ -6,19 +6,20 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+
+use super::program;
 
 /// The section that is the same on every page, and therefore shown on the first only.
 const EVERYWHERE: &str = "Global options:";
 
 /// Generates the document for the workspace at `root` into the same place below `made`.
 pub fn run(root: &Path, made: &Path) -> Result<()> {
-    let program = build(root)?;
+    let program = program::build(root, "--bin", "palladium")?;
     let mut document = String::from(
         "# Command line\n\n\
          What the executable says of itself. Made by `cargo xtask generate`; do not edit. The global options, shown once, go with every\n\
@@ -45,32 +46,6 @@ pub fn run(root: &Path, made: &Path) -> Result<()> {
     let folder = made.join("docs/generated");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("cli.md"), document).context("cannot write cli.md")
-}
-
-/// Builds the executable and says where it is.
-fn build(root: &Path) -> Result<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "palladium",
-            "--bin",
-            "palladium",
-        ])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "palladium does not build");
-    let messages = String::from_utf8(output.stdout)?;
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
-    });
-    executable.context("cargo named no executable")
 }
 
 /// What `path --help` says. Without a terminal and variables, so that width and defaults are the same everywhere.

@@ -5,25 +5,18 @@
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+
+use super::program;
 
 /// Writes both below `out`; each generator takes the one that it owns.
 pub(super) fn run(root: &Path, out: &Path) -> Result<()> {
-    let status = Command::new("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "-p",
-            "palladium-control-server",
-            "--example",
-            "generated",
-            "--",
-        ])
+    let program = program::build(root, "--example", "generated")?;
+    let status = Command::new(&program)
         .arg(out)
         .current_dir(root)
         .status()
-        .context("cargo run of the control plane's generator")?;
+        .with_context(|| program.display().to_string())?;
     ensure!(status.success(), "the control plane's generator failed: {status}");
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod catalog;
 mod cli;
 mod control_plane;
+mod program;
 mod proto;
 
 use std::{

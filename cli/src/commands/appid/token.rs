@@ -17,6 +17,7 @@ const COLUMNS: &[Column] = &[
     ("REVISION", "/revision"),
     ("CREATED", "/createdAt"),
     ("VALID UNTIL", "/notAfter"),
+    ("LAST USED", "/lastUsedAt"),
 ];
 
 #[derive(Debug, Subcommand)]

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use palladium_component::metadata::{FieldType, parse_duration};
 use palladium_component::{ComponentMetadata, Hosting, MetadataError, OpenError};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity};
 use secrecy::{ExposeSecret as _, SecretString};
+
+/// As many as Go's client follows.
+const MOST_REDIRECTS: usize = 10;
 
 /// A size in bytes: a number, or one with `Ki`, `Mi` or `Gi`. Nothing or less = without limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl HttpMetadata {
     pub(super) async fn client(&self, hosting: &Hosting) -> Result<Client, OpenError> {
         let mut builder = Client::builder()
             .connect_timeout(Duration::from_secs(15))
-            .redirect(reqwest::redirect::Policy::limited(10));
+            .redirect(redirects(hosting));
         if let Some(root) = self.root_ca.as_deref().filter(|root| !root.is_empty()) {
             let pem = pem("MTLSRootCA", root, hosting).await?;
             for root in Certificate::from_pem_bundle(&pem).map_err(|_| wrong("MTLSRootCA"))? {
@@ -117,6 +121,27 @@ impl HttpMetadata {
         // The library's words about a bad certificate may quote it.
         builder.build().map_err(|_| wrong("MTLSClientCert").into())
     }
+}
+
+/// As far as the address whose host the region's owner allowed; another one was not looked at, and would be shown the token. In a
+/// process of one's own as far as Dapr goes.
+fn redirects(hosting: &Hosting) -> Policy {
+    let Hosting::Platform { .. } = hosting else {
+        return Policy::limited(MOST_REDIRECTS);
+    };
+    Policy::custom(|attempt| {
+        let asked = attempt.previous();
+        if asked
+            .first()
+            .is_none_or(|first| first.origin() != attempt.url().origin())
+        {
+            attempt.stop()
+        } else if asked.len() > MOST_REDIRECTS {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 fn wrong(field: &str) -> MetadataError {
@@ -153,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sec_a_tenant_names_no_file() {
+    async fn a_tenant_names_no_file() {
         let hosting = Hosting::Platform { folder: "/tmp".into() };
         assert!(matches!(
             pem("MTLSRootCA", "/etc/passwd", &hosting).await,

@@ -36,13 +36,32 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 /// Metadata that are headers although they begin with a small letter.
 const TRACING: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+/// What the connection, the address and the body decide; metadata of these names are ignored, as Go's client does.
+const OURS: [&str; 12] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "trailer",
+    "connection",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "upgrade",
+    "expect",
+];
 const OPERATIONS: [&str; 9] = [
     "create", "get", "head", "post", "put", "patch", "delete", "options", "trace",
 ];
 
 async fn open(context: OpenContext) -> Result<Arc<dyn Binding>, OpenError> {
     let metadata = HttpMetadata::parse(&context.properties)?;
-    let base = Url::parse(&metadata.url).ok().filter(|url| url.has_host());
+    // The library also reads `http:host`, which whoever judges addresses may read as something else.
+    let is_whole = ["http://", "https://"]
+        .iter()
+        .any(|start| metadata.url.starts_with(start));
+    let base = Url::parse(&metadata.url).ok().filter(|url| is_whole && url.has_host());
     let base = base.ok_or_else(|| MetadataError::new("url", "it is no address", "write 'https://host/path'"))?;
     let token = match (&metadata.security_token_header, &metadata.security_token) {
         (Some(header), Some(token)) if !header.is_empty() && !token.expose_secret().is_empty() => {
@@ -100,6 +119,10 @@ fn method(operation: &str) -> Result<Method, CallError> {
 impl Http {
     async fn call(&self, operation: &Operation) -> Result<Answer, BindingError> {
         let method = method(&operation.name)?;
+        if method == Method::TRACE && self.token.is_some() {
+            let reason = "operation trace would show the security token";
+            return Err(CallError::Invalid(reason.into()).into());
+        }
         let url = self.url(&operation.metadata)?;
         let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&method);
         let headers = self.headers(&operation.metadata, has_body)?;
@@ -161,6 +184,9 @@ impl Http {
             }
             let invalid = || CallError::Invalid(format!("metadata {name:?} is no header"));
             let header = HeaderName::try_from(name).map_err(|_| invalid())?;
+            if OURS.contains(&header.as_str()) || self.token.as_ref().is_some_and(|(name, _)| *name == header) {
+                continue;
+            }
             headers.insert(header, HeaderValue::try_from(value).map_err(|_| invalid())?);
         }
         Ok(headers)

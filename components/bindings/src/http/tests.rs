@@ -1,5 +1,6 @@
 //! What goes out and what comes back, against a server of a few lines.
 
+use palladium_component::Hosting;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -99,4 +100,52 @@ async fn a_long_answer_is_cut_and_a_path_stays_at_its_host() {
     assert!(error.is_err(), "a path that would end the host's name");
     let error = far.invoke(&operation("dance", "", &[])).await.unwrap_err();
     assert_eq!(error.to_string(), "invalid operation: dance");
+}
+
+#[tokio::test]
+async fn sec_065_a_redirect_leads_a_hosted_binding_nowhere_else() {
+    let (far, asked_there) = served("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let answer = format!("HTTP/1.1 302 Found\r\nlocation: {far}\r\ncontent-length: 0\r\n\r\n");
+    let (url, _asked) = served(answer.leak()).await;
+    let properties = [
+        ("url", url.as_str()),
+        ("securityTokenHeader", "X-Token"),
+        ("securityToken", "t"),
+    ];
+    palladium_tls::install_crypto_provider();
+    let hosting = Hosting::Platform { folder: "/".into() };
+    let context = OpenContext::new("b", "app", properties.into_iter().collect());
+    let binding = open(OpenContext { hosting, ..context }).await.unwrap();
+    let error = binding.invoke(&operation("get", "", &[])).await.unwrap_err();
+    assert_eq!(error.metadata["statusCode"], "302");
+    assert!(!asked_there.is_finished(), "the other host was asked");
+}
+
+#[tokio::test]
+async fn a_caller_sets_no_header_of_the_connection_and_sees_no_token() {
+    let (url, asked) = served("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let binding = binding(&url, &[("securityTokenHeader", "X-Token"), ("securityToken", "t")]).await;
+    let shown = binding.invoke(&operation("trace", "", &[])).await.unwrap_err();
+    assert!(shown.to_string().contains("trace"), "{shown}");
+    let claims = [
+        ("Host", "evil"),
+        ("Content-Length", "50"),
+        ("X-Token", "mine"),
+        ("X-Mine", "m"),
+    ];
+    binding.invoke(&operation("get", "", &claims)).await.unwrap();
+    let asked = asked.await.unwrap().to_lowercase();
+    assert!(asked.contains("x-mine: m") && asked.contains("x-token: t"), "{asked}");
+    for claim in ["evil", "content-length: 50", "x-token: mine"] {
+        assert!(!asked.contains(claim), "{claim} in {asked}");
+    }
+}
+
+#[tokio::test]
+async fn half_an_address_is_refused() {
+    for url in ["http:host/", "http:\\\\host/", "ftp://host/", "host", ""] {
+        let properties = [("url", url)].into_iter().collect();
+        let opened = open(OpenContext::new("b", "app", properties)).await;
+        assert!(matches!(opened, Err(OpenError::Metadata(_))), "{url}");
+    }
 }

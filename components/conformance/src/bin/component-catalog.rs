@@ -5,11 +5,11 @@
 use std::io::Write as _;
 
 fn main() -> std::io::Result<()> {
-    let mut catalog = palladium_components_state::catalog();
-    catalog.extend(palladium_components_pubsub::catalog());
+    let mut catalog = palladium_components_state::DRIVERS.catalog();
+    catalog.extend(palladium_components_pubsub::DRIVERS.catalog());
     catalog.extend(palladium_components_secretstores::DRIVERS.catalog());
     catalog.extend(palladium_components_middleware::DRIVERS.catalog());
-    catalog.extend(palladium_components_bindings::catalog());
+    catalog.extend(palladium_components_bindings::DRIVERS.catalog());
     catalog.extend(palladium_components_conversation::DRIVERS.catalog());
     let mut text = serde_json::to_string_pretty(&catalog)?;
     text.push('\n');

@@ -93,7 +93,17 @@ impl Bus {
 
     /// What a message takes of the budget.
     fn size(&self, request: &PublishRequest) -> u32 {
-        u32::try_from(request.data.len().clamp(LEAST, self.bytes)).unwrap_or(u32::MAX)
+        let beside: usize = request
+            .metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        let whole = request
+            .data
+            .len()
+            .saturating_add(beside)
+            .saturating_add(request.topic.len());
+        u32::try_from(whole.clamp(LEAST, self.bytes)).unwrap_or(u32::MAX)
     }
 
     /// Waits for room for those that had none.

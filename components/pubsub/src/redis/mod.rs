@@ -95,8 +95,11 @@ async fn open(context: OpenContext) -> Result<Arc<dyn PubSub>, OpenError> {
     let connection = ConnectionManager::new_with_config(client.clone(), metadata.connection())
         .await
         .map_err(unavailable)?;
-    // Reading waits at the server: these connections are not bound by the time that an answer may take.
-    let waiting = metadata.connection().set_response_timeout(None);
+    // Reading waits at the server, for as long as it is asked to; only then a silent network is one that is lost.
+    let answer = metadata.read_timeout.0.unwrap_or(Duration::from_secs(3));
+    let waiting = metadata
+        .connection()
+        .set_response_timeout(Some(receive::BLOCK + answer));
     Ok(Arc::new(Bus::new(connection, client, waiting, settings, trim)))
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::Settings;
 
 /// How long one wait for new messages takes at the server.
-const BLOCK: Duration = Duration::from_secs(2);
+pub(super) const BLOCK: Duration = Duration::from_secs(2);
 /// How long messages under way may take after the subscription has ended.
 const DRAIN: Duration = Duration::from_secs(30);
 

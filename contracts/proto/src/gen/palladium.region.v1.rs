@@ -1203,9 +1203,22 @@ pub struct LoadResult {
     #[prost(string, tag = "6")]
     pub message: ::prost::alloc::string::String,
 }
+/// What a gateway has seen of one token. Its marks are coarse on purpose: they cost a call nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenUse {
+    /// as in TokenDigest
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sha256: ::prost::bytes::Bytes,
+    /// the minute of the last call with it; 0 = nothing new
+    #[prost(int64, tag = "2")]
+    pub last_used_unix_s: i64,
+    /// calls refused since the last report because the host was another project's
+    #[prost(uint32, tag = "3")]
+    pub foreign_host_calls: u32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportRequest {
-    /// of the caller's own table
+    /// of the caller's own table; 0 = says nothing about tables
     #[prost(uint64, tag = "1")]
     pub applied_version: u64,
     #[prost(message, repeated, tag = "2")]
@@ -1218,6 +1231,9 @@ pub struct ReportRequest {
     >,
     #[prost(string, repeated, tag = "5")]
     pub destroyed_app_uids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// from gateways only
+    #[prost(message, repeated, tag = "6")]
+    pub token_uses: ::prost::alloc::vec::Vec<TokenUse>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportResponse {}

@@ -12,10 +12,10 @@ pub struct StartRequest {
     /// the launch envelope with the attestation JWT; written once, then closed
     #[prost(bytes = "bytes", tag = "4")]
     pub stdin: ::prost::bytes::Bytes,
-    /// 0 = none
+    /// private memory (RLIMIT_DATA); 0 = the supervisor's own bound, never none
     #[prost(uint64, tag = "5")]
     pub memory_limit_bytes: u64,
-    /// 0 = none
+    /// 0 = the supervisor's own
     #[prost(uint32, tag = "6")]
     pub open_files_limit: u32,
 }

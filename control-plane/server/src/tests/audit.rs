@@ -51,7 +51,7 @@ async fn prepared(h: &Harness, route: &Route, number: usize) -> (String, Value) 
 }
 
 /// A region that has not joined, for its join token.
-async fn second_region(h: &Harness) {
+pub(super) async fn second_region(h: &Harness) {
     use palladium_control_store::{Create, Mutation};
     use palladium_kinds::{RegionId, ids, region};
     let create = Create {
@@ -113,6 +113,16 @@ async fn sec_127_every_mutating_route_is_recorded_exactly_once() {
                 && !event["resource"]["uid"].as_str().unwrap().is_empty(),
             "{event}"
         );
+        assert_eq!(event["source"]["ip"], "192.0.2.7", "{event}");
+        // What is made has nothing before, what is deleted nothing after; neither stands for the state of an object otherwise.
+        let hashes = ["beforeHash", "afterHash"].map(|side| event[side].as_str().is_some_and(|hash| hash.len() == 64));
+        let kept = match (route.method().as_str(), action.name.ends_with(".create")) {
+            ("POST", _) if action.name.contains("oinToken") => [false, false],
+            ("POST", true) => [false, true],
+            ("DELETE", _) => [true, false],
+            _ => [true, true],
+        };
+        assert_eq!(hashes, kept, "{event}");
         let changed = matches!(route.method().as_str(), "PUT" | "PATCH") || action.name.contains("tokensR");
         if changed {
             assert_ne!(event["beforeHash"], event["afterHash"], "{event}");
@@ -170,6 +180,77 @@ async fn sec_128_refusals_and_failures_are_recorded() {
     assert_eq!(strangers.len(), 10);
     assert_eq!(strangers[0]["actor"]["type"], "unauthenticated");
     assert_eq!(strangers[0]["actor"]["name"], "anonymous");
+    // How many they were is recorded when the flood is over.
+    let a_minute_later = palladium_kinds::Timestamp::now().unix_millis() + 60_000;
+    h.app.summarize(a_minute_later).await;
+    let counted = h.events("action=unauthenticated").await;
+    assert_eq!(counted.len(), 1);
+    assert_eq!(
+        (&counted[0]["count"], &counted[0]["outcome"], &counted[0]["status"]),
+        (&json!(40), &json!("refused"), &json!(401))
+    );
+}
+
+#[tokio::test]
+async fn sec_128_a_caller_who_is_refused_all_the_time_does_not_fill_the_log() {
+    let h = Harness::new().await;
+    h.project("own").await;
+    let viewer = h.key("viewer", "").await;
+    let (apps, before) = (format!("{CRA}/projects/own/appids"), h.events("").await.len());
+    for n in 0..50 {
+        let body = json!({"metadata": {"name": format!("a{n}")}});
+        assert_eq!(h.call(&viewer, Method::POST, &apps, body).await.0, 403);
+        // What cannot be meant is refused before anybody asks whether it is allowed.
+        assert_eq!(
+            h.call(&viewer, Method::POST, &apps, json!({"metadata": 1})).await.0,
+            400
+        );
+    }
+    assert_eq!(h.events("").await.len(), before + 20);
+    // One who does the same meanwhile is seen.
+    let other = h.key("viewer", "").await;
+    let body = json!({"metadata": {"name": "a"}});
+    assert_eq!(h.call(&other, Method::POST, &apps, body).await.0, 403);
+    assert_eq!(h.events("action=appids.create&outcome=refused").await.len(), 11);
+    h.app.summarize(i64::MAX).await;
+    for (outcome, status) in [("refused", 403), ("failed", 400)] {
+        let counted = &h.events(&format!("action=appids.create&outcome={outcome}")).await[0];
+        assert_eq!(
+            (&counted["count"], &counted["status"], &counted["actor"]["type"]),
+            (&json!(40), &json!(status), &json!("apikey")),
+            "{counted}"
+        );
+    }
+    // Nothing is told twice.
+    let told = h.events("").await.len();
+    h.app.summarize(i64::MAX).await;
+    assert_eq!(h.events("").await.len(), told);
+}
+
+#[tokio::test]
+async fn sec_127_a_join_token_that_cannot_be_made_is_recorded_once_and_as_a_failure() {
+    let h = Harness::new().await;
+    second_region(&h).await;
+    h.fake.has_no_roots.store(true, std::sync::atomic::Ordering::Relaxed);
+    let path = format!("{CRA}/regions/second/jointoken");
+    let before = h.events("").await.len();
+    let (status, body) = h.call(&h.admin, Method::POST, &path, Value::Null).await;
+    assert_eq!(status, 503, "{body}");
+    let events = h.events("").await;
+    assert_eq!(events.len(), before + 1);
+    assert_eq!(
+        (
+            &events[0]["outcome"],
+            &events[0]["status"],
+            &events[0]["resource"]["name"]
+        ),
+        (&json!("failed"), &json!(503), &json!("second"))
+    );
+    h.fake.has_no_roots.store(false, std::sync::atomic::Ordering::Relaxed);
+    let (status, body) = h.call(&h.admin, Method::POST, &path, Value::Null).await;
+    assert_eq!((status, &body["joinToken"]), (201, &json!("plj_test")), "{body}");
+    let events = h.events("").await;
+    assert_eq!((events.len(), &events[0]["outcome"]), (before + 2, &json!("success")));
 }
 
 #[tokio::test]

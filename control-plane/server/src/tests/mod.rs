@@ -5,12 +5,13 @@ mod audit;
 mod canary;
 mod keys;
 mod managed;
+mod matrix;
 mod resources;
 mod secrets;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -39,12 +40,29 @@ pub(super) const CRA: &str = "/apis/cra.diagrid.io/v1beta1";
 pub(super) struct FakeRegion {
     pub(super) secrets: Mutex<HashMap<String, String>>,
     pub(super) asked: Mutex<Vec<String>>,
+    pub(super) is_away: AtomicBool,
+    pub(super) has_no_roots: AtomicBool,
 }
 
 #[tonic::async_trait]
 impl RegionPort for FakeRegion {
-    async fn create_join_token(&self, _: &RegionId) -> Result<SecretString, RegionsError> {
-        Ok("plj_test".to_owned().into())
+    fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError> {
+        if self.has_no_roots.load(Relaxed) {
+            return Err(RegionsError::Config(
+                "the control plane has no root certificate yet".to_owned(),
+            ));
+        }
+        let record = JoinTokenRecord {
+            id: palladium_kinds::ids::random_base32(8),
+            region_id: region.to_string(),
+            secret_sha256: [1; 32],
+            expires_at_unix_ms: 1_800_000_000_000,
+        };
+        Ok(("plj_test".to_owned().into(), record))
+    }
+
+    fn is_connected(&self, _: &str) -> bool {
+        !self.is_away.load(Relaxed)
     }
 
     async fn read_back(&self, _: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError> {
@@ -70,6 +88,7 @@ pub(super) struct Harness {
     pub(super) region_key: HpkeKeyPair,
     pub(super) fake: Arc<FakeRegion>,
     pub(super) admin: String,
+    pub(super) app: Arc<App>,
     router: Router,
 }
 
@@ -103,7 +122,7 @@ impl Harness {
             .to_owned();
         let region_key = HpkeKeyPair::generate().unwrap();
         let fake = Arc::new(FakeRegion::default());
-        let app = App::new(AppParts {
+        let app = Arc::new(App::new(AppParts {
             store: store.clone(),
             organization: organization.clone(),
             authorizer: Authorizer::new().unwrap(),
@@ -111,10 +130,9 @@ impl Harness {
             regions: fake.clone(),
             fingerprint_key: [9; 32],
             public_url: "https://localhost:7443".into(),
-            join_token_life: Duration::from_secs(60),
             limits: LimitsConfig::default(),
-        });
-        let router = router(Arc::new(app));
+        }));
+        let router = router(app.clone());
         let organization = organization.id;
         let harness = Self {
             folder,
@@ -124,6 +142,7 @@ impl Harness {
             region_key,
             fake,
             admin,
+            app,
             router,
         };
         harness.join().await;
@@ -159,7 +178,8 @@ impl Harness {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("user-agent", "test/1");
+            .header("user-agent", "test/1")
+            .extension(connection());
         if !key.is_empty() {
             request = request.header("x-diagrid-api-key", key);
         }
@@ -214,6 +234,13 @@ impl Harness {
             .cloned()
             .unwrap()
     }
+}
+
+/// What the listener knows of whoever calls.
+fn connection() -> Arc<palladium_http::Connection> {
+    let mut connection = palladium_http::Connection::default();
+    connection.remote = Some(([192, 0, 2, 7], 40_000).into());
+    Arc::new(connection)
 }
 
 pub(super) fn detail(body: &Value) -> String {

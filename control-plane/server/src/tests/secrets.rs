@@ -363,6 +363,27 @@ async fn sec_111_a_secret_of_another_object_or_project_cannot_be_referred_to() {
 }
 
 #[tokio::test]
+async fn sec_051_who_revokes_while_the_region_is_away_is_told_that_it_takes_no_hold_yet() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let h = Harness::new().await;
+    let app = format!("{CRA}/projects/default/appids/orders");
+    h.post(
+        &format!("{CRA}/projects/default/appids"),
+        json!({"metadata": {"name": "orders"}}),
+    )
+    .await;
+    let said = |answer: &Value| answer["status"]["messages"].to_string();
+    for (verb, away) in [("revoke", false), ("rotate", false), ("revoke", true), ("rotate", true)] {
+        h.fake.is_away.store(away, Relaxed);
+        let answer = h.post(&format!("{app}/tokens:{verb}"), Value::Null).await;
+        let text = said(&answer);
+        assert_eq!(text.contains("region local is not connected"), away, "{verb}: {text}");
+    }
+    // It is said in the answer and kept nowhere.
+    assert!(!said(&h.get(&app).await).contains("take hold"));
+}
+
+#[tokio::test]
 async fn permitted_readers_see_secrets_from_the_region_and_a_note_when_it_is_away() {
     let h = Harness::new().await;
     let made = h

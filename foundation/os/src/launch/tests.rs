@@ -61,6 +61,30 @@ async fn limits_hold_before_the_child_is_told_anything() {
 }
 
 #[tokio::test]
+async fn a_child_gets_no_more_rights_and_makes_files_for_itself_alone() {
+    let fixture = Fixture::new();
+    let script = "read line; grep NoNewPrivs /proc/self/status; umask";
+    let (process, stdin) = fixture.start(script, Limits::default());
+    stdin.feed(b"\n").expect("fed");
+    assert_eq!(process.ended().await, Exit::Code(0));
+    assert_eq!(fixture.log(), "NoNewPrivs:\t1\n0077\n");
+}
+
+#[tokio::test]
+async fn a_process_is_known_by_its_program_whatever_it_calls_itself() {
+    let mut child = Command::new("/bin/sleep")
+        .arg0("/bin/other")
+        .arg("60")
+        .spawn()
+        .expect("started");
+    let process = Process::open(child.id()).expect("there");
+    assert!(process.runs(Path::new("/bin/sleep")) && !process.runs(Path::new("/bin/sh")));
+    child.kill().expect("killed");
+    child.wait().expect("reaped");
+    assert!(!process.runs(Path::new("/bin/sleep")));
+}
+
+#[tokio::test]
 async fn an_unfed_child_ends_by_itself() {
     let fixture = Fixture::new();
     let (process, stdin) = fixture.start("read line || exit 64", Limits::default());

@@ -47,7 +47,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn rejected(reason: &'static str, message: impl Into<String>, field: impl Into<String>) -> Self {
+    pub(crate) fn rejected(reason: &'static str, message: impl Into<String>, field: impl Into<String>) -> Self {
         Self {
             held: false,
             reason,

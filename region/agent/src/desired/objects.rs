@@ -3,11 +3,13 @@
 //! The one idea: the newest generation is judged; if it may be, it comes into force, and if not, what was in force stays,
 //! as long as the guard rails still allow that. Pure data: must never do I/O.
 
+mod lookup;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use palladium_kinds::project::ScopesDefault;
+use palladium_kinds::secret_ref::MANAGED_STORE;
 use palladium_proto::region::{LogHeader, Op};
 
 use super::admit::{Admitted, Refused, admit};
@@ -37,6 +39,18 @@ impl Rules<'_> {
     }
 }
 
+const PROJECT: &str = "Project";
+/// Reasons that may be gone when another object changes.
+const FOREIGN_PROJECT: &str = "ForeignProject";
+const CYCLIC_REFERENCE: &str = "CyclicReference";
+/// How often what waits for each other is judged anew at one change. More is nobody's honest doing.
+const ROUNDS: usize = 8;
+
+fn older() -> Refused {
+    let message = "an older generation than the region has of it";
+    Refused::rejected("RolledBack", message, "metadata.generation")
+}
+
 /// What was made of an object's newest generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
@@ -58,6 +72,20 @@ pub(crate) struct Entry {
     payload: Bytes,
     pub(crate) judgement: Judgement,
     pub(crate) in_force: Option<InForce>,
+    /// The highest generation that was said, in its epoch: what is older comes from no honest control plane.
+    newest: Age,
+}
+
+/// Epoch and generation. A new epoch is a restored database, which the region's owner has confirmed: there generations may
+/// be lower.
+type Age = (u64, u64);
+
+fn age(header: &LogHeader) -> Age {
+    (header.epoch, header.generation)
+}
+
+fn is_older(age: Age, newest: Age) -> bool {
+    age.0 <= newest.0 && age.1 < newest.1
 }
 
 impl Entry {
@@ -71,7 +99,7 @@ impl Entry {
 type Key = (String, String, String);
 
 fn key(header: &LogHeader) -> Key {
-    let name = if header.kind == "Project" {
+    let name = if header.kind == PROJECT {
         String::new()
     } else {
         header.name.clone()
@@ -87,13 +115,25 @@ pub(crate) struct Desired {
 }
 
 impl Desired {
-    /// Takes in one accepted log entry. Returns the object that a deletion removed.
-    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) -> Option<Entry> {
+    /// Takes in one accepted log entry. Answers whether others came into force by it.
+    pub(crate) fn apply(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) -> bool {
         if header.op() == Op::Delete {
-            return self.remove(&header.uid);
+            self.remove(&header.uid);
+        } else {
+            self.put(header, payload, rules);
         }
+        self.settle(rules)
+    }
+
+    fn put(&mut self, header: LogHeader, payload: Bytes, rules: Rules<'_>) {
         let before = self.objects.get(&header.uid).and_then(|entry| entry.in_force.clone());
-        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), rules) {
+        let known = self.objects.get(&header.uid).map_or((0, 0), |entry| entry.newest);
+        let newest = if is_older(age(&header), known) {
+            known
+        } else {
+            age(&header)
+        };
+        let (judgement, in_force) = match self.judge(&header, &payload, before.as_ref(), newest, rules) {
             Ok(admitted) => {
                 self.names.insert(key(&header), header.uid.clone());
                 let object = (header.clone(), payload.clone());
@@ -114,9 +154,38 @@ impl Desired {
                 payload,
                 judgement,
                 in_force,
+                newest,
             },
         );
-        None
+    }
+
+    /// Judges again what was refused because of others: its project was not there yet, or a circle is open now. Answers
+    /// whether any of it came into force.
+    pub(crate) fn settle(&mut self, rules: Rules<'_>) -> bool {
+        let mut settled = false;
+        for _ in 0..ROUNDS {
+            let waiting = self.waiting();
+            let before = waiting.len();
+            for (header, payload) in waiting {
+                self.put(header, payload, rules);
+            }
+            if before == 0 || self.waiting().len() == before {
+                break;
+            }
+            settled = true;
+        }
+        settled
+    }
+
+    fn waiting(&self) -> Vec<Object> {
+        let waits = |entry: &&Entry| {
+            let judged = &entry.judgement;
+            matches!(judged, Judgement::Refused(refused) if [FOREIGN_PROJECT, CYCLIC_REFERENCE].contains(&refused.reason))
+        };
+        let waiting = self.objects.values().filter(waits);
+        waiting
+            .map(|entry| (entry.header.clone(), entry.payload.clone()))
+            .collect()
     }
 
     /// Takes in a whole snapshot. Returns the objects that are not in it any more.
@@ -130,8 +199,9 @@ impl Desired {
             .collect();
         let gone = gone.iter().filter_map(|uid| self.remove(uid)).collect();
         for (header, payload) in objects {
-            self.apply(header, payload, rules);
+            self.put(header, payload, rules);
         }
+        self.settle(rules);
         gone
     }
 
@@ -151,20 +221,32 @@ impl Desired {
             }
         }
         for (header, payload) in all {
-            self.apply(header, payload, rules);
+            self.put(header, payload, rules);
         }
+        self.settle(rules);
     }
 
-    /// Puts an older generation back into force, for an object whose newest one is refused (after a restart).
+    /// Puts a kept generation back into force, for an object whose newest one is refused (after a restart), and for one that
+    /// was rolled back behind it.
     pub(crate) fn restore(&mut self, (header, payload): Object, rules: Rules<'_>) {
         let Some(entry) = self.objects.get_mut(&header.uid) else {
             return;
         };
-        if entry.in_force.is_some() || entry.judgement == Judgement::Admitted || self.names.contains_key(&key(&header))
-        {
+        let rolled_back = is_older(age(&entry.header), age(&header));
+        let free = entry.in_force.is_none()
+            && entry.judgement != Judgement::Admitted
+            && !self.names.contains_key(&key(&header));
+        if !free && !rolled_back {
             return;
         }
         if let Ok(admitted) = rules.admit(&header, &payload) {
+            if rolled_back {
+                entry.judgement = Judgement::Refused(older());
+                entry.newest = age(&header);
+                if let Some(over) = entry.in_force.take() {
+                    self.names.remove(&key(&over.object.0));
+                }
+            }
             self.names.insert(key(&header), header.uid.clone());
             entry.in_force = Some(InForce {
                 object: (header, payload),
@@ -186,14 +268,13 @@ impl Desired {
         header: &LogHeader,
         payload: &Bytes,
         before: Option<&InForce>,
+        newest: Age,
         rules: Rules<'_>,
     ) -> Result<Admitted, Refused> {
-        let foreign = |message: &str| Refused {
-            held: false,
-            reason: "ForeignObject",
-            message: message.to_owned(),
-            field: "metadata".to_owned(),
-        };
+        let foreign = |message: &str| Refused::rejected("ForeignObject", message, "metadata");
+        if is_older(age(header), newest) {
+            return Err(older());
+        }
         let key = key(header);
         if before.is_some_and(|before| self::key(&before.object.0) != key) {
             return Err(foreign(
@@ -203,73 +284,32 @@ impl Desired {
         if self.names.get(&key).is_some_and(|uid| *uid != header.uid) {
             return Err(foreign("another object has this name; it must be deleted first"));
         }
-        rules.admit(header, payload)
-    }
-
-    /// All objects.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.objects.iter().map(|(uid, entry)| (uid.as_str(), entry))
-    }
-
-    /// One object.
-    pub(crate) fn entry(&self, uid: &str) -> Option<&Entry> {
-        self.objects.get(uid)
-    }
-
-    /// Everything in force, ordered by kind, project and name.
-    pub(crate) fn admitted(&self) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.names.values().filter_map(|uid| self.objects.get(uid)?.admitted())
-    }
-
-    fn named(&self, kind: &str, project_id: &str, name: &str) -> Option<&Arc<Admitted>> {
-        let uid = self
-            .names
-            .get(&(kind.to_owned(), project_id.to_owned(), name.to_owned()))?;
-        self.objects.get(uid)?.admitted()
-    }
-
-    fn of_project(&self, kind: &str, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        let first = (kind.to_owned(), project_id.to_owned(), String::new());
-        let (kind, project_id) = (first.0.clone(), first.1.clone());
-        self.names
-            .range(first..)
-            .take_while(move |((of_kind, of_project, _), _)| *of_kind == kind && *of_project == project_id)
-            .filter_map(|(_, uid)| self.objects.get(uid)?.admitted())
-    }
-
-    /// An App ID in force, by the two names in its SPIFFE ID.
-    pub(crate) fn app(&self, project_id: &str, app_id: &str) -> Option<&Arc<Admitted>> {
-        self.named("AppIdentity", project_id, app_id)
-    }
-
-    /// The App IDs of a project.
-    pub(crate) fn apps(&self, project_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.of_project("AppIdentity", project_id)
-    }
-
-    /// The project in force with this id.
-    pub(crate) fn project(&self, project_id: &str) -> Option<&Arc<Admitted>> {
-        self.named("Project", project_id, "")
-    }
-
-    /// Whether `app_id` may use a component of its own project.
-    pub(crate) fn in_scope(&self, component: &Admitted, app_id: &str) -> bool {
-        let Some(content) = component.component() else {
-            return false;
-        };
-        if content.scopes.is_empty() {
-            let project = self.project(&component.meta.project_id);
-            // A project that is not known yet is treated as the stricter one.
-            return project
-                .and_then(|project| project.project())
-                .is_some_and(|project| project.component_scopes_default == ScopesDefault::Allow);
+        let admitted = rules.admit(header, payload)?;
+        if header.kind != PROJECT && self.project(&header.project_id).is_none() {
+            let message = "this region does not serve the project";
+            return Err(Refused::rejected(FOREIGN_PROJECT, message, "metadata.projectId"));
         }
-        content.scopes.iter().any(|scope| scope == app_id)
+        self.check_cycle(&admitted)?;
+        Ok(admitted)
     }
 
-    /// The components that an App ID may use.
-    pub(crate) fn components_of(&self, project_id: &str, app_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.of_project("Component", project_id)
-            .filter(move |component| self.in_scope(component, app_id))
+    /// Secret stores may need secrets from other secret stores, but none, by whatever way, from itself.
+    fn check_cycle(&self, admitted: &Admitted) -> Result<(), Refused> {
+        let store_of = |of: &Admitted| {
+            let auth = of.component()?.auth.as_ref()?;
+            Some(auth.secret_store.clone()).filter(|store| store != MANAGED_STORE)
+        };
+        let (mut next, mut passed) = (store_of(admitted), HashSet::new());
+        while let Some(store) = next {
+            // A circle of others cannot be: the last of them was refused. Nothing is walked twice all the same.
+            if store == admitted.meta.name || !passed.insert(store.clone()) {
+                let message = "its secret store needs, directly or by others, this component to be loaded";
+                return Err(Refused::rejected(CYCLIC_REFERENCE, message, "auth.secretStore"));
+            }
+            next = self
+                .named("Component", &admitted.meta.project_id, &store)
+                .and_then(|found| store_of(found));
+        }
+        Ok(())
     }
 }

@@ -148,6 +148,9 @@ impl LogKey {
             if header.region_id != region {
                 return Err(Refusal::ForeignRegion);
             }
+            if header.epoch > manifest.epoch {
+                return Err(Refusal::Malformed);
+            }
             if header.op() != Op::Put || !uids.insert(header.uid.clone()) {
                 return Err(Refusal::Malformed);
             }

@@ -361,7 +361,7 @@ impl Look {
 
     fn say(&self, app: &Admitted, word: Word) {
         let spiffe_id = self.region.names.app(&app.meta.project_id, &app.meta.name);
-        let tokens = self.region.tokens.status(&app.meta.uid);
+        let tokens = self.region.tokens.status(&app.meta.uid, now_ms());
         let details = json!({ "spiffeId": spiffe_id, "spiffeIds": [spiffe_id], "tokens": tokens });
         say(&self.region, app, word, &details);
     }

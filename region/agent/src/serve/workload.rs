@@ -8,19 +8,21 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use palladium_proto::region::workload_server::Workload;
 use palladium_proto::region::{
-    AppServerState, IdentityTable, ManagedTable, ReportRequest, ReportResponse, RouteTable, WatchRequest,
+    AppServerState, IdentityTable, ManagedTable, ReportRequest, ReportResponse, RouteTable, TokenUse, WatchRequest,
 };
 use palladium_tasks::Shutdown;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::{Caller, watch};
+use crate::audit::Event;
 use crate::region::{Region, now_ms};
-use crate::views;
+use crate::run::blocking;
+use crate::{Error, views};
 
 /// A gateway waits this long for a table that knows which Dapr Servers run: it has its last one meanwhile.
 const PROCESSES: Duration = Duration::from_secs(5);
-/// What one report may hold.
+/// What one report may hold, of either.
 const MAX_LOADS: usize = 10_000;
 
 /// The service.
@@ -42,6 +44,29 @@ impl Service {
         // Without a supervisor the table is still right about everything but readiness.
         let _ = tokio::time::timeout(PROCESSES, known).await;
     }
+}
+
+/// Notes when tokens were used, and records refused calls, as many as a gateway counted together; whether some status changes.
+/// Blocks on local disk.
+fn tokens_seen(region: &Region, uses: &[TokenUse]) -> Result<bool, Error> {
+    if uses.is_empty() {
+        return Ok(false);
+    }
+    let seen = region.tokens.seen(uses, now_ms())?;
+    for (uid, token, count) in seen.foreign_host {
+        let name = region
+            .desired()
+            .entry(&uid)
+            .map(|entry| views::server_name(&entry.header.project_id, &entry.header.name));
+        region.access.record(&Event {
+            actor: &format!("appToken/{token}"),
+            action: "appToken.foreignHost",
+            object: &name.unwrap_or(uid),
+            outcome: "refused",
+            count,
+        });
+    }
+    Ok(seen.news)
 }
 
 /// Forgets the gateway when its stream is dropped.
@@ -128,8 +153,8 @@ impl Workload for Service {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let (caller, remote) = Caller::from(&self.region, &request)?;
         let report = request.into_inner();
-        if report.loads.len() > MAX_LOADS {
-            return Err(Status::invalid_argument("too many load results"));
+        if report.loads.len().max(report.token_uses.len()) > MAX_LOADS {
+            return Err(Status::invalid_argument("too much for one report"));
         }
         match caller {
             Caller::App { project_id, app_id } => {
@@ -137,7 +162,18 @@ impl Workload for Service {
                     .observed
                     .report(&views::server_name(&project_id, &app_id), report, now_ms());
             }
-            Caller::Gateway => self.region.observed.gateway_applied(remote, report.applied_version),
+            Caller::Gateway => {
+                self.region.observed.gateway_applied(remote, report.applied_version);
+                let (region, uses) = (self.region.clone(), report.token_uses);
+                let seen = blocking(move || tokens_seen(&region, &uses)).await;
+                let news = seen.map_err(|error| {
+                    tracing::error!(%error, "what a gateway saw of tokens is not kept");
+                    Status::internal("not kept")
+                })?;
+                if !news && report.applied_version == 0 {
+                    return Ok(Response::new(ReportResponse {}));
+                }
+            }
             Caller::Store => {
                 self.region
                     .observed

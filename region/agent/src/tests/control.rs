@@ -234,10 +234,10 @@ pub fn config(folder: &Path) -> Config {
     }
 }
 
-/// A joined region with an empty snapshot.
+/// A joined region with one project.
 pub fn region(folder: &Path, control: &Control) -> Region {
     control.join(&folder.join("agent"));
     let region = Region::open(config(folder)).unwrap();
-    region.take_snapshot(&control.snapshot(&[])).unwrap();
+    region.take_snapshot(&control.snapshot(&[Wanted::project()])).unwrap();
     region
 }

@@ -67,6 +67,14 @@ fn sec_142_poison_is_refused_object_by_object() {
             "ForeignProject",
         ),
         (
+            "another tenant's project",
+            Wanted {
+                project: "prj-qqqqqqqqqqqq".into(),
+                ..Wanted::app("k")
+            },
+            "ForeignProject",
+        ),
+        (
             "name with a path",
             Wanted {
                 name: "../../etc".into(),
@@ -127,7 +135,7 @@ fn sec_142_what_is_beyond_the_guard_rails_is_held_and_the_old_generation_stays()
 
     // A snapshot holds the newest generation only, and the agent may be restarted: the old one still stays.
     region
-        .take_snapshot(&control.snapshot(std::slice::from_ref(&beyond)))
+        .take_snapshot(&control.snapshot(&[beyond, Wanted::project()]))
         .unwrap();
     drop(region);
     let region = Region::open(super::control::config(folder.path())).unwrap();
@@ -146,6 +154,154 @@ fn sec_142_what_is_beyond_the_guard_rails_is_held_and_the_old_generation_stays()
     assert_eq!(in_force(&region), Some(2));
     rails(folder.path(), &region, "allow: {callbackHosts: []}", 9);
     assert_eq!(in_force(&region), None);
+}
+
+fn generation(region: &Region, app: &str) -> Option<u64> {
+    region.desired().app(PROJECT, app).map(|app| app.meta.generation)
+}
+
+#[test]
+fn sec_142_an_older_generation_is_refused_and_the_newer_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let with = |generation: u64, body: &str| {
+        Wanted::app("orders").generation(generation, json!({ "spec": { "maxBodySize": body } }))
+    };
+    region.take_entry(&control.put(&with(3, "8Mi"))).unwrap();
+    let rejected = (
+        Verdict::Rejected,
+        "RolledBack".to_owned(),
+        "metadata.generation".to_owned(),
+    );
+    // Signed, in its place in the log, and older all the same; saying it twice does not help.
+    for _ in 0..2 {
+        region.take_entry(&control.put(&with(2, "1Mi"))).unwrap();
+        assert_eq!(
+            (said(&region, "u-orders"), generation(&region, "orders")),
+            (rejected.clone(), Some(3))
+        );
+    }
+    // Nor does a snapshot, nor a restart of the agent behind it.
+    region
+        .take_snapshot(&control.snapshot(&[with(1, "1Mi"), Wanted::project()]))
+        .unwrap();
+    assert_eq!(
+        (said(&region, "u-orders"), generation(&region, "orders")),
+        (rejected.clone(), Some(3))
+    );
+    drop(region);
+    let region = Region::open(super::control::config(folder.path())).unwrap();
+    assert_eq!(
+        (said(&region, "u-orders"), generation(&region, "orders")),
+        (rejected, Some(3))
+    );
+    region.take_entry(&control.put(&with(4, "4Mi"))).unwrap();
+    assert_eq!(generation(&region, "orders"), Some(4));
+}
+
+#[test]
+fn sec_142_a_project_that_this_region_does_not_serve_brings_nothing_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let of = |wanted: Wanted| Wanted {
+        project: "prj-qqqqqqqqqqqq".into(),
+        ..wanted
+    };
+    let theirs = of(Wanted::app("theirs"));
+    // In the log, in a snapshot, and taken over by an object that is here.
+    region.take_entry(&control.put(&theirs)).unwrap();
+    assert_eq!(said(&region, "u-theirs").1, "ForeignProject");
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    region
+        .take_entry(&control.put(&of(Wanted::app("orders")).generation(2, json!({ "spec": {} }))))
+        .unwrap();
+    assert_eq!(said(&region, "u-orders").1, "ForeignObject");
+    assert_eq!(generation(&region, "orders"), Some(1));
+    let snapshot = control.snapshot(&[theirs, Wanted::app("orders"), Wanted::project()]);
+    region.take_snapshot(&snapshot).unwrap();
+    assert!(region.desired().app("prj-qqqqqqqqqqqq", "theirs").is_none());
+    assert_eq!(generation(&region, "orders"), Some(1));
+    // When the region serves it, what was refused counts.
+    let project = Wanted {
+        uid: "u-other-project".into(),
+        ..of(Wanted::project())
+    };
+    region.take_entry(&control.put(&project)).unwrap();
+    assert!(region.desired().app("prj-qqqqqqqqqqqq", "theirs").is_some());
+}
+
+#[test]
+fn sec_142_secret_stores_that_need_each_other_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    let store = |name: &str, needs: &str| {
+        Wanted::component(
+            name,
+            json!({ "auth": { "secretStore": needs }, "spec": { "type": "secretstores.hashicorp.vault" } }),
+        )
+    };
+    for (name, needs) in [("a", "b"), ("b", "c"), ("d", "a")] {
+        region.take_entry(&control.put(&store(name, needs))).unwrap();
+        assert!(region.statuses.latest(&format!("u-{name}")).is_none(), "{name}");
+    }
+    for (name, needs) in [("c", "a"), ("self", "self")] {
+        region.take_entry(&control.put(&store(name, needs))).unwrap();
+        let reason = (
+            Verdict::Rejected,
+            "CyclicReference".to_owned(),
+            "auth.secretStore".to_owned(),
+        );
+        assert_eq!(said(&region, &format!("u-{name}")), reason);
+    }
+    let broken = store("c", "palladium").generation(2, json!({ "spec": { "type": "secretstores.hashicorp.vault" } }));
+    region.take_entry(&control.put(&broken)).unwrap();
+    let in_force = region
+        .desired()
+        .entry("u-c")
+        .and_then(|entry| entry.admitted().cloned());
+    assert_eq!(in_force.map(|object| object.meta.generation), Some(2));
+    // The circle is closed by a change of one that was good.
+    let changed = store("c", "").generation(
+        3,
+        json!({ "auth": { "secretStore": "d" }, "spec": { "type": "secretstores.hashicorp.vault" } }),
+    );
+    region.take_entry(&control.put(&changed)).unwrap();
+    assert_eq!(said(&region, "u-c").1, "CyclicReference");
+    let in_force = region
+        .desired()
+        .entry("u-c")
+        .and_then(|entry| entry.admitted().cloned());
+    assert_eq!(in_force.map(|object| object.meta.generation), Some(2));
+    // It opens elsewhere: nobody has to say the refused one again.
+    region.take_entry(&control.delete(&store("d", "a"))).unwrap();
+    let in_force = region
+        .desired()
+        .entry("u-c")
+        .and_then(|entry| entry.admitted().cloned());
+    assert_eq!(in_force.map(|object| object.meta.generation), Some(3));
+}
+
+#[test]
+fn sec_142_a_project_whose_newest_generation_is_refused_keeps_what_is_in_it_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    let off = Wanted::project().generation(2, json!({ "spec": { "mtls": { "enabled": false } } }));
+    region.take_entry(&control.put(&off)).unwrap();
+    assert_eq!(said(&region, &off.uid).0, Verdict::Held);
+    assert_eq!(generation(&region, "orders"), Some(1));
+    region
+        .take_snapshot(&control.snapshot(&[Wanted::app("orders"), off.clone()]))
+        .unwrap();
+    assert_eq!(generation(&region, "orders"), Some(1));
+    drop(region);
+    let region = Region::open(super::control::config(folder.path())).unwrap();
+    assert_eq!(said(&region, &off.uid).0, Verdict::Held);
+    assert_eq!(generation(&region, "orders"), Some(1));
 }
 
 #[test]

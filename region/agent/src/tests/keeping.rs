@@ -1,4 +1,5 @@
-//! Last-known-good on disk, secrets, read-back, deletion: what survives what.
+//! Last-known-good on disk, secrets, read-back, deletion: what survives what. Long because they share how a region's disk is damaged,
+//! sealed into and looked at.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -186,6 +187,12 @@ fn a_value_sealed_for_another_place_is_an_error_of_its_object() {
     let region = region(folder.path(), &control);
     let mut wanted = sealed_component(&region, b"x");
     wanted.project = "prj-qqqqqqqqqqqq".into();
+    let project = Wanted {
+        project: wanted.project.clone(),
+        uid: "u-other-project".into(),
+        ..Wanted::project()
+    };
+    region.take_entry(&control.put(&project)).unwrap();
     region.take_entry(&control.put(&wanted)).unwrap();
     let object = region.desired().entry("u-store").unwrap().admitted().unwrap().clone();
     assert!(take_in_secrets(&region, &object).is_err());
@@ -222,7 +229,7 @@ fn read_back_is_bounded_by_the_guard_rails_and_recorded() {
         (secret.error.as_str(), secret.value.is_empty()),
         ("denied-by-guard-rails", true)
     );
-    let audit = fs::read_to_string(folder.path().join("agent/audit.log")).unwrap();
+    let audit = fs::read_to_string(folder.path().join("agent/audit-access.log")).unwrap();
     assert!(
         audit.contains(r#""actor":"ann@example.com{}","action":"appToken.read""#),
         "{audit}"
@@ -289,7 +296,7 @@ fn sec_140_a_damaged_log_of_which_no_copy_can_be_kept_costs_nothing_that_is_good
         (vec!["one".to_owned()], (one, true))
     );
     assert_eq!(fs::read(&log).unwrap(), bytes, "nothing is lost");
-    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two")]);
+    let snapshot = control.snapshot(&[Wanted::app("one"), Wanted::app("two"), Wanted::project()]);
     second.take_snapshot(&snapshot).unwrap();
     second.take_entry(&control.put(&Wanted::app("three"))).unwrap();
     drop(second);
@@ -395,7 +402,7 @@ fn a_secret_that_cannot_be_recorded_is_not_read_back() {
     let mut control = Control::new();
     let mut region = region(folder.path(), &control);
     // A log that is full after each line.
-    region.audit = Audit::open(folder.path().join("agent/audit.log"), 1).unwrap();
+    region.access = Audit::open(folder.path().join("agent/audit-access.log"), 1).unwrap();
     region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
     region.tokens.ensure("u-orders", 0, 0, 1_000).unwrap();
     let ask = || {
@@ -408,7 +415,7 @@ fn a_secret_that_cannot_be_recorded_is_not_read_back() {
     };
     assert!(ask().error.is_empty());
     // The log is full and cannot go on.
-    let older = folder.path().join("agent/audit.1.log");
+    let older = folder.path().join("agent/audit-access.1.log");
     let _ = fs::remove_file(&older);
     fs::create_dir(&older).unwrap();
     let refused = ask();
@@ -418,6 +425,29 @@ fn a_secret_that_cannot_be_recorded_is_not_read_back() {
     );
     fs::remove_dir(&older).unwrap();
     assert!(ask().error.is_empty());
+}
+
+#[test]
+fn readers_push_no_change_out_of_the_audit_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let mut region = region(folder.path(), &control);
+    region.audit = Audit::open(folder.path().join("agent/audit.log"), 2_000).unwrap();
+    region.access = Audit::open(folder.path().join("agent/audit-access.log"), 2_000).unwrap();
+    region.audit_event("region", "appToken.revoke", "prj-p/orders", "done");
+    region.take_entry(&control.put(&Wanted::app("orders"))).unwrap();
+    for n in 0..100 {
+        let request = ReadBackRequest {
+            request_id: "r".into(),
+            actor: format!("ann-{n}"),
+            what: Some(What::AppTokenUid("u-orders".into())),
+        };
+        read_back::answer(&region, request);
+    }
+    let text = |name: &str| fs::read_to_string(folder.path().join("agent").join(name)).unwrap_or_default();
+    assert!(text("audit.log").contains("appToken.revoke"));
+    let reads = text("audit-access.1.log") + &text("audit-access.log");
+    assert!(reads.contains("ann-99") && reads.len() < 5_000, "{reads}");
 }
 
 #[test]

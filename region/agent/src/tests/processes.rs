@@ -290,6 +290,10 @@ async fn deletion_stops_purges_and_frees_the_name_last() {
         uid: "u-orders-2".into(),
         ..app
     };
+    running.put(&Wanted {
+        uid: "u-project-2".into(),
+        ..Wanted::project()
+    });
     running.put(&again);
     running.until("started anew", || running.fake.starts() == 2).await;
     assert_ne!(running.region.tokens.digests("u-orders-2"), old);

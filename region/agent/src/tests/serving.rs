@@ -6,7 +6,7 @@ use std::time::Duration;
 use palladium_proto::operator::operator_client::OperatorClient;
 use palladium_proto::operator::{ComponentUpdateRequest, ListComponentsRequest, ResourceEventType};
 use palladium_proto::region::workload_client::WorkloadClient;
-use palladium_proto::region::{ReportRequest, WatchRequest};
+use palladium_proto::region::{ReportRequest, TokenUse, WatchRequest};
 use palladium_sealing::SealedField;
 use palladium_tasks::Shutdown;
 use palladium_tls::{ALPN_H2, Connector, exactly, mtls_client_config};
@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 
 use super::control::{Control, DOMAIN, PROJECT, REGION, Wanted, region};
 use super::pki::Pki;
-use crate::region::Region;
+use crate::region::{Region, now_ms};
 use crate::serve;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -246,6 +246,23 @@ async fn strangers_do_not_get_through_the_handshake() {
 }
 
 #[tokio::test]
+async fn sec_141_the_control_plane_finds_no_way_in() {
+    let served = Served::start().await;
+    let organization = Pki::new("org-oooooooooooo.palladium.internal");
+    for path in [
+        "/ns/palladium/control-plane",
+        "/ns/palladium/gateway",
+        "/ns/palladium/agent",
+    ] {
+        let mut client = WorkloadClient::new(served.channel_of(&organization, path));
+        assert!(client.report(ReportRequest::default()).await.is_err(), "{path}");
+    }
+    // The same call is answered to who belongs here.
+    let mut gateway = served.workload("/ns/palladium/gateway");
+    gateway.report(ReportRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deleted_app_id_loses_its_stream_and_its_place() {
     let mut served = Served::start().await;
     let mut client = served.workload(&format!("/ns/{PROJECT}/orders"));
@@ -328,4 +345,47 @@ async fn routes_hold_digests_only_and_revocation_replaces_them() {
     assert_ne!(tokens(&first, "orders"), tokens(&second, "orders"));
     assert_eq!(tokens(&first, "stock"), tokens(&second, "stock"));
     assert_eq!((unconfirmed("orders"), unconfirmed("stock")), (1, 0));
+}
+
+#[tokio::test]
+async fn sec_049_sec_050_what_a_gateway_saw_of_a_token_is_shown_and_recorded() {
+    let served = Served::start().await;
+    served.region.tokens.ensure("u-orders", 0, 0, 1_000).unwrap();
+    let sha256 = served.region.tokens.digests("u-orders")[0].sha256.clone();
+    let mut gateway = served.workload("/ns/palladium/gateway");
+    let now = now_ms() / 1000;
+    let report = |sha256: &bytes::Bytes| ReportRequest {
+        token_uses: vec![TokenUse {
+            sha256: sha256.clone(),
+            last_used_unix_s: now - 60,
+            foreign_host_calls: 17,
+        }],
+        ..ReportRequest::default()
+    };
+    gateway.report(report(&sha256)).await.unwrap();
+    gateway.report(report(&vec![1; 32].into())).await.unwrap();
+    // Nobody else is heard about tokens.
+    let mut app = served.workload(&format!("/ns/{PROJECT}/stock"));
+    app.report(report(&sha256)).await.unwrap();
+    let token = &served.region.tokens.status("u-orders", now_ms())[0];
+    assert_eq!(token.last_used_at.unwrap().unix_millis(), (now - 60) * 1000);
+    let log = std::fs::read_to_string(served.region.config.data_folder.join("audit-access.log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert_eq!(
+        (
+            &lines[0]["actor"],
+            &lines[0]["action"],
+            &lines[0]["object"],
+            &lines[0]["outcome"],
+            &lines[0]["count"]
+        ),
+        (
+            &format!("appToken/{}", token.id).into(),
+            &"appToken.foreignHost".into(),
+            &format!("{PROJECT}/orders").into(),
+            &"refused".into(),
+            &17.into()
+        )
+    );
 }

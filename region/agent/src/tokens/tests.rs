@@ -12,7 +12,7 @@ fn tokens(folder: &std::path::Path) -> Tokens {
     })
     .unwrap();
     let vault = Vault::open(Arc::new(kek), &folder.join("tokens"), "tokens").unwrap();
-    Tokens::open(vault, 10).unwrap()
+    Tokens::open(vault, folder.join("token-uses.json"), 10).unwrap()
 }
 
 #[test]
@@ -98,4 +98,51 @@ fn nothing_on_disk_holds_a_token() {
             .windows(16)
             .any(|window| secret.windows(16).any(|part| part == window))
     );
+}
+
+#[test]
+fn sec_050_the_last_use_of_each_token_is_shown_in_steps_and_survives_a_restart() {
+    const NOON: i64 = 1_764_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = tokens(folder.path());
+    store.ensure("u", 0, 0, NOON * 1000).unwrap();
+    store.ensure("u", 1, 0, NOON * 1000 + 1).unwrap();
+    let digests: Vec<_> = store.digests("u").into_iter().map(|one| one.sha256).collect();
+    let shown = |store: &Tokens, now: i64| -> Vec<Option<i64>> {
+        let tokens = store.status("u", now * 1000);
+        tokens
+            .iter()
+            .map(|one| one.last_used_at.map(|at| at.unix_millis() / 1000))
+            .collect()
+    };
+    let seen = |index: usize, at: i64, now: i64| {
+        let sha256 = digests[index].clone();
+        let one = TokenUse {
+            sha256,
+            last_used_unix_s: at,
+            foreign_host_calls: 0,
+        };
+        store.seen(&[one], now * 1000).unwrap().news
+    };
+    assert_eq!(shown(&store, NOON), [None, None]);
+    assert!(seen(0, NOON, NOON));
+    assert_eq!(shown(&store, NOON), [Some(NOON), None]);
+    assert!(!seen(0, NOON + 60, NOON + 61), "a minute later is no news");
+    assert_eq!(shown(&store, NOON + 61)[0], Some(NOON));
+    assert_eq!(
+        shown(&store, NOON + 400)[0],
+        Some(NOON + 60),
+        "the end is told when the calls have ended"
+    );
+    assert!(seen(0, NOON + 600, NOON + 600) && seen(1, NOON + 900, NOON + 610));
+    let both = [Some(NOON + 600), Some(NOON + 610)];
+    assert_eq!(shown(&store, NOON + 610), both, "no gateway knows the future");
+    assert!(!seen(0, NOON, NOON + 620), "nothing goes back");
+    assert_eq!(shown(&tokens(folder.path()), NOON + 620), both);
+    let unknown = TokenUse {
+        sha256: vec![7; 32].into(),
+        last_used_unix_s: NOON,
+        foreign_host_calls: 3,
+    };
+    assert_eq!(store.seen(&[unknown], NOON * 1000).unwrap(), Seen::default());
 }

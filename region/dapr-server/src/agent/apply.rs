@@ -51,7 +51,9 @@ impl Apply {
             digests.store(Arc::new(accepted.collect()));
         }
         let limit = usize::try_from(state.max_body_bytes).ok().filter(|limit| *limit > 0);
-        self.server.max_body.store(limit.unwrap_or(MAX_BODY), Ordering::Relaxed);
+        // One call alone must always find room.
+        let limit = limit.unwrap_or(MAX_BODY).min(self.server.budget.bytes());
+        self.server.max_body.store(limit, Ordering::Relaxed);
         if self.endpoint != state.endpoint {
             self.endpoint.clone_from(&state.endpoint);
             self.fault = self.replace_endpoint().err().map(|error| error.to_string());
@@ -101,7 +103,7 @@ impl Apply {
         let timeout = (endpoint.timeout_seconds > 0).then(|| Duration::from_secs(endpoint.timeout_seconds.into()));
         let channel = AppChannel::endpoint(&endpoint.url, protocol, token, timeout, health.is_some())
             .inspect_err(|error| tracing::warn!(%error, "the application's endpoint cannot be used"))?;
-        let channel = Arc::new(channel);
+        let channel = Arc::new(channel.behind(&self.server));
         self.server
             .app_settings
             .store(Arc::new(about(endpoint, protocol, health.clone())));

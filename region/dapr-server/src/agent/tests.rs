@@ -116,7 +116,7 @@ impl World {
             "data_folder": folder.path(),
         });
         let config: DaprServerConfig = serde_json::from_value(config).unwrap();
-        let server = Arc::new(new_server(&config, Shutdown::new()));
+        let server = Arc::new(new_server(&config, &Default::default(), Shutdown::new()));
         let agent = Agent {
             channel: Endpoint::from_shared(format!("http://{address}"))
                 .unwrap()
@@ -207,7 +207,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
             json!([{"name": "redisHost", "envRef": "HOME"}]),
         ),
         component("shape", "state.redis", json!([SECRET])),
-        component("later", "bindings.redis", json!([password])),
+        component("later", "configuration.redis", json!([password])),
         component("prefix", "state.in-memory", json!([field("keyPrefix", "a||b")])),
     ])
     .await;
@@ -226,7 +226,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
         ("reference", "\"vault\""),
         ("environment", "envRef is not allowed here"),
         ("shape", "wrong form"),
-        ("later", "bindings.redis cannot be used yet"),
+        ("later", "configuration.redis cannot be used yet"),
         ("prefix", "can't contain '||'"),
     ];
     assert_eq!(report.loads.len(), says.len());

@@ -7,8 +7,10 @@ use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, Method, Request, Response};
 
-use super::{AppChannel, CallError};
-use crate::http::{Body, read};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{AppBody, AppChannel, CallError, collected};
+use crate::http::Body;
 use crate::pipeline;
 use crate::server::Server;
 
@@ -16,8 +18,10 @@ use crate::server::Server;
 pub(super) struct Pipeline(Weak<Server>);
 
 impl AppChannel {
-    /// Puts what the server's configuration names before the application.
+    /// Puts what the server's configuration names before the application; what is held of its calls counts against the
+    /// server's budget.
     pub fn behind(mut self, server: &Arc<Server>) -> Self {
+        self.budget = server.budget.clone();
         self.pipeline = server.pipelines.app().map(|_| Pipeline(Arc::downgrade(server)));
         self
     }
@@ -29,6 +33,7 @@ impl AppChannel {
         path: &str,
         headers: HeaderMap,
         body: Body,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Response<Body>, CallError> {
         let server = pipeline.0.upgrade();
         let server = server.ok_or_else(|| CallError::Transport("the process ends".to_owned()))?;
@@ -40,15 +45,17 @@ impl AppChannel {
             Err(answer) => return Ok(answer.map(Body::from)),
         };
         let body = if passed.rewrites() {
-            let whole = read(body, server.max_body()).await;
-            let whole = whole.map_err(|fault| CallError::Transport(fault.report.message))?;
-            Body::from(passed.rewrite(whole, &mut head.headers))
+            let held = server.budget.hold();
+            let whole = collected(body, &held, server.max_body()).await?;
+            let whole = passed.rewrite(whole, &mut head.headers);
+            drop(held);
+            Body::from(server.budget.tie(whole)?)
         } else {
             body
         };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let answer = self.send(head.method, path, head.headers, body).await?;
-        let mut answer = answer.map(Body::Answer);
+        let mut answer = answer.map(|body| Body::Answer(AppBody::new(body, permit)));
         answer.headers_mut().extend(passed.headers);
         Ok(answer)
     }

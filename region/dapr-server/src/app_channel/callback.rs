@@ -8,9 +8,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
-use super::{AppChannel, ChannelError};
+use super::counted::Counted;
+use super::{AppChannel, CallError, ChannelError};
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -35,7 +36,7 @@ impl AppChannel {
         &self,
         metadata: MetadataMap,
         message: M,
-        call: impl FnOnce(Channel, Request<M>) -> F,
+        call: impl FnOnce(Counted, Request<M>) -> F,
     ) -> Result<T, Status>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -43,7 +44,7 @@ impl AppChannel {
         let Some(channel) = &self.callbacks else {
             return Err(Status::unimplemented("the application does not speak gRPC"));
         };
-        let _permit = self.permit().await;
+        let _permit = self.permit().await.map_err(Status::from)?;
         let mut request = Request::from_parts(metadata, Default::default(), message);
         if let Some((name, token)) = &self.token
             && let Ok(name) = MetadataKey::from_bytes(name.as_str().as_bytes())
@@ -53,6 +54,19 @@ impl AppChannel {
             value.set_sensitive(true);
             request.metadata_mut().insert(name, value);
         }
-        call(channel.clone(), request).await.map(Response::into_inner)
+        let channel = Counted::new(channel.clone(), self.budget.hold());
+        self.in_time(call(channel, request)).await.map(Response::into_inner)
+    }
+}
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Self {
+        let code = match error {
+            CallError::Busy(_) | CallError::NoRoom(_) => Code::ResourceExhausted,
+            CallError::Timeout(_) | CallError::Stalled => Code::DeadlineExceeded,
+            CallError::Transport(_) => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        Self::new(code, error.to_string())
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
+use palladium_http::Budget;
 use palladium_proto::common::{InvokeRequest, InvokeResponse};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Code, Status};
@@ -17,6 +18,8 @@ use crate::http::Body;
 use crate::invoke::{Lease, Messages, Pool, SendError, framed};
 
 const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
+/// Bytes of the longest answer to a probe.
+const PROBE: usize = 1 << 20;
 const HEALTH: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
 
 /// Calls one application by gRPC.
@@ -78,21 +81,25 @@ impl GrpcApp {
         *request.headers_mut() = headers;
         self.pool.send(request).await.map_err(|error| match error {
             SendError::Connect(error, _) => CallError::Transport(error.to_string()),
-            SendError::Lost(error) => CallError::Transport(super::innermost(&error)),
+            SendError::Lost(error) => super::failure(&error),
+            SendError::Body(error) => error,
         })
     }
 
-    /// `AppCallback.OnInvoke`. `limit`: greatest answer in bytes.
+    /// `AppCallback.OnInvoke`. `limit`: greatest answer in bytes. What is held meanwhile counts against `budget`.
     ///
     /// # Errors
     /// See [`CallError`]: only when the application did not answer; a status of its own is an answer.
     pub async fn invoke(
         &self,
-        request: &InvokeRequest,
+        request: InvokeRequest,
         headers: HeaderMap,
         limit: usize,
+        budget: &Budget,
     ) -> Result<Invoked, CallError> {
-        let body = Body::from(framed(request));
+        let message = framed(&request);
+        drop(request);
+        let body = Body::from(budget.tie(message)?);
         let (answer, _lease) = self.unary(ON_INVOKE, headers, body).await?;
         let (parts, body) = answer.into_parts();
         let mut headers = parts.headers;
@@ -106,11 +113,9 @@ impl GrpcApp {
                 message: InvokeResponse::default(),
             });
         }
-        let mut messages = Messages::new(body, limit);
-        let message = messages
-            .only::<InvokeResponse>()
-            .await
-            .map_err(|error| CallError::Transport(error.to_string()))?;
+        let mut messages = Messages::new(body, limit, budget);
+        let message = messages.only::<InvokeResponse>().await;
+        let message = message.map_err(|error| super::failure(&error))?;
         let status = messages.status();
         let mut trailers = messages.trailers().unwrap_or_default();
         strip(&mut headers);
@@ -138,7 +143,7 @@ impl GrpcApp {
         if let Some(status) = Status::from_header_map(&parts.headers) {
             return status.code() == Code::Ok;
         }
-        let mut messages = Messages::new(body, 1 << 20);
+        let mut messages = Messages::new(body, PROBE, &Budget::new(PROBE));
         messages.only::<()>().await.is_ok() && messages.status().code() == Code::Ok
     }
 

@@ -19,9 +19,9 @@ use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 
-use crate::app_channel::AppChannel;
+use crate::app_channel::{AppChannel, is_reserved};
 use crate::entry::BindingEntry;
-use crate::http::{Body, read};
+use crate::http::Body;
 use crate::invoke::PATH;
 use crate::resiliency::Said;
 use crate::server::Server;
@@ -78,7 +78,7 @@ pub(super) async fn event(
 
 async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result<Option<Bytes>, Said> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &event.metadata {
+    for (name, value) in event.metadata.iter().filter(|(name, _)| !is_reserved(name)) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
@@ -89,7 +89,7 @@ async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result
         .await;
     let answer = answer.map_err(|error| plain(format!("error invoking app: {error}")))?;
     let status = answer.status();
-    let body = read(answer.into_body(), LONGEST).await;
+    let body = app.read(answer.into_body(), LONGEST).await;
     let body = body.map_err(|fault| plain(format!("failed to read response body: {}", fault.report.message)))?;
     if !status.is_success() {
         return Err(Said {

@@ -14,7 +14,7 @@ use palladium_component::bindings::{Event, Listener, Listening};
 use palladium_component::reply::BoxFuture;
 use palladium_engine_resiliency::{ComponentKind, Failed};
 use palladium_tasks::Shutdown;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::deliver;
 use crate::app_channel::AppChannel;
@@ -26,6 +26,10 @@ use crate::server::Server;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a stopped binding may take to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a service may take to say that it hands out events.
+const START: Duration = Duration::from_secs(30);
+/// Until one that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
 /// For the answer to the last event to reach the service.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -48,8 +52,10 @@ struct Running {
     entry: Arc<BindingEntry>,
     app: Arc<AppChannel>,
     gate: Arc<Gate>,
-    /// `None`: the application does not want its events.
+    /// `None`: the application does not want its events, or it failed.
     listening: Option<Listening>,
+    /// When one that failed is tried again.
+    again: Option<Instant>,
 }
 
 /// Lets events through while it is open, and counts them.
@@ -128,7 +134,8 @@ async fn look(server: &Arc<Server>, running: &mut Vec<Running>, shutdown: &Shutd
     let app = server.app.load_full().filter(|app| app.is_healthy());
     let stays = |one: &Running| {
         let listed = inputs.iter().any(|entry| Arc::ptr_eq(entry, &one.entry));
-        listed && app.as_ref().is_some_and(|app| Arc::ptr_eq(app, &one.app))
+        let waits = one.again.is_none_or(|again| Instant::now() < again);
+        listed && waits && app.as_ref().is_some_and(|app| Arc::ptr_eq(app, &one.app))
     };
     let (keep, gone): (Vec<_>, Vec<_>) = std::mem::take(running).into_iter().partition(stays);
     *running = keep;
@@ -139,25 +146,25 @@ async fn look(server: &Arc<Server>, running: &mut Vec<Running>, shutdown: &Shutd
             continue;
         }
         match shutdown.unless(start(server, &app, entry)).await {
-            Some(Some(one)) => running.push(one),
-            Some(None) => {}
+            Some(one) => running.push(one),
             None => return false,
         }
     }
     !inputs.is_empty()
 }
 
-async fn start(server: &Arc<Server>, app: &Arc<AppChannel>, entry: &Arc<BindingEntry>) -> Option<Running> {
+async fn start(server: &Arc<Server>, app: &Arc<AppChannel>, entry: &Arc<BindingEntry>) -> Running {
     let mut one = Running {
         entry: entry.clone(),
         app: app.clone(),
         gate: Arc::default(),
         listening: None,
+        again: None,
     };
     let name = &entry.out.name;
     if !deliver::is_wanted(app, entry).await {
         tracing::info!("app has not subscribed to binding {name}.");
-        return Some(one);
+        return one;
     }
     let listener = ToApplication {
         server: Arc::downgrade(server),
@@ -165,14 +172,17 @@ async fn start(server: &Arc<Server>, app: &Arc<AppChannel>, entry: &Arc<BindingE
         entry: Arc::downgrade(entry),
         gate: one.gate.clone(),
     };
-    match entry.out.driver.listen(Arc::new(listener)).await {
-        Ok(listening) => one.listening = Some(listening),
-        Err(error) => {
-            tracing::error!("error reading from input binding {name}: {error}");
-            return None;
+    let failed = match timeout(START, entry.out.driver.listen(Arc::new(listener))).await {
+        Ok(Ok(listening)) => {
+            one.listening = Some(listening);
+            return one;
         }
-    }
-    Some(one)
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", START.as_secs()),
+    };
+    tracing::error!("error reading from input binding {name}: {failed}");
+    one.again = Some(Instant::now() + PAUSE);
+    one
 }
 
 /// Stops these side by side; what is under way may finish.

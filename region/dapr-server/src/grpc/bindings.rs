@@ -3,9 +3,7 @@
 //! One idea: the call's own metadata go along where the request says nothing of that name. Must never decide anything:
 //! `crate::bindings` does, for both protocols; nor pass on metadata that are gRPC's own.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use http_body_util::{BodyExt as _, Empty};
 use palladium_component::bindings::{Metadata, Operation};
 use palladium_proto::runtime::{InvokeBindingRequest, InvokeBindingResponse};
 use tonic::metadata::{KeyAndValueRef, MetadataKey, MetadataMap, MetadataValue};
@@ -70,9 +68,7 @@ pub(super) fn head_first(mut answer: http::Response<Body>) -> http::Response<Bod
             trailers.insert(name, value);
         }
     }
-    let end = std::future::ready(Some(Ok::<_, std::convert::Infallible>(trailers)));
-    let body = Empty::<Bytes>::new().with_trailers(end);
-    answer.map(|_| Body::Grpc(tonic::body::Body::new(body)))
+    answer.map(|_| Body::Message(None, Some(trailers)))
 }
 
 /// What the service said, as metadata. What cannot be is left out.

@@ -57,7 +57,8 @@ pub(super) async fn call(
     let reply = invoke(server, call)
         .await
         .map_err(|error| failed(error.fault(&target)))?;
-    let data = read(reply.body, server.max_body())
+    let held = server.budget.hold();
+    let data = read(held.meter(reply.body), server.max_body())
         .await
         .map_err(|fault| failed(Fault::invoke(500, Code::Internal, &target, fault.report.message)))?;
     let mut answer = InvokeResponse {

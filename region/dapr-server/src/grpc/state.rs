@@ -4,7 +4,6 @@
 //! apart. Must never call a driver, nor answer a failure except through `status`, which counts it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use palladium_component::StateError;
 use palladium_component::state::{Concurrency, Consistency, DeleteRequest, GetRequest, Operation as Step, SetRequest};
@@ -38,16 +37,13 @@ fn find(server: &Server, store: &str) -> Result<Arc<StateEntry>, Status> {
         .map_err(|error| status(server, &error))
 }
 
-/// Awaits a call of the engine and counts it.
 async fn counted<T>(
     server: &Server,
     entry: &StateEntry,
     operation: Counted,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, Status> {
-    let start = Instant::now();
-    let outcome = call.await;
-    entry.metrics.observe(operation, outcome.is_ok(), start.elapsed());
+    let outcome = entry.counted(operation, call).await;
     outcome.map_err(|error| status(server, &error))
 }
 

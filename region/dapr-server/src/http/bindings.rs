@@ -6,11 +6,10 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use palladium_component::bindings::{Metadata, Operation};
-use palladium_http::Upload;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Answer, Body, Head, body, empty, failed, json};
+use super::{Answer, Body, Head, Incoming, body, empty, failed, json};
 use crate::bindings;
 use crate::errors::Fault;
 use crate::server::Server;
@@ -27,7 +26,7 @@ struct Request<'a> {
     metadata: Option<Metadata>,
 }
 
-pub(super) async fn invoke(server: &Server, head: &Head, name: &str, incoming: Upload) -> Answer {
+pub(super) async fn invoke(server: &Server, head: &Head, name: &str, incoming: Incoming) -> Answer {
     let bytes = body::read(incoming, server.max_body()).await?;
     let request: Request<'_> = serde_json::from_slice(&bytes)
         .map_err(|error| Fault::malformed(format!("failed deserializing HTTP body: {error}")))?;

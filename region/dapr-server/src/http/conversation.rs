@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use http::StatusCode;
 use palladium_component::conversation::{Answer as Said, Choice, Message, Role, Tool, ToolCall};
 use palladium_engine_conversation::{Ask, ConversationError, Input};
-use palladium_http::Upload;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, body, json as answer_json};
+use super::{Answer, Incoming, body, json as answer_json};
 use crate::conversation::{self, fault};
 use crate::errors::Fault;
 use crate::server::Server;
@@ -123,7 +122,7 @@ struct ToolFunction {
     parameters: Option<Map<String, Value>>,
 }
 
-pub(super) async fn converse(server: &Server, component: &str, version: &str, incoming: Upload) -> Answer {
+pub(super) async fn converse(server: &Server, component: &str, version: &str, incoming: Incoming) -> Answer {
     let bytes = body::read(incoming, server.max_body()).await?;
     if version == "v1.0-alpha1" {
         alpha1(server, component, read(&bytes)?).await

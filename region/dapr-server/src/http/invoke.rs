@@ -12,14 +12,13 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Limited;
-use palladium_http::Upload;
 use palladium_proto::common::HttpExtension;
 use palladium_proto::internals::Status as InternalStatus;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use tonic::Code;
 
-use super::{Answer, Body, Head, read};
+use super::{Answer, Body, Head, Incoming, read};
 use crate::errors::Fault;
 use crate::invoke::{
     APP_ID, Invocation, InvokeError, Origin, Outcome, Reply, decode, for_http, http_status, invoke, verb_of,
@@ -30,7 +29,7 @@ use crate::server::Server;
 /// Bodies up to this many bytes are read before they are sent on: in one piece they are cheaper, and can be sent again.
 const WHOLE: u64 = 64 << 10;
 
-pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answer {
+pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
     let Some((target, method)) = target(&head) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
         return Err(Fault::plain(
@@ -55,9 +54,12 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Upload) -> Answ
         Body::Empty
     } else if length.is_some_and(|length| length <= WHOLE) {
         let whole = read(body, limit).await;
-        Body::from(whole.map_err(|fault| Fault::invoke(500, Code::Internal, &target, fault.report.message))?)
+        Body::from(whole.map_err(|fault| match fault.status() {
+            StatusCode::BAD_REQUEST => Fault::invoke(500, Code::Internal, &target, fault.report.message),
+            _ => fault,
+        })?)
     } else {
-        Body::Limited(Limited::new(body, limit))
+        Body::Limited(Limited::new(body.passing(), limit))
     };
     let events = wants_events(&head.headers);
     let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);

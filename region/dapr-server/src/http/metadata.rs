@@ -5,11 +5,10 @@
 //! component's settings.
 
 use http::{Response, StatusCode};
-use palladium_http::Upload;
 use palladium_proto::runtime::{GetMetadataResponse, PubsubSubscriptionType, actor_runtime::ActorRuntimeStatus};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Body, body, empty};
+use super::{Answer, Body, Incoming, body, empty};
 use crate::errors::Fault;
 use crate::metadata;
 use crate::server::Server;
@@ -18,7 +17,7 @@ pub(super) fn get(server: &Server) -> Response<Body> {
     super::json(StatusCode::OK, to_json(metadata::describe(server)).to_string())
 }
 
-pub(super) async fn put(server: &Server, key: impl Into<String>, incoming: Upload) -> Answer {
+pub(super) async fn put(server: &Server, key: impl Into<String>, incoming: Incoming) -> Answer {
     let value = body::read(incoming, server.max_body()).await?;
     let value = String::from_utf8(value.into()).map_err(Fault::unreadable)?;
     metadata::set(server, key.into(), value).map(|()| empty())

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use palladium_engine_pubsub::{ApiError, BulkEntry, BulkPublishFailure, Metadata, bulk_event};
-use palladium_http::Upload;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Answer, Head, body, empty, json};
+use super::{Answer, Head, Incoming, body, empty, json};
 use crate::api_rules::Protocol;
 use crate::errors::Fault;
 use crate::pubsub::PubsubEntry;
@@ -25,7 +24,7 @@ pub(super) async fn single(
     head: Head,
     pubsub: impl AsRef<str>,
     topic: impl Into<String>,
-    incoming: Upload,
+    incoming: Incoming,
 ) -> Answer {
     let topic = topic.into();
     let entry = publish::find(server, pubsub.as_ref(), &topic).map_err(|error| Fault::pubsub(&error))?;
@@ -67,7 +66,7 @@ pub(super) async fn bulk(
     head: Head,
     pubsub: impl AsRef<str>,
     topic: impl Into<String>,
-    incoming: Upload,
+    incoming: Incoming,
 ) -> Answer {
     let topic = topic.into();
     let entry = publish::find(server, pubsub.as_ref(), &topic).map_err(|error| Fault::pubsub(&error))?;

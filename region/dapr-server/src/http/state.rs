@@ -4,7 +4,6 @@
 //! is counted whether it fails or not, except those that never reach a store.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::HeaderName;
 use http::header::{ETAG, HeaderValue, IF_MATCH};
@@ -14,10 +13,9 @@ use palladium_component::state::Operation as Step;
 use palladium_engine_state::{
     ApiError, DeleteRequest, GetRequest, Metadata, Operation, consistency, parse_concurrency, parse_consistency,
 };
-use palladium_http::Upload;
 
 use super::state_wire::{BulkGet, BulkItem, Item, QueryAnswer, Transaction, merged};
-use super::{Answer, Body, Head, body, empty, json};
+use super::{Answer, Body, Head, Incoming, body, empty, json};
 use crate::errors::Fault;
 use crate::metrics::StateOperation as Counted;
 use crate::server::{Server, StateEntry};
@@ -30,15 +28,12 @@ fn find(server: &Server, store: &str) -> Result<Arc<StateEntry>, Fault> {
         .map_err(|error| Fault::state_http(&error))
 }
 
-/// Awaits a call of the engine and counts it.
 async fn counted<T>(
     entry: &StateEntry,
     operation: Counted,
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, Fault> {
-    let start = Instant::now();
-    let outcome = call.await;
-    entry.metrics.observe(operation, outcome.is_ok(), start.elapsed());
+    let outcome = entry.counted(operation, call).await;
     outcome.map_err(|error| Fault::state_http(&error))
 }
 
@@ -71,7 +66,7 @@ fn metadata_headers(answer: &mut Response<Body>, metadata: &Metadata) {
     }
 }
 
-pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
+pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let items: Vec<Item<'_>> = serde_json::from_slice(&bytes).map_err(|error| Fault::malformed(error.to_string()))?;
@@ -120,7 +115,7 @@ pub(super) async fn delete(server: &Server, head: &Head, store: impl AsRef<str>,
     Ok(empty())
 }
 
-pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
+pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let request: BulkGet = parse(&bytes)?;
@@ -145,7 +140,7 @@ pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str
     encode(&answer)
 }
 
-pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
+pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
     entry
         .component
@@ -182,7 +177,7 @@ pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<
     Ok(empty())
 }
 
-pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Upload) -> Answer {
+pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, incoming: Incoming) -> Answer {
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let document = std::str::from_utf8(&bytes).map_err(Fault::unreadable)?;

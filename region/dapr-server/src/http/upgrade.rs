@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use palladium_http::{Accept, Connection, Opening};
+use palladium_http::{Accept, Arrival, Connection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
@@ -47,23 +47,26 @@ impl H2cListener {
 impl Accept for H2cListener {
     type Stream = Upgradable;
 
-    async fn accept(&self) -> io::Result<Opening<Upgradable>> {
+    async fn accept(&self) -> io::Result<Arrival<Upgradable>> {
         // Only one task accepts, so the lock is never waited for.
         let mut upgrades = self.take.lock().await;
         tokio::select! {
             accepted = self.tcp.accept() => {
                 let (stream, remote) = accepted?;
                 let look = Some(Look { left: LOOKS, answered: true, remote, give: self.give.clone() });
-                Ok(Box::pin(async move {
+                Ok(Arrival { remote: Some(remote), opening: Box::pin(async move {
                     stream.set_nodelay(true)?;
                     Ok((Upgradable { stream: Some(stream), first: Vec::new(), look }, connection(remote)))
-                }))
+                }) })
             }
-            Some(upgrade) = upgrades.recv() => Ok(Box::pin(async move {
-                let remote = upgrade.remote;
-                let (stream, first) = self::upgrade(upgrade).await?;
-                Ok((Upgradable { stream: Some(stream), first, look: None }, connection(remote)))
-            })),
+            Some(upgrade) = upgrades.recv() => Ok(Arrival {
+                remote: Some(upgrade.remote),
+                opening: Box::pin(async move {
+                    let remote = upgrade.remote;
+                    let (stream, first) = self::upgrade(upgrade).await?;
+                    Ok((Upgradable { stream: Some(stream), first, look: None }, connection(remote)))
+                }),
+            }),
         }
     }
 }

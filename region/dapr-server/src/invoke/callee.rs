@@ -1,12 +1,12 @@
 //! Calls that other Dapr Servers make of the own application.
 //!
-//! One idea: who calls is what the connection's certificate says; what a request claims about it is replaced before access
+//! One idea: who calls is what the connection's certificate says, where there is mutual TLS; what a request claims about it is replaced before access
 //! control and the application see it. Must never pass a call on to a third App ID, nor decode a method.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::BodyExt as _;
 use palladium_http::{Connection, Upload};
 use palladium_proto::common::InvokeResponse;
 use palladium_proto::common::http_extension::Verb;
@@ -21,14 +21,16 @@ use super::chunks::Chunks;
 use super::local::{self, Call};
 use super::metadata::{self, CALLER, CALLER_NAMESPACE, Origin, Parties};
 use super::method::canonical;
-use super::payload::{Messages, Payloads};
+use super::payload::{Messages, Payloads, ReadError};
 use super::proxy;
 use super::reply::{InvokeError, Outcome, Reply};
 use super::wire::{self, Entry, StreamedRequest};
-use crate::app_channel::CallError;
+use crate::app_channel::{CallError, collected, failure, strip_response};
 use crate::http::Body;
 use crate::server::Server;
 
+/// How long the message with the head is waited for, and at which pace a call must come that is not streamed.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the first piece of a body is waited for that may not come at all.
 const FIRST_PIECE: Duration = Duration::from_millis(200);
 
@@ -67,12 +69,12 @@ fn accepted(body: Body) -> Response<Body> {
 async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload>) -> Result<Response<Body>, Status> {
     ready(server)?;
     let limit = server.max_body().saturating_add(HEAD_ROOM);
-    let mut messages = Messages::new(request.into_body(), limit);
+    let mut messages = Messages::new(request.into_body(), limit, &server.budget);
     let unreadable = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
-    let first = messages
-        .next()
+    let first = tokio::time::timeout(PATIENCE, messages.next())
         .await
-        .map_err(|error| unreadable(&error))?
+        .map_err(|_| Status::deadline_exceeded("the request did not come in time"))?
+        .map_err(|error| unread(&error))?
         .ok_or_else(|| Status::internal("the request has no message"))?;
     let mut first = StreamedRequest::decode(first).map_err(|error| unreadable(&error))?;
     let head = first
@@ -91,7 +93,7 @@ async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Uploa
     if length.is_none() && matches!(verb, Verb::Get | Verb::Head | Verb::Delete | Verb::Options) {
         // Most of these have no body, but only the end of the stream says so.
         if let Ok(peeked) = tokio::time::timeout(FIRST_PIECE, payloads.peek()).await {
-            peeked.map_err(|error| unreadable(&error))?;
+            peeked.map_err(|error| unread(&error))?;
         }
     }
     if !payloads.is_over() {
@@ -105,6 +107,10 @@ async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Uploa
         ));
     }
     let (head, body) = answer(reply, None);
+    let body = match body {
+        Body::Full(Some(bytes)) => Body::from(tied(server, bytes)?),
+        other => other,
+    };
     let chunks = Chunks::answer(wire::head_field(&head), body);
     Ok(accepted(Body::Chunks(Box::new(chunks))))
 }
@@ -112,27 +118,54 @@ async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Uploa
 async fn unary(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload>) -> Result<Response<Body>, Status> {
     ready(server)?;
     let limit = server.max_body().saturating_add(HEAD_ROOM);
-    let mut messages = Messages::new(request.into_body(), limit);
+    let mut messages = Messages::new(request.into_body().hurried(PATIENCE), limit, &server.budget);
     let request = messages.only::<wire::Request>().await;
     let mut head = request
-        .map_err(|error| bad(&error.to_string()))?
+        .map_err(|error| match failure(&error) {
+            CallError::Transport(_) => bad(&error.to_string()),
+            reason => Status::from(reason),
+        })?
         .ok_or_else(|| Status::internal("the request has no message"))?;
     let data = head.message.as_mut().and_then(|message| message.data.as_mut());
     let data = data.map(|data| std::mem::take(&mut data.value)).unwrap_or_default();
-    let body = if data.is_empty() { Body::Empty } else { Body::from(data) };
+    let body = if data.is_empty() {
+        Body::Empty
+    } else {
+        Body::from(tied(server, data)?)
+    };
     let metadata = metadata::from_peer(std::mem::take(&mut head.metadata));
     let call = call(server, peer, head, metadata.headers, body)?;
     let mut reply = local::call(server, call).await.map_err(|error| failed(&error))?;
     let body = std::mem::replace(&mut reply.body, Body::Empty);
-    let data = http_body_util::Limited::new(body, server.max_body())
-        .collect()
+    let held = server.budget.hold();
+    let data = collected(body, &held, server.max_body())
         .await
-        .map_err(|error| Status::internal(error.to_string()))?
-        .to_bytes();
+        .map_err(|error| match error {
+            CallError::NoRoom(_) => Status::from(error),
+            other => Status::internal(other.to_string()),
+        })?;
     let (head, _) = answer(reply, Some(data.into()));
+    drop(held);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    Ok(accepted(Body::Message(Some(wire::framed(&head)), Some(trailers))))
+    Ok(accepted(Body::Message(
+        Some(tied(server, wire::framed(&head))?),
+        Some(trailers),
+    )))
+}
+
+/// Bytes that count until they are gone.
+fn tied(server: &Server, bytes: impl Into<Bytes>) -> Result<Bytes, Status> {
+    let tied = server.budget.tie(bytes.into());
+    tied.map_err(|error| Status::from(CallError::from(error)))
+}
+
+/// Why a request cannot be read.
+fn unread(error: &ReadError) -> Status {
+    match failure(error) {
+        CallError::Transport(_) => Status::internal(error.to_string()),
+        reason => Status::from(reason),
+    }
 }
 
 fn ready(server: &Server) -> Result<(), Status> {
@@ -148,6 +181,9 @@ fn bad(words: &str) -> Status {
 
 fn failed(error: &InvokeError) -> Status {
     let words = match error {
+        InvokeError::App(CallError::NoRoom(_) | CallError::Busy(_)) => {
+            return Status::resource_exhausted(error.to_string());
+        }
         // It says so already.
         InvokeError::App(error @ (CallError::Transport(_) | CallError::Timeout(_))) => error.to_string(),
         other => format!("error invoking app channel: {other}"),
@@ -184,6 +220,8 @@ fn call(
         .map(|http| http.verb())
         .filter(|verb| *verb != Verb::None);
     permit(server, peer, &method, verb, false)?;
+    // Before stamping: what a peer's `connection` names must not take the stamp along at the next hop.
+    strip_response(&mut headers);
     stamp(server, peer, &mut headers);
     let origin = if headers
         .get(http::header::CONTENT_TYPE)

@@ -6,6 +6,7 @@
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
+use palladium_http::Budget;
 use palladium_proto::common::InvokeRequest;
 use palladium_proto::prost_types::Any;
 use prost::Message as _;
@@ -16,8 +17,9 @@ use super::local::Call;
 use super::metadata;
 use super::payload::{Messages, Payloads};
 use super::pool::{Lease, Pool, SendError};
-use super::reply::{InvokeError, Outcome, Reply};
+use super::reply::{Outcome, Reply};
 use super::wire::{self, StreamedResponse};
+use crate::app_channel::CallError;
 use crate::http::Body;
 
 /// Messages may be this much longer than a body: they carry headers, too.
@@ -29,10 +31,19 @@ pub struct Failed {
     pub status: Status,
     /// The body, if it was not touched.
     pub body: Option<Body>,
+    /// The own caller's fault: what became of its body.
+    pub broken: Option<CallError>,
+}
+
+impl Failed {
+    fn new(status: Status, body: Option<Body>) -> Self {
+        let broken = None;
+        Self { status, body, broken }
+    }
 }
 
 /// Calls the application behind `pool`, which is the App ID `destination`. `call` loses its body. `limit`: greatest
-/// message of the answer. `length`: of the body, if known.
+/// message of the answer. `length`: of the body, if known. What is held of the answer counts against `budget`.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -42,6 +53,7 @@ pub async fn call(
     call: &mut Call,
     length: Option<u64>,
     limit: usize,
+    budget: &Budget,
 ) -> Result<Reply, Failed> {
     let body = std::mem::replace(&mut call.body, Body::Empty);
     let copy = body.copy();
@@ -60,7 +72,7 @@ pub async fn call(
     };
     let chunks = Chunks::request(wire::head_field(&head), body);
     let request = request(pool, "CallLocalStream", Body::Chunks(Box::new(chunks)));
-    let failed = |status, body| Failed { status, body };
+    let failed = Failed::new;
     let (answer, lease) = match pool.send(request).await {
         Ok(answered) => answered,
         Err(SendError::Connect(error, request)) => {
@@ -71,11 +83,18 @@ pub async fn call(
             return Err(failed(unavailable(&error), body.or(copy)));
         }
         Err(SendError::Lost(error)) => return Err(failed(unavailable(&error), copy)),
+        Err(SendError::Body(error)) => {
+            return Err(Failed {
+                status: Status::cancelled(error.to_string()),
+                body: None,
+                broken: Some(error),
+            });
+        }
     };
-    match read(answer, lease, limit).await {
+    match read(answer, lease, limit, budget).await {
         Ok(reply) => Ok(reply),
         Err(status) if status.code() == Code::Unimplemented => match copy {
-            Some(copy) => unary(pool, head, copy, limit).await,
+            Some(copy) => unary(pool, head, copy, limit, budget).await,
             None => {
                 let words = format!(
                     "target app '{destination}' is running a version of Dapr that does not support streaming-based \
@@ -88,15 +107,23 @@ pub async fn call(
     }
 }
 
-async fn unary(pool: &Pool, mut head: wire::Request, body: Body, limit: usize) -> Result<Reply, Failed> {
-    let lost = |status| Failed { status, body: None };
+async fn unary(
+    pool: &Pool,
+    mut head: wire::Request,
+    body: Body,
+    limit: usize,
+    budget: &Budget,
+) -> Result<Reply, Failed> {
+    let lost = |status| Failed::new(status, None);
     if let (Body::Full(Some(data)), Some(message)) = (body, &mut head.message) {
         message.data.get_or_insert_default().value = data.into();
     }
-    let request = request(pool, "CallLocal", Body::from(wire::framed(&head)));
+    let framed = budget.tie(wire::framed(&head));
+    let framed = framed.map_err(|error| lost(Status::resource_exhausted(error.to_string())))?;
+    let request = request(pool, "CallLocal", Body::from(framed));
     let (answer, _lease) = pool.send(request).await.map_err(|error| lost(unavailable(&error)))?;
     let body = accepted(answer).map_err(lost)?;
-    let mut messages = Messages::new(body, limit);
+    let mut messages = Messages::new(body, limit, budget);
     let response = messages.only::<wire::Response>().await;
     let status = messages.status();
     match response {
@@ -145,8 +172,8 @@ fn accepted(answer: http::Response<Incoming>) -> Result<Incoming, Status> {
     }
 }
 
-async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize) -> Result<Reply, Status> {
-    let mut messages = Messages::new(accepted(answer)?, limit);
+async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize, budget: &Budget) -> Result<Reply, Status> {
+    let mut messages = Messages::new(accepted(answer)?, limit, budget);
     let Some(first) = messages
         .next()
         .await
@@ -201,10 +228,4 @@ fn reply(response: wire::Response) -> Result<Reply, Status> {
         type_url: message.data.map(|data| data.type_url).unwrap_or_default(),
         body: Body::Empty,
     })
-}
-
-impl From<Failed> for InvokeError {
-    fn from(failed: Failed) -> Self {
-        Self::Peer(Box::new(failed.status))
-    }
 }

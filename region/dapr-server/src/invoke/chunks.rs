@@ -53,6 +53,11 @@ impl Chunks {
         }
     }
 
+    /// Whether all of the body is here.
+    pub fn is_here(&self) -> bool {
+        self.source.is_here()
+    }
+
     /// The body, if nothing of it was taken.
     pub fn into_source(self) -> Option<Body> {
         self.head.is_some().then_some(self.source)
@@ -133,6 +138,7 @@ impl HttpBody for Chunks {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
+    use palladium_http::Budget;
     use prost::Message as _;
 
     use super::*;
@@ -156,8 +162,8 @@ mod tests {
             .into_data()
             .expect("data");
         assert!(request.is_end_stream());
-        let mut unframe = Unframe::new(100);
-        unframe.push(frame);
+        let mut unframe = Unframe::new(100, &Budget::new(100));
+        unframe.push(frame).expect("room");
         let message = unframe.next().expect("well formed").expect("whole");
         let message = StreamedRequest::decode(message).expect("readable");
         assert!(message.head.is_some_and(|head| head.version == 1));

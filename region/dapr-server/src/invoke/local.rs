@@ -5,7 +5,6 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
-use http_body_util::BodyExt as _;
 use palladium_proto::common::http_extension::Verb;
 use palladium_proto::common::{HttpExtension, InvokeRequest};
 use palladium_proto::prost_types::Any;
@@ -14,7 +13,7 @@ use tonic::{Code, Status};
 use super::metadata::{self, Origin};
 use super::method::to_path;
 use super::reply::{InvokeError, Outcome, Reply, internal};
-use crate::app_channel::{AppChannel, CallError, GrpcApp, strip_response};
+use crate::app_channel::{AppChannel, CallError, GrpcApp, collected, strip_response};
 use crate::http::Body;
 use crate::server::Server;
 
@@ -86,12 +85,8 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
     if !app.is_healthy() {
         return Err(CallError::Unhealthy.into());
     }
-    let data = call
-        .body
-        .collect()
-        .await
-        .map_err(|error| InvokeError::Other(error.to_string()))?
-        .to_bytes();
+    let held = server.budget.hold();
+    let data = collected(call.body, &held, server.max_body()).await?;
     let mut headers = call.headers;
     metadata::for_grpc(&mut headers, call.origin);
     let request = InvokeRequest {
@@ -103,8 +98,11 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
         content_type: call.content_type,
         http_extension: call.http,
     };
-    let _permit = app.permit().await;
-    let invoked = match grpc.invoke(&request, headers, server.max_body()).await {
+    let _permit = app.permit().await?;
+    // From here on the message counts that is made of it.
+    drop(held);
+    let invoking = grpc.invoke(request, headers, server.max_body(), &server.budget);
+    let invoked = match app.in_time(invoking).await {
         Ok(invoked) => invoked,
         Err(CallError::Transport(reason)) => {
             return Ok(Reply::failed(&Status::new(Code::Unavailable, reason)));

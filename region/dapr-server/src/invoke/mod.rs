@@ -3,7 +3,8 @@
 //! One idea: whichever protocol a call came by, it becomes one [`Invocation`]; its method is brought into the one canonical
 //! form here, its target found, and who calls whom is stamped on it. Everything before is reading, everything after is
 //! sending. Start reading at [`invoke`] for calls that go out, at [`callee::handle`] for calls of peers, at [`proxy`] for
-//! services that are not Dapr's. Must never pass on an identity that the caller claims.
+//! services that are not Dapr's. Must never pass on an identity that the caller claims,
+//! where there is mutual TLS to tell the true one.
 
 pub mod access;
 mod callee;
@@ -20,6 +21,7 @@ mod pool;
 mod proxy;
 mod recorded;
 mod reply;
+mod watched;
 mod wire;
 
 use std::net::IpAddr;
@@ -44,6 +46,7 @@ pub use pool::{Lease, Pool, SendError};
 pub use proxy::from_caller as proxy;
 pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
+pub use watched::Watched;
 pub use wire::{StreamedRequest, StreamedResponse, framed};
 
 use crate::app_channel::strip_request;
@@ -177,10 +180,13 @@ async fn remote(
         let Some(pool) = peer.pool() else {
             return Err(peers::ResolveError::NotFound(peer.id.clone()).into());
         };
-        let failed = match caller::call(&pool, &peer.id, &mut call, length, limit).await {
+        let failed = match caller::call(&pool, &peer.id, &mut call, length, limit, &server.budget).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
+        if let Some(error) = failed.broken {
+            return Err(error.into());
+        }
         let passing = matches!(
             failed.status.code(),
             tonic::Code::Unavailable | tonic::Code::Unauthenticated

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use palladium_http::Budget;
 use tonic::{Code, Status};
 
 use super::pool::Lease;
@@ -30,14 +31,14 @@ pub struct Messages<B> {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Bad framing.
-    #[error(transparent)]
+    #[error("{0}")]
     Frame(#[from] FrameError),
     /// Bytes that are no message.
     #[error("a message cannot be read: {0}")]
     Decode(#[from] prost::DecodeError),
     /// The connection broke.
     #[error("error receiving message: {0}")]
-    Transport(BoxError),
+    Transport(#[source] BoxError),
     /// The pieces are not in order, or something stands where it may not.
     #[error("{0}")]
     Order(String),
@@ -51,11 +52,11 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// `limit`: greatest message in bytes.
-    pub fn new(body: B, limit: usize) -> Self {
+    /// `limit`: greatest message in bytes. What is held of them counts against `budget`.
+    pub fn new(body: B, limit: usize, budget: &Budget) -> Self {
         Self {
             body,
-            unframe: Unframe::new(limit),
+            unframe: Unframe::new(limit, budget),
             trailers: None,
             ended: false,
         }
@@ -74,7 +75,7 @@ where
                 None => self.ended = true,
                 Some(Err(error)) => return Poll::Ready(Err(ReadError::Transport(error.into()))),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.unframe.push(data),
+                    Ok(data) => self.unframe.push(data)?,
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
             }
@@ -134,6 +135,8 @@ pub struct Payloads<B, M> {
     messages: Messages<B>,
     /// Came with the head.
     first: Option<Bytes>,
+    /// Came with a look at whether that is all.
+    second: Option<Bytes>,
     expected: u64,
     left: Option<u64>,
     /// Whether the other side is a server, which ends a call by a status.
@@ -160,6 +163,7 @@ where
         let mut payloads = Self {
             messages,
             first: None,
+            second: None,
             expected: 0,
             left: length,
             from_server: lease.is_some(),
@@ -213,9 +217,10 @@ where
         match self.poll_piece(&mut cx) {
             Poll::Ready(Ok(None)) => Some(first.unwrap_or_default()),
             Poll::Ready(Ok(Some(next))) => {
-                let mut joined = bytes::BytesMut::from(first.unwrap_or_default());
-                joined.extend_from_slice(&next);
-                self.first = Some(joined.freeze());
+                match first {
+                    Some(first) => (self.first, self.second) = (Some(first), Some(next)),
+                    None => self.first = Some(next),
+                }
                 None
             }
             // An error comes up again at the next look.
@@ -233,6 +238,7 @@ where
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
         if let Some(first) = self.first.take() {
+            self.first = self.second.take();
             return Poll::Ready(Ok(Some(first)));
         }
         if let Some(error) = self.failed.take() {

@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::watched::{Watched, Why};
+use crate::app_channel::CallError;
 use crate::http::Body;
 
 /// Calls on one connection at a time.
@@ -80,6 +82,9 @@ pub enum SendError {
     /// The connection ended; whether the peer got the request is not known.
     #[error("{0}")]
     Lost(hyper::Error),
+    /// The request's body broke on its way.
+    #[error("{0}")]
+    Body(CallError),
 }
 
 impl Pool {
@@ -118,12 +123,13 @@ impl Pool {
     /// # Errors
     /// See [`SendError`].
     pub async fn send(&self, request: Request<Body>) -> Result<(Response<Incoming>, Lease), SendError> {
-        let mut request = request;
+        let why = Why::default();
+        let mut request = request.map(|body| Watched::watch(body, &why));
         let mut again = true;
         loop {
             let lease = match self.lease().await {
                 Ok(lease) => lease,
-                Err(error) => return Err(SendError::Connect(error, Box::new(request))),
+                Err(error) => return Err(SendError::Connect(error, Box::new(request.map(Watched::unwatch)))),
             };
             match lease.0.sender.clone().try_send_request(request).await {
                 Ok(answer) => return Ok((answer, lease)),
@@ -134,7 +140,10 @@ impl Pool {
                         request = unsent;
                         self.forget(&lease.0);
                     }
-                    _ => return Err(SendError::Lost(failed.into_error())),
+                    _ => {
+                        let lost = || SendError::Lost(failed.into_error());
+                        return Err(why.take().map_or_else(lost, SendError::Body));
+                    }
                 },
             }
         }
@@ -240,4 +249,52 @@ fn shard() -> usize {
             number
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Empty, Limited};
+    use hyper::service::service_fn;
+    use palladium_http::{Budget, Upload};
+
+    use super::*;
+
+    /// Answers when a request has come whole.
+    async fn peer() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("any port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = service_fn(async |request: Request<Incoming>| {
+                    request.into_body().collect().await?;
+                    Ok::<_, hyper::Error>(Response::new(Empty::<bytes::Bytes>::new()))
+                });
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn sec_059_a_body_that_breaks_on_its_way_says_why() {
+        let pool = Pool::new(peer().await, None);
+        let send = async |budget: Budget, limit: usize| {
+            let body = budget.hold().meter(Upload::whole(vec![7; 100].into())).passing();
+            let mut request = Request::post(pool.uri("/")).body(Body::Limited(Limited::new(body, limit)));
+            *request.as_mut().expect("valid").version_mut() = http::Version::HTTP_2;
+            pool.send(request.expect("valid")).await
+        };
+        send(Budget::new(1000), 1000).await.expect("answered");
+        let refused = send(Budget::new(1000), 50).await;
+        assert!(
+            matches!(refused, Err(SendError::Body(CallError::TooLarge))),
+            "{refused:?}"
+        );
+        let refused = send(Budget::new(50), 1000).await;
+        assert!(
+            matches!(refused, Err(SendError::Body(CallError::NoRoom(_)))),
+            "{refused:?}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use palladium_engine_resiliency::{Failed, Failure, Policy};
 use palladium_http::Upload;
 use palladium_spiffe::SpiffeId;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status};
 
 use super::callee::{permit, stamp};
@@ -29,7 +30,7 @@ use crate::server::Server;
 pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Response<Body>, Status> {
     let target = target(request.headers())?;
     if server.invoke.is_own_app(server, &target) {
-        let (path, mut headers, body) = apart(request)?;
+        let (path, mut headers, body) = apart(server, request)?;
         permit(server, None, &path, None, true)?;
         own_stamp(server, &server.app_id, &mut headers);
         return to_app(server, &path, headers, body).await;
@@ -54,7 +55,7 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         resiliency.app(&peer.id, &format!("{}:{path}", peer.id))
     };
     if policy.is_empty() {
-        return to_peer(server, &peer, &path, headers, Body::Upload(body)).await;
+        return to_peer(server, &peer, &path, headers, passing(server, body)).await;
     }
     to_peer_policed(server, &peer, &path, headers, body, policy).await
 }
@@ -85,7 +86,8 @@ async fn to_peer_policed(
     body: Upload,
     policy: Policy,
 ) -> Result<Response<Body>, Status> {
-    let (recorded, record) = Recorded::new(body);
+    let body = server.budget.hold().meter(body).passing();
+    let (recorded, record) = Recorded::new(body, &server.budget);
     let mut first = Some(Body::Recorded(Box::new(recorded)));
     let outcome = policy.run(|_| {
         let body = first.take().or_else(|| record.whole().map(Body::from));
@@ -131,7 +133,7 @@ pub async fn from_peer(
     if !server.invoke.is_own_app(server, &target) {
         return Err(Status::permission_denied("this is another App ID's Dapr Server"));
     }
-    let (path, mut headers, body) = apart(request)?;
+    let (path, mut headers, body) = apart(server, request)?;
     permit(server, peer, &path, None, true)?;
     stamp(server, peer, &mut headers);
     to_app(server, &path, headers, body).await
@@ -149,7 +151,7 @@ fn target(headers: &HeaderMap) -> Result<String, Status> {
 }
 
 /// The canonical path, the metadata for an application, and the body.
-fn apart(request: Request<Upload>) -> Result<(String, HeaderMap, Body), Status> {
+fn apart(server: &Server, request: Request<Upload>) -> Result<(String, HeaderMap, Body), Status> {
     let path = canonical(request.uri().path())
         .map_err(|error| Status::invalid_argument(error.to_string()))?
         .into_owned();
@@ -162,7 +164,12 @@ fn apart(request: Request<Upload>) -> Result<(String, HeaderMap, Body), Status> 
     if kind.is_none_or(|kind| kind == b"application/grpc+proxy") {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     }
-    Ok((path, headers, Body::Upload(body)))
+    Ok((path, headers, passing(server, body)))
+}
+
+/// A body that passes through: it counts as long as it is on its way.
+fn passing(server: &Server, body: Upload) -> Body {
+    Body::Upload(server.budget.hold().meter(body).passing())
 }
 
 fn own_stamp(server: &Server, callee: &str, headers: &mut HeaderMap) {
@@ -175,14 +182,14 @@ fn own_stamp(server: &Server, callee: &str, headers: &mut HeaderMap) {
 }
 
 async fn to_app(server: &Server, path: &str, headers: HeaderMap, body: Body) -> Result<Response<Body>, Status> {
-    let app = server.app.load_full();
-    let Some(grpc) = app.as_ref().and_then(|app| app.grpc()) else {
-        return Err(Status::unavailable("the application does not speak gRPC"));
-    };
+    let not_grpc = || Status::unavailable("the application does not speak gRPC");
+    let app = server.app.load_full().ok_or_else(not_grpc)?;
+    let grpc = app.grpc().ok_or_else(not_grpc)?;
+    let permit = app.permit().await.map_err(Status::from)?;
     match grpc.proxy(path, headers, body).await {
-        Ok((answer, lease)) => Ok(passed_on(answer, lease)),
+        Ok((answer, lease)) => Ok(passed_on(answer, lease, permit)),
         Err(CallError::Transport(reason)) => Err(Status::unavailable(reason)),
-        Err(error) => Err(Status::internal(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -199,7 +206,7 @@ async fn to_peer(
     let mut again = true;
     loop {
         match pool.send(request).await {
-            Ok((answer, lease)) => return Ok(passed_on(answer, lease)),
+            Ok((answer, lease)) => return Ok(passed_on(answer, lease, None)),
             // Nothing of it was sent.
             Err(SendError::Connect(error, unsent)) => {
                 if !again {
@@ -216,6 +223,7 @@ async fn to_peer(
                 *request.uri_mut() = pool.uri(path);
             }
             Err(SendError::Lost(error)) => return Err(Status::unavailable(error.to_string())),
+            Err(SendError::Body(error)) => return Err(error.into()),
         }
     }
 }
@@ -229,6 +237,7 @@ fn request(pool: &Pool, path: &str, headers: HeaderMap, body: Body) -> Request<B
     request
 }
 
-fn passed_on(answer: Response<Incoming>, lease: Lease) -> Response<Body> {
-    answer.map(|body| Body::Leased(body, lease))
+/// `permit`: the call's place at the application, until its answer has ended.
+fn passed_on(answer: Response<Incoming>, lease: Lease, permit: Option<OwnedSemaphorePermit>) -> Response<Body> {
+    answer.map(|body| Body::Leased(body, lease, permit))
 }

@@ -147,13 +147,16 @@ fn code_name(code: Code) -> &'static str {
 impl InvokeError {
     /// As a failed API call.
     pub fn fault(&self, target: &str) -> Fault {
-        let denied = matches!(self, Self::Peer(status) if status.code() == Code::PermissionDenied);
-        let code = if matches!(self, Self::App(CallError::Timeout(_))) {
-            Code::DeadlineExceeded
-        } else {
-            Code::Internal
+        let (status, code) = match self {
+            Self::App(CallError::NoRoom(_)) => return Fault::busy(),
+            Self::App(CallError::Stalled) => return Fault::stalled(),
+            Self::App(CallError::Timeout(_)) => (500, Code::DeadlineExceeded),
+            Self::App(CallError::Busy(_)) => (503, Code::ResourceExhausted),
+            Self::App(CallError::TooLarge) => (413, Code::ResourceExhausted),
+            Self::Peer(status) if status.code() == Code::PermissionDenied => (403, Code::Internal),
+            _ => (500, Code::Internal),
         };
-        Fault::invoke(if denied { 403 } else { 500 }, code, target, self)
+        Fault::invoke(status, code, target, self)
     }
 }
 

@@ -6,6 +6,7 @@
 //! limit it is given, nor a compressed one.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use palladium_http::{Budget, Exhausted, Held};
 use palladium_proto::common::{InvokeRequest, InvokeResponse, StreamPayload};
 use palladium_proto::internals::Status as InternalStatus;
 use prost::Message;
@@ -204,38 +205,54 @@ pub enum FrameError {
     /// The stream ended inside a message.
     #[error("the stream ended inside a message")]
     CutOff,
+    /// The process holds too much data of other calls.
+    #[error("{0}")]
+    NoRoom(#[from] Exhausted),
 }
 
-/// Finds messages in the bytes of a stream.
+/// Finds messages in the bytes of a stream. What waits here counts against the budget, and messages do until they are gone.
 #[derive(Debug)]
 pub struct Unframe {
+    /// The beginning of a message that came in pieces.
     buffer: BytesMut,
+    /// For what is in `buffer`.
+    room: Held,
     /// What came last, as long as nothing is waiting in `buffer`.
     shared: Bytes,
     limit: usize,
+    budget: Budget,
 }
 
 impl Unframe {
     /// `limit`: greatest message in bytes.
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, budget: &Budget) -> Self {
         Self {
             buffer: BytesMut::new(),
+            room: budget.hold(),
             shared: Bytes::new(),
             limit,
+            budget: budget.clone(),
         }
     }
 
     /// Takes more bytes.
-    pub fn push(&mut self, data: Bytes) {
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn push(&mut self, data: Bytes) -> Result<(), FrameError> {
         if self.buffer.is_empty() && self.shared.is_empty() {
-            self.shared = data;
-            return;
+            self.shared = self.budget.tie(data)?;
+            return Ok(());
         }
-        if !self.shared.is_empty() {
-            self.buffer.extend_from_slice(&self.shared);
-            self.shared = Bytes::new();
-        }
+        self.room.take(self.shared.len() + data.len())?;
+        self.buffer.extend_from_slice(&self.shared);
+        self.shared = Bytes::new();
         self.buffer.extend_from_slice(&data);
+        if !matches!(first(&self.buffer, self.limit), Ok(None)) {
+            self.room = self.budget.hold();
+            self.shared = self.budget.tie(self.buffer.split().freeze())?;
+        }
+        Ok(())
     }
 
     /// The next whole message.
@@ -243,34 +260,11 @@ impl Unframe {
     /// # Errors
     /// See [`FrameError`].
     pub fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let waiting: &[u8] = if self.shared.is_empty() {
-            &self.buffer
-        } else {
-            &self.shared
-        };
-        let Some((prefix, rest)) = waiting.split_at_checked(PREFIX) else {
+        let Some(length) = first(&self.shared, self.limit)? else {
             return Ok(None);
         };
-        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        if prefix[0] != 0 {
-            return Err(FrameError::Compressed);
-        }
-        if length > self.limit {
-            return Err(FrameError::TooLong {
-                length,
-                limit: self.limit,
-            });
-        }
-        if rest.len() < length {
-            return Ok(None);
-        }
-        Ok(Some(if self.shared.is_empty() {
-            self.buffer.advance(PREFIX);
-            self.buffer.split_to(length).freeze()
-        } else {
-            self.shared.advance(PREFIX);
-            self.shared.split_to(length)
-        }))
+        self.shared.advance(PREFIX);
+        Ok(Some(self.shared.split_to(length)))
     }
 
     /// Whether the stream may end here.
@@ -284,6 +278,21 @@ impl Unframe {
             Err(FrameError::CutOff)
         }
     }
+}
+
+/// The length of the message that these bytes begin with, if it is whole.
+fn first(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
+    let Some((prefix, rest)) = bytes.split_at_checked(PREFIX) else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+    if prefix[0] != 0 {
+        return Err(FrameError::Compressed);
+    }
+    if length > limit {
+        return Err(FrameError::TooLong { length, limit });
+    }
+    Ok((rest.len() >= length).then_some(length))
 }
 
 #[cfg(test)]

@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use palladium_engine_pubsub::{BulkEvent, Deliver, Event, Incoming, Verdict};
 use palladium_engine_resiliency::ComponentKind;
+use tokio::time::timeout;
 
 pub(super) use grpc::{event_request, verdict};
 
 use super::PubsubEntry;
 use crate::app_channel::AppChannel;
 use crate::resiliency::{Policies, delivered};
+
+/// How long the application may take for one delivery.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Delivers to one application.
 pub(super) struct ToApplication {
@@ -29,26 +33,39 @@ impl Deliver for ToApplication {
     async fn deliver(&self, incoming: &Incoming) -> Verdict {
         let policy = self.policies.inbound(&incoming.pubsub, ComponentKind::Pubsub);
         let attempt = || async {
-            if self.app.speaks_grpc() {
-                grpc::one(&self.app, incoming).await
-            } else {
-                http::one(&self.app, incoming).await
-            }
+            let delivered = async {
+                if self.app.speaks_grpc() {
+                    grpc::one(&self.app, incoming).await
+                } else {
+                    http::one(&self.app, incoming).await
+                }
+            };
+            timeout(PATIENCE, delivered).await.unwrap_or_else(|_| late())
         };
         delivered(&policy, attempt).await
     }
 
     async fn deliver_bulk(&self, bulk: &BulkEvent) -> Vec<Verdict> {
-        if self.app.speaks_grpc() {
-            grpc::many(&self.app, bulk).await
-        } else {
-            http::many(&self.app, bulk).await
-        }
+        let delivered = async {
+            if self.app.speaks_grpc() {
+                grpc::many(&self.app, bulk).await
+            } else {
+                http::many(&self.app, bulk).await
+            }
+        };
+        timeout(PATIENCE, delivered)
+            .await
+            .unwrap_or_else(|_| all(bulk, &late()))
     }
 
     fn ended(&self, topic: &str, how: &'static str, elapsed: Duration) {
         self.entry.metrics.ingress(topic, how, elapsed);
     }
+}
+
+/// An application that takes an event and is silent keeps its place no longer than this.
+fn late() -> Verdict {
+    Verdict::Retry("no answer from the application in time".to_owned())
 }
 
 /// Where an event says that it stands in a trace; `None` when it says nothing.

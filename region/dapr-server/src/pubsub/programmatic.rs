@@ -16,7 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::app_channel::AppChannel;
-use crate::http::{Body, read};
+use crate::http::Body;
 
 /// Bytes of the longest list.
 const LONGEST: usize = 4 << 20;
@@ -88,7 +88,8 @@ async fn by_http(app: &AppChannel) -> Result<Vec<Spec>, Failure> {
             return Ok(Vec::new());
         }
     }
-    let bytes = read(answer.into_body(), LONGEST)
+    let bytes = app
+        .read(answer.into_body(), LONGEST)
         .await
         .map_err(|fault| Failure::Final(fault.report.message))?;
     if bytes.iter().all(u8::is_ascii_whitespace) {

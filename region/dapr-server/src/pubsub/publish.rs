@@ -164,6 +164,9 @@ async fn policed(entry: &PubsubEntry, by: Protocol, policy: &Policy, request: Pu
     })
 }
 
+/// Bytes of a bulk request's metadata, once for each entry.
+const MOST_METADATA: usize = 16 << 20;
+
 /// Publishes many messages and says which failed.
 ///
 /// # Errors
@@ -181,6 +184,15 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
             topic: call.topic,
             app_id: entry.component.app_id().to_owned(),
             reason: "entryId is duplicated or not present for entry".to_owned(),
+        });
+    }
+    let each: usize = call.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if each.saturating_mul(call.entries.len()) > MOST_METADATA {
+        return Err(ApiError::Entries {
+            pubsub: entry.component.name().to_owned(),
+            topic: call.topic,
+            app_id: entry.component.app_id().to_owned(),
+            reason: "the request's metadata are too long to go with every entry".to_owned(),
         });
     }
     let mut entries = Vec::with_capacity(call.entries.len());

@@ -22,6 +22,7 @@ use palladium_proto::runtime::{
 };
 use palladium_tasks::{Shutdown, Tasks};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::deliver::{event_request, verdict};
@@ -30,6 +31,8 @@ use crate::errors::pubsub_grpc;
 use crate::resiliency::{Policies, delivered};
 use crate::server::Server;
 
+/// How long the first message and the message bus may take.
+const START: Duration = Duration::from_secs(30);
 /// Messages on their way into the stream.
 const AHEAD: usize = 16;
 
@@ -57,18 +60,18 @@ pub async fn serve(
     server: Arc<Server>,
     mut asked: Streaming<SubscribeTopicEventsRequestAlpha1>,
 ) -> Result<Events, Status> {
-    let first = server.shutdown.unless(asked.message()).await;
-    let first = first.ok_or_else(|| Status::unavailable("api server closed"))??;
+    let first = server.shutdown.unless(timeout(START, asked.message())).await;
+    let first = first.ok_or_else(|| Status::unavailable("api server closed"))?;
+    let first = first.map_err(|_| Status::deadline_exceeded("no initial request came"))??;
     let kind = first.and_then(|first| first.subscribe_topic_events_request_type);
     let Some(Asked::InitialRequest(request)) = kind else {
         return Err(Status::unknown("initial request is required"));
     };
     let spec = spec(request)?;
     let entry = publish::find(&server, &spec.pubsub, &spec.topic).map_err(|error| pubsub_grpc(&server, &error))?;
-    let subscription = entry
-        .component
-        .subscribe(&spec)
+    let subscription = timeout(START, entry.component.subscribe(&spec))
         .await
+        .map_err(|_| Status::deadline_exceeded("the message bus did not answer in time"))?
         .map_err(|error| refused(&spec, &error))?;
 
     let (sender, receiver) = mpsc::channel(AHEAD);
@@ -170,6 +173,8 @@ impl Caller {
             };
             let mut waiting = self.waiting();
             if let Some(senders) = waiting.get_mut(&processed.id) {
+                // An attempt that was given up takes no answer from the one that followed it.
+                senders.retain(|sender| !sender.is_closed());
                 let status = processed.status.unwrap_or_default().status;
                 if !senders.is_empty() {
                     let _ = senders.remove(0).send(status);
@@ -177,6 +182,21 @@ impl Caller {
                 if senders.is_empty() {
                     waiting.remove(&processed.id);
                 }
+            }
+        }
+    }
+}
+
+/// Takes whoever waits no more for an event's answer off the list.
+struct Waiter<'a>(&'a Caller, String);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        if let Some(senders) = waiting.get_mut(&self.1) {
+            senders.retain(|sender| !sender.is_closed());
+            if senders.is_empty() {
+                waiting.remove(&self.1);
             }
         }
     }
@@ -191,6 +211,8 @@ impl ToCaller {
             Ok(request) => request,
             Err(reason) => return Verdict::Retry(reason),
         };
+        // Dropped after the receiver, also when this attempt is given up.
+        let _waiter = Waiter(caller, request.id.clone());
         let (sender, receiver) = oneshot::channel();
         caller.waiting().entry(request.id.clone()).or_default().push(sender);
         if caller

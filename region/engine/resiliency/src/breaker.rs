@@ -175,8 +175,8 @@ impl Breaker {
         inner.expiry = match state {
             State::Closed => Some(self.template.interval)
                 .filter(|interval| !interval.is_zero())
-                .map(|after| now + after),
-            State::Open => Some(now + self.template.timeout),
+                .and_then(|after| now.checked_add(after)),
+            State::Open => now.checked_add(self.template.timeout),
             State::HalfOpen => None,
         };
     }

@@ -85,11 +85,6 @@ impl Policy {
         self.retry.as_ref().is_some_and(|retry| retry.is_some())
     }
 
-    /// Whether the policy speaks of repeating, if only to forbid it.
-    pub fn has_retry(&self) -> bool {
-        self.retry.is_some()
-    }
-
     /// The same without repeating, for a request that cannot be sent twice.
     #[must_use]
     pub fn once(mut self) -> Self {

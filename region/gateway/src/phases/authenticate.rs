@@ -36,12 +36,16 @@ pub(super) fn authenticate(exchange: &mut Exchange, request: &Request<Upload>) -
     }
     exchange.digest = app_token::digest(token);
     let grant = grant(&exchange.worker, &exchange.digest)?;
+    grant.uses.mark();
     exchange.record.route = Some(grant.route.clone());
     Ok(grant)
 }
 
 /// What a token with this digest entitles to now.
 pub(super) fn grant(worker: &Worker, digest: &Digest) -> Result<Arc<Grant>, Failure> {
+    if worker.shared.freshness.is_too_old() {
+        return Err(Kind::Unavailable.because("cut off from the agent for longer than is allowed"));
+    }
     let table = worker.shared.table.load();
     let grant = table
         .grant(digest)

@@ -16,7 +16,10 @@ pub(super) fn route(exchange: &Exchange, request: &Request<Upload>, grant: &Gran
     let table = exchange.worker.shared.table.load();
     match table.host_owner(&exchange.host, &grant.route.project_id) {
         HostOwner::Same => {}
-        HostOwner::Other => return Err(Kind::Forbidden.because("token at another project's host")),
+        HostOwner::Other => {
+            grant.uses.mark_foreign_host();
+            return Err(Kind::Forbidden.because("token at another project's host"));
+        }
         HostOwner::Nobody => return Err(Kind::UnknownHost.because("host of no project")),
     }
     if *request.method() == Method::POST && target::is_shutdown(request.uri().path()) {

@@ -44,8 +44,8 @@ impl Drop for Serving {
     }
 }
 
-/// Serves as `path`, to the gateway only, in a runtime of its own so that it can be killed whole.
-pub fn serve(ca: &Ca, path: &str) -> Serving {
+/// Serves as `path`, to the gateway only, in a runtime of its own so that it can be killed whole; port 0 for any.
+pub fn serve(ca: &Ca, path: &str, port: u16) -> Serving {
     let agent = Agent {
         table: watch::Sender::new(RouteTable::default()),
         reports: Arc::default(),
@@ -59,7 +59,7 @@ pub fn serve(ca: &Ca, path: &str) -> Serving {
         .build()
         .unwrap();
     let inside = runtime.enter();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = TcpListener::from_std(listener).unwrap();

@@ -21,7 +21,7 @@ type Intercept = Box<dyn FnMut(tonic::Request<()>) -> Result<tonic::Request<()>,
 
 /// An App ID whose Dapr Server is a real gRPC server, and a client with its token.
 async fn connected(world: &mut World) -> (Serving, String, WorkloadClient<InterceptedService<Channel, Intercept>>) {
-    let server = agent::serve(&world.ca, &format!("/ns/{A}/orders"));
+    let server = agent::serve(&world.ca, &format!("/ns/{A}/orders"), 0);
     let app = world.app(A, "orders").await;
     world.table.routes[0].address = server.address.to_string();
     world.publish().await;

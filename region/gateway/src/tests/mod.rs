@@ -4,6 +4,7 @@
 mod agent;
 mod attacks;
 mod client;
+mod cut_off;
 mod dapr;
 mod forwarding;
 mod grpc;

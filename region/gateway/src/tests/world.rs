@@ -47,7 +47,7 @@ impl World {
     pub async fn with(bend: impl FnOnce(&mut Config)) -> Self {
         palladium_tls::install_crypto_provider();
         let ca = Arc::new(Ca::new(DOMAIN));
-        let agent = agent::serve(&ca, "/ns/palladium/agent");
+        let agent = agent::serve(&ca, "/ns/palladium/agent", 0);
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config {
             identity: IdentityConfig {
@@ -137,11 +137,8 @@ impl World {
     pub async fn until_reported(&self, version: u64) {
         let reports = &self.agent.agent.reports;
         let told = || {
-            reports
-                .lock()
-                .unwrap()
-                .last()
-                .is_some_and(|last| last.applied_version >= version)
+            let reports = reports.lock().unwrap();
+            reports.iter().any(|report| report.applied_version >= version)
         };
         tokio::time::timeout(Duration::from_secs(5), async {
             while !told() {
@@ -150,6 +147,41 @@ impl World {
         })
         .await
         .expect("reported");
+    }
+
+    /// The agent is back where it was, with this table.
+    pub async fn agent_again(&mut self) {
+        let port = self.agent.address.port();
+        let again = || agent::serve(&self.ca, "/ns/palladium/agent", port);
+        for _ in 0..100 {
+            // The old one's runtime ends by itself.
+            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.agent = again();
+        self.agent.agent.table.send_replace(self.table.clone());
+        self.until_version(self.table.version).await;
+        for _ in 0..200 {
+            if !self.gateway.shared.freshness.is_too_old() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Waits until the gateway's metrics say so.
+    pub async fn until_metric(&self, line: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        for _ in 0..400 {
+            text = self.gateway.shared.metrics.text();
+            if text.lines().any(&line) {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("never said:\n{text}");
     }
 
     /// Ends the gateway and starts another on the same folder.

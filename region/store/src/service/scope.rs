@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladium_http::Held;
 use palladium_tls::PeerInfo;
 use tonic::{Request, Status};
 
 use crate::access::Access;
-use crate::budget::Held;
 
 /// Names the component; it only chooses among the caller's own.
 const HEADER: &str = "palladium-component";

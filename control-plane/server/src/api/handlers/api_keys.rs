@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::change;
 use crate::api::route::{Answer, Answering};
 use crate::api::stages::{App, Authenticated};
 
@@ -14,26 +15,10 @@ pub(in crate::api) fn list(app: Arc<App>, call: Authenticated) -> Answering {
 
 /// A new one, shown this once.
 pub(in crate::api) fn create(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_create_key()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_create_key())
 }
 
 /// The end of one, effective on its next use.
 pub(in crate::api) fn delete(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_delete_key()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_delete_key())
 }

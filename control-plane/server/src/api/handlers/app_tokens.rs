@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::change;
 use crate::api::route::{Answer, Answering};
 use crate::api::stages::{App, Authenticated};
 
@@ -14,26 +15,10 @@ pub(in crate::api) fn list(app: Arc<App>, call: Authenticated) -> Answering {
 
 /// A new token; the old one holds for one more hour.
 pub(in crate::api) fn rotate(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_tokens(false)?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_tokens(false))
 }
 
 /// A new token; every older one is refused at once.
 pub(in crate::api) fn revoke(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_tokens(true)?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_tokens(true))
 }

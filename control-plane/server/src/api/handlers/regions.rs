@@ -4,18 +4,11 @@
 
 use std::sync::Arc;
 
+use super::change;
 use crate::api::route::Answering;
 use crate::api::stages::{App, Authenticated};
 
 /// A join token, as long as the region has not joined.
 pub(in crate::api) fn join_token(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_join_token()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_join_token())
 }

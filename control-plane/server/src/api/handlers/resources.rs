@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use palladium_kinds::project;
 
+use super::change;
 use crate::api::route::{Answer, Answering};
 use crate::api::stages::{App, Authenticated};
 
@@ -30,52 +31,20 @@ pub(in crate::api) fn get(app: Arc<App>, call: Authenticated) -> Answering {
 
 /// `POST` of one object.
 pub(in crate::api) fn create(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_create()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_create())
 }
 
 /// `PUT` of one object.
 pub(in crate::api) fn replace(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_replace()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_replace())
 }
 
 /// `PATCH` of one object.
 pub(in crate::api) fn merge(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_merge()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_merge())
 }
 
 /// `DELETE` of one object.
 pub(in crate::api) fn delete(app: Arc<App>, call: Authenticated) -> Answering {
-    Box::pin(async move {
-        call.validate_delete()?
-            .authorize(&app)
-            .await?
-            .extract(&app)
-            .await?
-            .commit(&app)
-            .await
-    })
+    change(app, call.validate_delete())
 }

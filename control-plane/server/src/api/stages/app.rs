@@ -3,16 +3,15 @@
 //! One idea: what needs a policy or a record is reachable only through a stage. Must never hand the store to a handler.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use palladium_audit::{Note, Outcome, Record, Strangers};
+use palladium_audit::{Note, Outcome, Record, Repeats, Strangers};
 use palladium_authn::Authenticator;
 use palladium_authz::Authorizer;
 use palladium_component::catalog::Catalog;
 use palladium_control_store::{Error as StoreError, Organization, Store};
 use palladium_kinds::audit_event::AuditEvent;
 use palladium_kinds::{RegionId, Timestamp, project};
-use palladium_regions::{Error as RegionsError, ReadBack, ReadBackError, Regions};
+use palladium_regions::{Error as RegionsError, JoinTokenRecord, ReadBack, ReadBackError, Regions};
 use palladium_sealing::SecretString;
 
 use crate::config::LimitsConfig;
@@ -20,16 +19,22 @@ use crate::config::LimitsConfig;
 /// What the API needs of the region stream.
 #[tonic::async_trait]
 pub trait RegionPort: Send + Sync + 'static {
-    /// A single-use token for a region that has not joined.
-    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError>;
+    /// A single-use token for a region that has not joined; good once its record is kept.
+    fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError>;
+    /// Whether the region hears of changes now.
+    fn is_connected(&self, region: &str) -> bool;
     /// A secret that only the region has. The caller has been authorized.
     async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError>;
 }
 
 #[tonic::async_trait]
 impl RegionPort for Regions {
-    async fn create_join_token(&self, region: &RegionId) -> Result<SecretString, RegionsError> {
-        Regions::create_join_token(self, region).await
+    fn mint_join_token(&self, region: &RegionId) -> Result<(SecretString, JoinTokenRecord), RegionsError> {
+        Regions::mint_join_token(self, region)
+    }
+
+    fn is_connected(&self, region: &str) -> bool {
+        self.session(region).is_some()
     }
 
     async fn read_back(&self, region: &str, what: ReadBack, actor: &str) -> Result<SecretString, ReadBackError> {
@@ -53,8 +58,6 @@ pub struct AppParts {
     pub fingerprint_key: [u8; 32],
     /// What clients dial.
     pub public_url: String,
-    /// How long a join token lives.
-    pub join_token_life: Duration,
     /// Bounds and deadlines.
     pub limits: LimitsConfig,
 }
@@ -74,8 +77,8 @@ pub struct App {
     pub(super) catalog: &'static Catalog,
     pub(super) regions: Arc<dyn RegionPort>,
     pub(super) fingerprint_key: [u8; 32],
-    pub(super) join_token_life: Duration,
     strangers: Strangers,
+    repeats: Repeats,
     logged_strangers: Strangers,
     public_url: String,
     limits: LimitsConfig,
@@ -92,8 +95,8 @@ impl App {
             catalog: parts.catalog,
             regions: parts.regions,
             fingerprint_key: parts.fingerprint_key,
-            join_token_life: parts.join_token_life,
             strangers: Strangers::default(),
+            repeats: Repeats::default(),
             logged_strangers: Strangers::default(),
             public_url: parts.public_url,
             limits: parts.limits,
@@ -123,8 +126,8 @@ impl App {
         self.store.audit_record(&self.organization.id, event).await
     }
 
-    /// Records a request that was refused or failed. What the path called the project is replaced by its id, so that a filter for
-    /// the project finds the event.
+    /// Records a request that was refused or failed, or counts it when its caller does nothing else. What the path called the
+    /// project is replaced by its id, so that a filter for the project finds the event.
     pub(in crate::api) async fn record_end(
         &self,
         record: &Record,
@@ -132,6 +135,12 @@ impl App {
         status: u16,
         reason: &str,
     ) -> Result<(), StoreError> {
+        if !self
+            .repeats
+            .note(record, outcome, status, Timestamp::now().unix_millis())
+        {
+            return Ok(());
+        }
         let mut event = record.event(outcome, status, reason);
         let named = &record.resource.project_id;
         if !named.is_empty()
@@ -171,10 +180,16 @@ impl App {
         }
     }
 
-    /// Records the end of a flood of strangers; called by a timer.
-    pub async fn summarize_strangers(&self) {
-        if let Some(counted) = self.strangers.due(Timestamp::now().unix_millis()) {
+    /// Records what was only counted of refused strangers and callers; called by a timer. `now` in milliseconds since 1970;
+    /// the end of time = all of it.
+    pub async fn summarize(&self, now: i64) {
+        if let Some(counted) = self.strangers.due(now) {
             self.record_counted(counted).await;
+        }
+        for event in self.repeats.due(now) {
+            if let Err(error) = self.record(&event).await {
+                tracing::error!(%error, count = event.count, "refused requests could not be recorded");
+            }
         }
     }
 

@@ -4,11 +4,10 @@
 //! never answer before the change is durable.
 
 use http::StatusCode;
-use palladium_audit::Outcome;
 use palladium_control_store::Resource;
-use palladium_kinds::api_key::{ApiKeyCreated, JoinTokenCreated};
+use palladium_kinds::api_key::ApiKeyCreated;
 use palladium_kinds::status::Message;
-use palladium_kinds::{KindDefinition, Timestamp, app_identity, component};
+use palladium_kinds::{KindDefinition, app_identity, component};
 use palladium_sealing::ExposeSecret as _;
 use serde_json::Value;
 
@@ -32,7 +31,7 @@ impl Extracted {
         record.resource = resource;
         let status = match &reply {
             Reply::Object(_) => StatusCode::ACCEPTED,
-            Reply::KeyCreated(..) | Reply::JoinToken(..) => StatusCode::CREATED,
+            Reply::KeyCreated(..) | Reply::JoinToken(_) => StatusCode::CREATED,
             Reply::KeyDeleted(_) => StatusCode::OK,
         };
         let event = record.change(status.as_u16(), changes, hashes.0, hashes.1);
@@ -53,6 +52,9 @@ impl Extracted {
                     // The change is made, whatever becomes of a hint.
                     tracing::warn!(?error, "scopes were not looked at");
                 }
+                if call.action_is(&app_identity::TOKENS_ROTATE) || call.action_is(&app_identity::TOKENS_REVOKE) {
+                    tell_absence(app, &mut object).await;
+                }
                 shown(call.kind()?, &object)
             }
             Reply::KeyCreated(key, token) => json(&ApiKeyCreated {
@@ -60,28 +62,7 @@ impl Extracted {
                 token: token.expose_secret().to_owned(),
             }),
             Reply::KeyDeleted(key) => json(&key),
-            Reply::JoinToken(id, name) => {
-                // The record stands first: a token that nobody can account for must not exist.
-                let token = app.regions.create_join_token(&id).await;
-                let token = match token {
-                    Ok(token) => token,
-                    Err(error) => {
-                        tracing::error!(%error, region = name, "no join token");
-                        let failed = record.event(Outcome::Failed, 503, "the join token could not be made");
-                        app.record(&failed).await?;
-                        return Err(Failure::unavailable(
-                            "the join token could not be made; see the control plane's log",
-                        ));
-                    }
-                };
-                let life = i64::try_from(app.join_token_life.as_millis()).unwrap_or(i64::MAX);
-                let expires_at = Timestamp::from_unix_millis(Timestamp::now().unix_millis().saturating_add(life));
-                json(&JoinTokenCreated {
-                    region: name,
-                    join_token: token.expose_secret().to_owned(),
-                    expires_at,
-                })
-            }
+            Reply::JoinToken(created) => json(&created),
         };
         Ok(Answer::with(status, body))
     }
@@ -99,6 +80,26 @@ fn farewell(object: &mut Resource) {
     object.status.status = palladium_kinds::status::word::DELETING.into();
     // First: what was wrong with it so far matters no more.
     object.status.messages.insert(0, Message { message: kept.into() });
+}
+
+/// Whoever changes tokens has to know when nobody hears of it: what was revoked goes on working there.
+async fn tell_absence(app: &App, object: &mut Resource) {
+    if app.regions.is_connected(&object.region_id) {
+        return;
+    }
+    let kind = palladium_kinds::region::KIND.kind;
+    let found = app
+        .store
+        .resource_find_by_id_or_name(&app.organization.id, kind, &object.region_id);
+    let name = match found.await {
+        Ok(Some(region)) => region.name,
+        _ => object.region_id.clone(),
+    };
+    let message = format!(
+        "region {name} is not connected: this will take hold when region {name} reconnects; until then the tokens made so \
+         far are accepted there"
+    );
+    object.status.messages.insert(0, Message { message });
 }
 
 /// An object as readers without special rights see it.

@@ -160,7 +160,7 @@ async fn complete_project(
     let found = if wanted.is_empty() {
         let mut all = app
             .store
-            .resource_list(organization, region::KIND.kind, None, "", 1000)
+            .resource_list(organization, region::KIND.kind, None, None, "", 1000)
             .await?;
         all.sort_by_key(|region| region.created_at);
         all.into_iter().next()

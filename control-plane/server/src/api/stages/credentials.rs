@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use palladium_audit::Side;
 use palladium_control_store::Mutation;
+use palladium_kinds::Timestamp;
+use palladium_kinds::api_key::{ApiKey, JoinTokenCreated};
 use palladium_kinds::audit_event::AuditResource;
+use palladium_sealing::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use super::extracted::{Reply, named};
@@ -36,19 +39,12 @@ impl Authorized {
             .take()
             .ok_or_else(|| Failure::forbidden(self.call.action.name))?;
         let (minted, row, shown) = keys::mint(&app.organization.id, name, grant, until, &self.call.actor.id);
-        let none = BTreeMap::new();
-        let after = serde_json::to_value(&shown)
-            .ok()
-            .and_then(|value| value.as_object().cloned())
-            .unwrap_or_default();
-        let after = Side {
-            content: &after,
-            secrets: &none,
-        };
-        let (changes, hash) = (
-            palladium_audit::difference(None, Some(after)),
-            palladium_audit::hash(after),
-        );
+        let (changes, hash) = with_side(&shown, |after| {
+            (
+                palladium_audit::difference(None, Some(after)),
+                palladium_audit::hash(after),
+            )
+        });
         let resource = AuditResource {
             kind: "apikeys".into(),
             name: shown.name.clone(),
@@ -75,14 +71,15 @@ impl Authorized {
             uid: key.id.clone(),
             project_id: String::new(),
         };
+        let (changes, hash) = with_side(&shown, |before| {
+            (
+                palladium_audit::difference(Some(before), None),
+                palladium_audit::hash(before),
+            )
+        });
         let mutations = vec![Mutation::DeleteKey { id: key.id }];
-        Ok(self.done(
-            mutations,
-            resource,
-            vec![],
-            Default::default(),
-            Reply::KeyDeleted(shown),
-        ))
+        let hashes = (hash, String::new());
+        Ok(self.done(mutations, resource, changes, hashes, Reply::KeyDeleted(shown)))
     }
 
     /// A join token, as long as the region has not joined.
@@ -94,7 +91,35 @@ impl Authorized {
             ));
         }
         let id = region.id.parse().map_err(|_| Failure::not_found("Region"))?;
-        let (resource, name) = (named(region), region.name.clone());
-        Ok(self.done(vec![], resource, vec![], Default::default(), Reply::JoinToken(id, name)))
+        let (resource, region) = (named(region), region.name.clone());
+        let minted = app.regions.mint_join_token(&id);
+        let (token, record) = minted.map_err(|error| {
+            tracing::error!(%error, region, "no join token");
+            Failure::unavailable("the join token could not be made; see the control plane's log")
+        })?;
+        let expires_at = Timestamp::from_unix_millis(record.expires_at_unix_ms);
+        let mutations = vec![Mutation::CreateJoinToken(record)];
+        let created = JoinTokenCreated {
+            region,
+            join_token: token.expose_secret().to_owned(),
+            expires_at,
+        };
+        Ok(self.done(
+            mutations,
+            resource,
+            vec![],
+            Default::default(),
+            Reply::JoinToken(created),
+        ))
     }
+}
+
+/// An API key as the audit log compares it; nothing of it is secret.
+fn with_side<T>(key: &ApiKey, use_it: impl FnOnce(Side<'_>) -> T) -> T {
+    let content = serde_json::to_value(key).ok();
+    let content = content.and_then(|value| value.as_object().cloned()).unwrap_or_default();
+    use_it(Side {
+        content: &content,
+        secrets: &BTreeMap::new(),
+    })
 }

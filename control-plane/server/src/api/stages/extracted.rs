@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use palladium_audit::Side;
 use palladium_control_store::{Create, Mutation, Resource, SecretState, Update};
-use palladium_kinds::api_key::ApiKey;
+use palladium_kinds::api_key::{ApiKey, JoinTokenCreated};
 use palladium_kinds::audit_event::{AuditResource, FieldChange};
 use palladium_kinds::definition::REGION_FINALIZER;
 use palladium_kinds::meta::Draft;
-use palladium_kinds::{KindDefinition, ProjectId, RegionId, ids, project};
+use palladium_kinds::{KindDefinition, ProjectId, ids, project};
 use palladium_sealing::{HpkePublicKey, SecretString};
 use palladium_secrets::{Beside, Extraction, Place, Stored};
 use serde_json::{Map, Value, json};
@@ -29,8 +29,8 @@ pub(super) enum Reply {
     KeyCreated(ApiKey, SecretString),
     /// The key that is gone.
     KeyDeleted(ApiKey),
-    /// A join token for this region.
-    JoinToken(RegionId, String),
+    /// A join token, shown this once.
+    JoinToken(JoinTokenCreated),
 }
 
 /// What will be written, without secrets.
@@ -77,7 +77,7 @@ impl Authorized {
             return Err(complete::name_is_managed());
         }
         let region = complete::complete(app, kind, &mut draft.content, None, self.project.as_ref()).await?;
-        let (uid, name) = (ids::new_uid(), draft.name.take().unwrap_or_default());
+        let (uid, name) = (ids::new_uid(), draft.name.clone().unwrap_or_default());
         let id = if kind.kind == project::KIND.kind {
             ProjectId::generate().to_string()
         } else {
@@ -151,6 +151,7 @@ impl Authorized {
             secrets: &secrets,
         };
         let (uid, region) = (existing.uid.clone(), existing.region_id.clone());
+        draft.name = Some(existing.name.clone());
         let extraction = self
             .seal(
                 app,
@@ -263,6 +264,7 @@ impl Authorized {
             &app.fingerprint_key,
             stored,
             Beside {
+                name: draft.name.as_deref().unwrap_or_default(),
                 labels: &draft.labels,
                 annotations: &draft.annotations,
             },

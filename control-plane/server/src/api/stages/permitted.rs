@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use palladium_authz::{Target, Visibility};
 use palladium_control_store::{AuditFilter, Resource};
 use palladium_kinds::api_key::{OrganizationRef, RoleAssignment, WhoAmI};
-use palladium_kinds::{ProjectId, RoleScope, Timestamp, app_identity, project, registry};
+use palladium_kinds::{ProjectId, Timestamp, app_identity, project, registry};
 use serde_json::{Value, json};
 
 use super::app::UNAUTHENTICATED;
@@ -66,33 +66,16 @@ impl Permitted {
         let kind = self.call.kind()?;
         let limit = self.limit()?;
         let id = self.project.as_ref().and_then(Resource::owning_project);
-        let (mut after, mut items, mut more) = (self.call.query("continue").to_owned(), Vec::new(), None);
-        'pages: loop {
-            let page = app
-                .store
-                .resource_list(&app.organization.id, kind.kind, id.as_ref(), &after, limit + 1)
-                .await?;
-            let ended = page.len() <= limit as usize;
-            for resource in page {
-                let visible = self
-                    .only
-                    .as_ref()
-                    .is_none_or(|only| resource.owning_project().is_some_and(|id| only.contains(&id)));
-                if !visible {
-                    after = resource.name;
-                    continue;
-                }
-                if items.len() == limit as usize {
-                    more = Some(after);
-                    break 'pages;
-                }
-                after.clone_from(&resource.name);
-                items.push(resource);
-            }
-            if ended {
-                break;
-            }
-        }
+        let (after, only) = (self.call.query("continue"), self.only.as_ref());
+        let organization = &app.organization.id;
+        // One more tells whether there is another page.
+        let listed = app
+            .store
+            .resource_list(organization, kind.kind, id.as_ref(), only, after, limit + 1);
+        let mut items = listed.await?;
+        let is_cut = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let more = items.last().filter(|_| is_cut).map(|last| last.name.clone());
         scopes::tell_unknown(app, &mut items).await?;
         let items: Vec<Value> = items.iter().map(|resource| shown(kind, resource)).collect();
         let version = kind.api_versions.first().copied().unwrap_or_default();
@@ -120,17 +103,8 @@ impl Permitted {
 
     /// API keys that the caller administers.
     pub(in crate::api) async fn api_keys(&self, app: &App) -> Result<Value, Failure> {
-        let rows = app.store.key_list(&app.organization.id).await?;
-        let visible = |scope: &RoleScope| match (&self.only, scope) {
-            (None, _) => true,
-            (Some(only), RoleScope::Project(id)) => only.contains(id),
-            (Some(_), RoleScope::Global) => false,
-        };
-        let items: Vec<Value> = rows
-            .iter()
-            .filter(|row| visible(&row.grant.scope))
-            .map(|row| to_json(&keys::shown(row)))
-            .collect();
+        let rows = app.store.key_list(&app.organization.id, self.only.as_ref()).await?;
+        let items: Vec<Value> = rows.iter().map(|row| to_json(&keys::shown(row))).collect();
         Ok(json!({ "items": items }))
     }
 

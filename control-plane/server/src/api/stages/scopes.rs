@@ -5,56 +5,53 @@
 //!
 //! Must never refuse anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palladium_control_store::Resource;
 use palladium_kinds::status::Message;
-use palladium_kinds::{app_identity, component};
+use palladium_kinds::{ProjectId, app_identity, component};
 use serde_json::Value;
 
 use super::App;
 use crate::api::failure::Failure;
 
-/// Adds a message to every component with a scope that is no App ID of its project.
+/// Adds a message to every component with a scope that is no App ID of its project; asks the store once for each project.
 pub(super) async fn tell_unknown(app: &App, objects: &mut [Resource]) -> Result<(), Failure> {
-    let mut known: BTreeMap<(String, String), bool> = BTreeMap::new();
-    for object in objects {
-        if object.kind != component::KIND.kind || object.deleted_at.is_some() {
-            continue;
-        }
-        let Some(project) = object.project.clone() else {
-            continue;
-        };
-        let scopes = object.content.get("scopes").and_then(Value::as_array);
-        let scopes: Vec<String> = scopes
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        for scope in scopes {
-            let question = (project.to_string(), scope);
-            let exists = match known.get(&question) {
-                Some(exists) => *exists,
-                None => {
-                    let kind = app_identity::KIND.kind;
-                    let found = app
-                        .store
-                        .resource_find(&app.organization.id, kind, Some(&project), &question.1);
-                    let exists = found.await?.is_some();
-                    known.insert(question.clone(), exists);
-                    exists
-                }
-            };
-            if !exists {
-                let scope = &question.1;
-                object.status.messages.push(Message {
-                    message: format!(
-                        "scope {scope} is no App ID of this project; create it, or change the scopes: nobody else is meant by it"
-                    ),
-                });
-            }
+    let mut named: BTreeMap<ProjectId, BTreeSet<&str>> = BTreeMap::new();
+    for object in objects.iter() {
+        for (project, scope) in scopes(object) {
+            named.entry(project.clone()).or_default().insert(scope);
         }
     }
+    let mut known = BTreeSet::new();
+    for (project, names) in named {
+        let (organization, kind) = (&app.organization.id, app_identity::KIND.kind);
+        let found = app.store.resource_names(organization, kind, &project, &names).await?;
+        known.extend(found.into_iter().map(|name| (project.clone(), name)));
+    }
+    for object in objects {
+        let unknown =
+            |(project, scope): &(&ProjectId, &str)| !known.contains(&((*project).clone(), (*scope).to_owned()));
+        let messages: Vec<Message> = scopes(object)
+            .filter(unknown)
+            .map(|(_, scope)| Message {
+                message: format!(
+                    "scope {scope} is no App ID of this project; create it, or change the scopes: nobody else is meant by it"
+                ),
+            })
+            .collect();
+        object.status.messages.extend(messages);
+    }
     Ok(())
+}
+
+/// The scopes of a component that is not being deleted.
+fn scopes(object: &Resource) -> impl Iterator<Item = (&ProjectId, &str)> {
+    let counts = object.kind == component::KIND.kind && object.deleted_at.is_none();
+    let project = object.project.as_ref().filter(|_| counts);
+    project.into_iter().flat_map(|project| {
+        let scopes = object.content.get("scopes").and_then(Value::as_array);
+        let scopes = scopes.into_iter().flatten().filter_map(Value::as_str);
+        scopes.map(move |scope| (project, scope))
+    })
 }

@@ -83,12 +83,13 @@ fn chunks_are_small_numbered_and_only_the_first_has_the_head() {
     let mut sequence = 0;
     put_chunks(&mut out, Some(&head_field(&head)), &data, &mut sequence);
     assert_eq!(sequence, 3);
-    let mut unframe = Unframe::new(CHUNK + 64);
+    let budget = Budget::new(1 << 20);
+    let mut unframe = Unframe::new(CHUNK + 64, &budget);
     // In pieces that do not fit anything.
     let mut joined = Vec::new();
     let mut count = 0;
     for piece in out.chunks(7) {
-        unframe.push(Bytes::copy_from_slice(piece));
+        unframe.push(Bytes::copy_from_slice(piece)).expect("room");
         while let Some(message) = unframe.next().expect("well formed") {
             let read = InternalInvokeRequestStream::decode(message).expect("readable");
             assert_eq!(read.request.is_some(), count == 0);
@@ -100,19 +101,42 @@ fn chunks_are_small_numbered_and_only_the_first_has_the_head() {
         }
     }
     unframe.finish().expect("whole");
+    assert!(budget.is_unused());
     assert_eq!((joined, count), (data, 3));
 }
 
 #[test]
 fn what_is_too_long_compressed_or_cut_off_is_refused() {
-    let mut unframe = Unframe::new(4);
-    unframe.push(Bytes::from_static(&[0, 0, 0, 0, 5, 1]));
-    assert_eq!(unframe.next(), Err(FrameError::TooLong { length: 5, limit: 4 }));
-    let mut unframe = Unframe::new(4);
-    unframe.push(Bytes::from_static(&[1, 0, 0, 0, 1, 1]));
-    assert_eq!(unframe.next(), Err(FrameError::Compressed));
-    let mut unframe = Unframe::new(4);
-    unframe.push(Bytes::from_static(&[0, 0, 0]));
+    let budget = Budget::new(100);
+    let of = |bytes: &'static [u8]| {
+        let mut unframe = Unframe::new(4, &budget);
+        unframe.push(Bytes::from_static(bytes)).expect("room");
+        unframe
+    };
+    let too_long = FrameError::TooLong { length: 5, limit: 4 };
+    assert_eq!(of(&[0, 0, 0, 0, 5, 1]).next(), Err(too_long));
+    assert_eq!(of(&[1, 0, 0, 0, 1, 1]).next(), Err(FrameError::Compressed));
+    let mut unframe = of(&[0, 0, 0]);
     assert_eq!(unframe.next(), Ok(None));
     assert_eq!(unframe.finish(), Err(FrameError::CutOff));
+}
+
+#[test]
+fn sec_059_what_waits_for_the_rest_of_a_message_counts_and_so_do_messages() {
+    let budget = Budget::new(100);
+    let mut unframe = Unframe::new(80, &budget);
+    unframe.push(Bytes::from_static(&[0, 0, 0, 0, 60])).expect("room");
+    assert_eq!(unframe.next(), Ok(None));
+    unframe.push(Bytes::from_static(&[7; 50])).expect("room");
+    assert!(budget.hold().take(46).is_err() && budget.hold().take(45).is_ok());
+    let mut other = Unframe::new(80, &budget);
+    let refused = other.push(Bytes::from_static(&[7; 50]));
+    assert!(matches!(refused, Err(FrameError::NoRoom(_))), "{refused:?}");
+    unframe.push(Bytes::from_static(&[7; 10])).expect("room");
+    let message = unframe.next().expect("well formed").expect("whole");
+    assert_eq!(message.len(), 60);
+    drop(unframe);
+    assert!(!budget.is_unused(), "the message is still here");
+    drop(message);
+    assert!(budget.is_unused());
 }

@@ -19,7 +19,7 @@ use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use super::{all, traceparent};
-use crate::app_channel::AppChannel;
+use crate::app_channel::{AppChannel, is_reserved};
 use crate::trace;
 
 /// Members of an envelope with a field of their own.
@@ -213,8 +213,8 @@ fn metadata(beside: &Metadata) -> MetadataMap {
     let mut map = MetadataMap::new();
     for (name, value) in beside {
         let name = name.to_ascii_lowercase();
-        let own = ["content-type", "content-length", "te", "user-agent"].contains(&name.as_str())
-            || name.starts_with("grpc-");
+        let own =
+            ["content-type", "user-agent"].contains(&name.as_str()) || name.starts_with("grpc-") || is_reserved(&name);
         if let (false, Ok(name), Ok(value)) = (
             own,
             MetadataKey::from_bytes(name.as_bytes()),

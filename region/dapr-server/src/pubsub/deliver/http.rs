@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use palladium_engine_pubsub::{BulkEvent, Incoming, Metadata, Verdict, entries_json};
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use super::{all, traceparent};
-use crate::app_channel::AppChannel;
-use crate::http::{Body, read};
+use crate::app_channel::{AppChannel, is_reserved};
+use crate::http::Body;
 use crate::invoke::PATH;
 use crate::trace;
 
@@ -119,10 +119,9 @@ fn verdicts(bulk: &BulkEvent, body: &[u8]) -> Result<Vec<Verdict>, serde_json::E
 /// What travelled beside a message, as headers. What cannot be a header is left out.
 fn headers(metadata: &Metadata, content_type: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in metadata {
+    for (name, value) in metadata.iter().filter(|(name, _)| !is_reserved(name)) {
         insert(&mut headers, name, value);
     }
-    headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers
 }
@@ -140,7 +139,8 @@ async fn post(app: &AppChannel, path: &str, headers: HeaderMap, body: Bytes) -> 
         .await
         .map_err(|error| error.to_string())?;
     let status = answer.status();
-    let body = read(answer.into_body(), LONGEST)
+    let body = app
+        .read(answer.into_body(), LONGEST)
         .await
         .map_err(|fault| fault.report.message)?;
     Ok((status, body))

@@ -56,7 +56,11 @@ fn server() -> Arc<Server> {
         "gateway_id": "spiffe://r/ns/palladium/gateway", "gateway_listen": "127.0.0.1:0",
         "internal_listen": "127.0.0.1:0", "data_folder": "/nowhere",
     });
-    Arc::new(new_server(&serde_json::from_value(config).unwrap(), Shutdown::new()))
+    Arc::new(new_server(
+        &serde_json::from_value(config).unwrap(),
+        &Default::default(),
+        Shutdown::new(),
+    ))
 }
 
 /// A new in-memory component `events`, in the place of the one before.

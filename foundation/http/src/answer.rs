@@ -1,0 +1,202 @@
+//! An answer on its way out: what it says of its connection, and whether the peer takes it.
+//!
+//! One idea: an HTTP/2 answer is asked for its next piece only when the peer has room for one, so a stream that is not asked
+//! for long although it has something to give belongs to a peer that takes nothing ("slow read"). That stream alone is
+//! reset: others on the connection may be somebody else's. An answer that waits for its own source waits in peace. HTTP/1.1
+//! has the same rule in `drive`, for its whole connection. Must never hold more than the piece in hand.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::Response;
+use hyper::rt::Executor;
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use crate::Connection;
+
+/// So much of an answer is given at a time: what is given is out of sight. A peer must take one in each span.
+const PIECE: usize = 16 * 1024;
+
+tokio::task_local! {
+    /// Of the HTTP/2 stream whose task this is.
+    static PROGRESS: Progress;
+}
+
+/// How far an answer is: what changes when it goes on, and in the lowest bit whether the peer is waited for.
+#[derive(Clone, Debug, Default)]
+struct Progress(Arc<AtomicU32>);
+
+impl Progress {
+    fn moved(&self, peers_turn: bool) {
+        let next = (self.0.load(Ordering::Relaxed) | 1).wrapping_add(1);
+        self.0.store(next | u32::from(peers_turn), Ordering::Relaxed);
+    }
+
+    fn look(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pin_project! {
+    /// A request under way. It counts until its answer begins.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        inner: F,
+        open: Open,
+    }
+}
+
+struct Open(Arc<Connection>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
+
+impl<F> Answering<F> {
+    pub(crate) fn new(inner: F, connection: Arc<Connection>) -> Self {
+        connection.begin_request();
+        Self {
+            inner,
+            open: Open(connection),
+        }
+    }
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<Answer<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx))?;
+        this.open.0.answered(&answer);
+        let progress = PROGRESS.try_with(Progress::clone).ok();
+        // Without a body there is nothing to wait for.
+        let progress = progress.filter(|_| !answer.body().is_end_stream());
+        if let Some(progress) = &progress {
+            progress.moved(true);
+        }
+        Poll::Ready(Ok(answer.map(|inner| Answer {
+            inner,
+            rest: Bytes::new(),
+            progress,
+        })))
+    }
+}
+
+pin_project! {
+    /// The body of an answer.
+    pub(crate) struct Answer<B> {
+        #[pin]
+        inner: B,
+        // Of the piece that the inner body gave last.
+        rest: Bytes,
+        // `None` for HTTP/1.1.
+        progress: Option<Progress>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let Some(progress) = this.progress else {
+            return this.inner.poll_frame(cx);
+        };
+        if this.rest.is_empty() {
+            let polled = this.inner.poll_frame(cx);
+            progress.moved(polled.is_ready());
+            match ready!(polled).transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => *this.rest = data,
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+                None => return Poll::Ready(None),
+            }
+        } else {
+            progress.moved(true);
+        }
+        let piece = this.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection, each in a task of its own; one whose peer takes nothing for the span ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Streams(pub(crate) Duration);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, inner: F) {
+        let progress = Progress::default();
+        let stream = Stream {
+            inner,
+            progress: progress.clone(),
+            stall: self.0,
+            seen: 0,
+            timer: None,
+        };
+        // It ends with its connection: what it reads from and writes to is gone then.
+        tokio::spawn(PROGRESS.scope(progress, stream));
+    }
+}
+
+pin_project! {
+    struct Stream<F> {
+        #[pin]
+        inner: F,
+        progress: Progress,
+        stall: Duration,
+        seen: u32,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.inner.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let now = this.progress.look();
+        if now & 1 == 0 {
+            *this.timer = None;
+            return Poll::Pending;
+        }
+        if *this.seen != now {
+            (*this.seen, *this.timer) = (now, None);
+        }
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(*this.stall)));
+        ready!(timer.as_mut().poll(cx));
+        tracing::debug!("a stream was reset: its peer takes nothing of the answer");
+        Poll::Ready(())
+    }
+}
