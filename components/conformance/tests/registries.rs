@@ -12,7 +12,10 @@ use serde_json::Value;
 fn blocks() -> Vec<(&'static str, Catalog)> {
     vec![
         ("bindings", palladium_components_bindings::DRIVERS.catalog()),
+        ("configuration", palladium_components_configuration::DRIVERS.catalog()),
         ("conversation", palladium_components_conversation::DRIVERS.catalog()),
+        ("crypto", palladium_components_crypto::DRIVERS.catalog()),
+        ("lock", palladium_components_lock::DRIVERS.catalog()),
         ("middleware", palladium_components_middleware::DRIVERS.catalog()),
         ("pubsub", palladium_components_pubsub::DRIVERS.catalog()),
         ("secretstores", palladium_components_secretstores::DRIVERS.catalog()),
@@ -163,7 +166,11 @@ fn the_committed_catalog_is_fresh() {
 
 #[test]
 fn what_is_the_machines_own_is_refused_to_tenants() {
-    for type_name in ["secretstores.local.env", "secretstores.local.file"] {
+    for type_name in [
+        "crypto.dapr.localstorage",
+        "secretstores.local.env",
+        "secretstores.local.file",
+    ] {
         let driver = catalog().find(type_name, "").unwrap();
         assert_eq!(driver.hosted, "refused", "{type_name}");
     }

@@ -6,9 +6,12 @@
 
 mod bindings;
 mod body;
+mod configuration;
 mod conversation;
+mod crypto;
 mod health;
 mod invoke;
+mod lock;
 mod metadata;
 mod publish;
 mod query;
@@ -196,6 +199,13 @@ async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head
         Route::SecretGetAll { store } => secrets::get_all(server, &head, &store).await,
         Route::Binding { name } => bindings::invoke(server, &head, &name, body).await,
         Route::Converse { name, version } => conversation::converse(server, &name, version, body).await,
+        Route::ConfigurationGet { store, .. } => configuration::get(server, &head, &store).await,
+        Route::ConfigurationSubscribe { store, .. } => configuration::subscribe(server, &head, &store).await,
+        Route::ConfigurationUnsubscribe { store, id, .. } => configuration::unsubscribe(server, &store, &id),
+        Route::Lock { store } => lock::try_lock(server, &store, body).await,
+        Route::Unlock { store } => lock::unlock(server, &store, body).await,
+        Route::Encrypt { name } => crypto::encrypt(server, &head, &name, body).await,
+        Route::Decrypt { name } => crypto::decrypt(server, &head, &name, body).await,
         Route::MetadataGet => Ok(metadata::get(server)),
         Route::MetadataPut { key } => metadata::put(server, key, body).await,
         Route::Health => health::ready(server, &head),

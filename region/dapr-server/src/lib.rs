@@ -16,8 +16,10 @@ mod bindings;
 mod closing;
 mod components;
 mod config;
+mod configuration;
 mod conversation;
 mod cors;
+mod crypto;
 pub mod drop_in;
 mod entry;
 mod errors;
@@ -27,6 +29,7 @@ mod invoke;
 #[cfg(test)]
 mod limits_tests;
 mod listen;
+mod lock;
 mod logs;
 mod metadata;
 mod metrics;
