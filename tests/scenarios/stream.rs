@@ -136,7 +136,7 @@ async fn sec_141_nothing_that_applications_say_passes_to_the_control_plane() -> 
 
 /// As an operator would who puts a device in between.
 async fn lead_the_agent_to(system: &System, address: SocketAddr) -> Result<()> {
-    let file = system.data().join(AGENT).join("config.json");
+    let file = system.data().join("region/config/agent.json");
     let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
     ensure!(config["control_plane_address"].is_string(), "{config}");
     config["control_plane_address"] = address.to_string().into();

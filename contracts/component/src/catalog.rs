@@ -113,6 +113,28 @@ impl Catalog {
         })
     }
 
+    /// The part of one building block, such as `state`.
+    #[must_use]
+    pub fn block(&self, block: &str) -> Catalog {
+        let of = |component: &&ComponentType| component.type_name.split('.').next() == Some(block);
+        let common = self.common.get_key_value(block);
+        Catalog {
+            components: self.components.iter().filter(of).cloned().collect(),
+            common: common
+                .map(|(name, fields)| (name.clone(), fields.clone()))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// Takes in the catalog of another building block.
+    pub fn extend(&mut self, other: Catalog) {
+        self.components.extend(other.components);
+        self.components
+            .sort_by(|one, other| one.type_name.cmp(&other.type_name));
+        self.common.extend(other.common);
+    }
+
     /// The field of that name or alias, own or of the building block, in any case.
     pub fn field(&self, type_name: &str, version: &str, name: &str) -> Option<&CatalogField> {
         let own = self

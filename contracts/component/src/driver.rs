@@ -60,6 +60,9 @@ impl Hosted {
     }
 }
 
+/// Lists the fields of a metadata schema.
+pub type Fields = fn() -> Vec<FieldSpec>;
+
 /// A registered driver of one building block; `S` is the block's trait, for instance `dyn StateStore`.
 pub struct Driver<S: ?Sized> {
     /// Type as a Component names it, lower case: `state.redis`.
@@ -73,7 +76,7 @@ pub struct Driver<S: ?Sized> {
     /// Whether it may run in platform mode.
     pub hosted: Hosted,
     /// The metadata schema.
-    pub fields: fn() -> Vec<FieldSpec>,
+    pub fields: Fields,
     /// A Component that a user would write (YAML); parsed by a test.
     pub example: &'static str,
     /// Opens a store.

@@ -45,6 +45,26 @@ impl StateError {
     }
 }
 
+/// Failure of one call to a component of a building block that tells no more classes apart than these.
+#[derive(Debug, Clone, Error)]
+pub enum CallError {
+    /// The component has no such operation.
+    #[error("{0}")]
+    NotSupported(String),
+    /// The request itself is wrong. Repeating it cannot help.
+    #[error("{0}")]
+    Invalid(String),
+    /// The component lives in another process, which answered with an error of its own.
+    #[error("{0}")]
+    Remote(Box<RemoteError>),
+    /// The service could not be reached or did not answer in time.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// One failed item of a bulk call.
 #[derive(Debug, Clone)]
 pub struct BulkFailure {

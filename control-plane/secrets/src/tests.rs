@@ -1,4 +1,4 @@
-//! Attacks on extraction.
+//! Attacks on extraction. Long because each builds on the same object, catalog and stored secrets.
 
 mod values;
 

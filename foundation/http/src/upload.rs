@@ -43,6 +43,8 @@ pub struct Upload {
     inner: Option<Incoming>,
     /// Where to leave it; `None` when there is nothing to read on for.
     rest: Option<Sender<Incoming>>,
+    /// In place of what came.
+    whole: Option<Bytes>,
     /// `None` where it may be silent.
     patience: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -51,6 +53,18 @@ pub struct Upload {
 }
 
 impl Upload {
+    /// A body that is known whole, in place of one that was read.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            inner: None,
+            rest: None,
+            whole: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            patience: None,
+            timer: None,
+            moved: 0,
+        }
+    }
+
     /// `rest`: for HTTP/2, the connection's own collection of bodies that were given up.
     pub(crate) fn of(request: Request<Incoming>, patience: Duration, rest: Option<&Sender<Incoming>>) -> Request<Self> {
         // The one look at a header here: a stream of messages has a rhythm of its own.
@@ -59,6 +73,7 @@ impl Upload {
         request.map(|body| Self {
             rest: rest.filter(|_| !body.is_end_stream()).cloned(),
             inner: Some(body),
+            whole: None,
             patience: (!streams).then_some(patience),
             timer: None,
             moved: 0,
@@ -98,7 +113,7 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(inner) = &mut self.inner else {
-            return Poll::Ready(None);
+            return Poll::Ready(self.whole.take().map(|bytes| Ok(Frame::data(bytes))));
         };
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -120,13 +135,17 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.inner {
+            Some(inner) => inner.is_end_stream(),
+            None => self.whole.is_none(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
+        let known = self.whole.as_ref().map_or(0, Bytes::len) as u64;
         self.inner
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            .map_or_else(|| SizeHint::with_exact(known), Body::size_hint)
     }
 }
 

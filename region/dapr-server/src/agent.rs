@@ -24,6 +24,7 @@ use palladium_tls::{ALPN_H2, Connector, SvidSource, TrustBundles, exactly, mtls_
 use tokio::sync::watch;
 use tonic::transport::Channel;
 
+use crate::invoke::peers::Identity;
 use crate::platform::{Error, parse};
 use crate::server::Server;
 
@@ -71,6 +72,22 @@ impl Agent {
 
     fn operator(&self) -> OperatorClient<Channel> {
         OperatorClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    }
+
+    /// The other Dapr Servers of the project.
+    fn tell_peers(&self, server: &Server, state: &AppServerState) {
+        let identity = Identity {
+            svid: self.svid.clone(),
+            bundles: self.bundles.clone(),
+        };
+        let table = state.peers.iter().map(|peer| {
+            (
+                peer.app_id.as_str(),
+                peer.spiffe_id.as_str(),
+                peer.internal_address.as_str(),
+            )
+        });
+        server.invoke.peers.set_table(&identity, &state.project_name, table);
     }
 
     /// Settings of this version are in effect, less what could not be used of them.
@@ -136,7 +153,7 @@ async fn follow_state(
     newest: watch::Sender<Option<Arc<AppServerState>>>,
     shutdown: Shutdown,
 ) {
-    let mut apply = apply::Apply::new(server);
+    let mut apply = apply::Apply::new(server.clone());
     let mut backoff = backoff();
     while !shutdown.is_triggered() {
         let session = async {
@@ -152,6 +169,7 @@ async fn follow_state(
                 let revoked = palladium_identity::revocations(&state.revoked);
                 agent.bundles.set_revocations(revoked);
                 let unusable = apply.state(&state);
+                agent.tell_peers(&server, &state);
                 newest.send_replace(Some(state));
                 agent.report_settings(version, unusable).await;
             }

@@ -3,7 +3,11 @@
 //! One idea: a request goes through as it came (streaming, no buffer), minus what belongs to one connection only and plus
 //! the application's own token. Must never call another address than the application's.
 
+mod behind;
 mod body;
+mod callback;
+mod counted;
+mod grpc;
 mod headers;
 mod health;
 
@@ -11,24 +15,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body_util::LengthLimitError;
+use http_body_util::{LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use palladium_http::{Exhausted, UploadError};
+use palladium_http::{Budget, Exhausted, Held, UploadError};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tonic::transport::Channel;
 
 pub use body::AppBody;
-pub use headers::{strip_request, strip_response};
+pub use grpc::GrpcApp;
+pub use headers::{is_reserved, strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
-use crate::http::Body;
+use crate::errors::Fault;
+use crate::http::{Body, joined, read};
 
 /// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
 const TURN: Duration = Duration::from_secs(60);
@@ -39,11 +48,21 @@ pub struct AppChannel {
     /// Path of the endpoint, without a slash at its end.
     base_path: String,
     client: Client<HttpConnector, Body>,
+    /// In place of `client`, if it speaks gRPC.
+    grpc: Option<GrpcApp>,
     version: Version,
     token: Option<(HeaderName, SecretString)>,
     permits: Option<Arc<Semaphore>>,
     timeout: Option<Duration>,
     healthy: AtomicBool,
+    /// Rung when `healthy` changes.
+    health: Notify,
+    /// What stands before it.
+    pipeline: Option<behind::Pipeline>,
+    /// What its answers count against when they are held.
+    budget: Budget,
+    /// Given when the application speaks gRPC.
+    callbacks: Option<Channel>,
 }
 
 /// Why a call did not reach the application.
@@ -120,8 +139,10 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let invalid = || ChannelError::Address(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(ChannelError::Protocol("https"));
+        match uri.scheme_str() {
+            Some("http" | "grpc") => {}
+            Some("https" | "grpcs") => return Err(ChannelError::Protocol("https")),
+            _ => return Err(invalid()),
         }
         let authority = uri.authority().ok_or_else(invalid)?.as_str();
         let mut channel = Self::new(authority, uri.path().trim_end_matches('/'), protocol, token)?;
@@ -138,7 +159,7 @@ impl AppChannel {
     ) -> Result<Self, ChannelError> {
         let http2 = match protocol {
             AppProtocol::Http => false,
-            AppProtocol::H2c => true,
+            AppProtocol::H2c | AppProtocol::Grpc => true,
             other => return Err(ChannelError::Protocol(other.name())),
         };
         let mut connector = HttpConnector::new();
@@ -149,6 +170,10 @@ impl AppChannel {
                 .parse()
                 .map_err(|_| ChannelError::Address(authority.to_owned()))?,
             base_path: base_path.to_owned(),
+            grpc: match protocol {
+                AppProtocol::Grpc => Some(GrpcApp::new(authority, token.clone())?),
+                _ => None,
+            },
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(Duration::from_secs(60))
                 .http2_only(http2)
@@ -157,13 +182,64 @@ impl AppChannel {
             token,
             permits: None,
             timeout: None,
+            pipeline: None,
+            budget: Budget::new(usize::MAX),
             healthy: AtomicBool::new(true),
+            health: Notify::new(),
+            callbacks: match protocol {
+                AppProtocol::Grpc => Some(callback::channel(authority)?),
+                _ => None,
+            },
         })
     }
 
     /// Whether calls are passed on.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire)
+    }
+
+    /// Returns when health has changed since the last call of this; for one who waits.
+    pub async fn health_changed(&self) {
+        self.health.notified().await;
+    }
+
+    /// The way to an application that speaks gRPC.
+    pub fn grpc(&self) -> Option<&GrpcApp> {
+        self.grpc.as_ref()
+    }
+
+    /// A place among the calls at a time; it is free again when what is returned is dropped.
+    ///
+    /// # Errors
+    /// When none was free in time.
+    pub async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, CallError> {
+        let Some(permits) = &self.permits else {
+            return Ok(None);
+        };
+        let turn = self.timeout.unwrap_or(TURN);
+        let permit = timeout(turn, permits.clone().acquire_owned()).await;
+        // Never closed, so a permit always comes.
+        Ok(permit.map_err(|_| CallError::Busy(turn))?.ok())
+    }
+
+    /// Waits for the head of an answer as long as this application may take.
+    ///
+    /// # Errors
+    /// The call's own, or that it took too long.
+    pub async fn in_time<T, E: From<CallError>>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        match self.timeout {
+            Some(most) => timeout(most, call).await.map_err(|_| CallError::Timeout(most))?,
+            None => call.await,
+        }
+    }
+
+    /// Reads an answer of the application's whole.
+    ///
+    /// # Errors
+    /// When it is longer than `limit` bytes or ends early, or when there is no room for it.
+    pub async fn read(&self, body: Body, limit: usize) -> Result<Bytes, Fault> {
+        let bytes = read(self.budget.hold().meter(body), limit).await?;
+        self.budget.tie(bytes).map_err(|_| Fault::busy())
     }
 
     /// One call. `path`: percent-encoded, with its slash and its query. Answers as soon as the head of the answer is there;
@@ -177,21 +253,16 @@ impl AppChannel {
         path: &str,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Response<AppBody>, CallError> {
+    ) -> Result<Response<Body>, CallError> {
         if !self.is_healthy() {
             return Err(CallError::Unhealthy);
         }
-        let permit = match &self.permits {
-            Some(permits) => {
-                let turn = self.timeout.unwrap_or(TURN);
-                let permit = tokio::time::timeout(turn, permits.clone().acquire_owned()).await;
-                // Never closed, so a permit always comes.
-                permit.map_err(|_| CallError::Busy(turn))?.ok()
-            }
-            None => None,
-        };
+        let permit = self.permit().await?;
+        if let Some(pipeline) = &self.pipeline {
+            return self.call_behind(pipeline, method, path, headers, body, permit).await;
+        }
         let answer = self.send(method, path, headers, body).await?;
-        Ok(answer.map(|body| AppBody::new(body, permit)))
+        Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))
     }
 
     async fn send(
@@ -219,18 +290,27 @@ impl AppChannel {
         *request.version_mut() = self.version;
         *request.headers_mut() = headers;
         let answer = self.client.request(request);
-        let answer = match self.timeout {
-            Some(timeout) => tokio::time::timeout(timeout, answer)
-                .await
-                .map_err(|_| CallError::Timeout(timeout))?,
-            None => answer.await,
-        };
-        answer.map_err(|error| failure(&error))
+        self.in_time(async { answer.await.map_err(|error| failure(&error)) })
+            .await
+    }
+}
+
+/// A request's body whole, for a call that cannot stream it. One that is here already was counted where it came from.
+///
+/// # Errors
+/// When it breaks, is longer than `limit` bytes, or there is no room for it.
+pub(crate) async fn collected(body: Body, held: &Held, limit: usize) -> Result<Bytes, CallError> {
+    match body {
+        Body::Full(Some(bytes)) if bytes.len() > limit => Err(CallError::TooLarge),
+        Body::Full(Some(bytes)) => Ok(bytes),
+        body => joined(Limited::new(held.meter(body), limit))
+            .await
+            .map_err(|error| failure(&*error)),
     }
 }
 
 /// The reason behind a chain of errors: the outer ones only say "client error", whoever is to blame.
-fn failure(error: &(dyn std::error::Error + 'static)) -> CallError {
+pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> CallError {
     let mut error = error;
     loop {
         if let Some(exhausted) = error.downcast_ref::<Exhausted>() {

@@ -3,17 +3,29 @@
 //! One idea: everything that can be wrong with one component ends here as one [`LoadError`] with its name; whether that ends
 //! the process is the caller's decision. Must never log a metadata value.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use palladium_component::state::Feature;
-use palladium_component::{Connector, Hosting, OpenContext, OpenError, StateStore};
-use palladium_components_state::pluggable::PluggableStore;
+use palladium_component::{
+    Binding, ComponentMetadata as _, ConfigurationStore, Connector, Conversation, CryptoProvider, Hosting, LockStore,
+    OpenContext, OpenError, Registry, SecretStore,
+};
+use palladium_components_bindings::common::Use;
+use palladium_components_lock::LockMetadata;
+use palladium_components_pluggable::Found;
+use palladium_engine_lock::LockPrefix;
+use palladium_engine_pubsub::PubsubComponent;
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
-use crate::metrics::Metrics;
-use crate::resources::Component;
-use crate::secrets::Secrets;
+use crate::configuration::Subscriptions;
+use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
+use crate::metrics::{Counted, Metrics};
+use crate::pipeline::Piece;
+use crate::pubsub::PubsubEntry;
+use crate::resources::{Component, expand};
+use crate::secrets::{Guarded, Secrets};
 use crate::server::{Registered, StateEntry};
 
 /// What every component of a Dapr Server is opened with.
@@ -26,14 +38,36 @@ pub struct Opener {
     pub hosting: Hosting,
     /// The way to managed services.
     pub managed: Option<Arc<dyn Connector>>,
-    /// State stores in processes of the user's own; none in platform mode.
-    pub pluggable: Vec<PluggableStore>,
+    /// Components in processes of the user's own; none in platform mode.
+    pub pluggable: Vec<Found>,
+    /// The open secret stores: other components' references are resolved there.
+    pub secrets: SecretStores,
+}
+
+/// Secret stores by their names.
+#[derive(Default)]
+pub struct SecretStores(Mutex<HashMap<String, Arc<dyn SecretStore>>>);
+
+impl SecretStores {
+    fn get(&self, name: &str) -> Option<Arc<dyn SecretStore>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn add(&self, name: &str, store: Arc<dyn SecretStore>) {
+        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.insert(name.to_owned(), store);
+    }
+
+    /// A component was removed; that it was no secret store does not matter.
+    pub fn remove(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
 }
 
 /// What came of a component.
 pub enum Opened {
-    /// A state store.
-    State(Arc<StateEntry>, Registered),
+    /// One that can be used.
+    Ready(Entry, Registered),
     /// A building block that this program does not have yet: it is registered, and its API answers so.
     Unavailable(Registered),
 }
@@ -45,8 +79,10 @@ pub enum LoadError {
     #[error("incorrect type {0}")]
     NoBlock(String),
     /// Nobody knows the type.
-    #[error("couldn't find state store {type_name}/{version}")]
+    #[error("couldn't find {block} {type_name}/{version}")]
     Unknown {
+        /// What its building block calls a component.
+        block: &'static str,
         /// Its type.
         type_name: String,
         /// Its version.
@@ -66,24 +102,39 @@ pub enum LoadError {
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),
-    /// The key prefix is illegal.
+    /// What the building block itself reads of the metadata is wrong: key prefix, encryption keys.
     #[error("{0}")]
-    KeyPrefix(String),
+    Setup(String),
 }
 
 const STATE: &str = "state.";
-/// Building blocks that Dapr has and this program has not yet.
-const LATER: [&str; 9] = [
-    "pubsub.",
-    "bindings.",
-    "secretstores.",
-    "configuration.",
-    "lock.",
-    "crypto.",
-    "conversation.",
-    "middleware.http.",
-    "nameresolution.",
+const PUBSUB: &str = "pubsub.";
+/// Whether components of a type must be open before others, whose references they resolve.
+pub fn is_secret_store(kind: &str) -> bool {
+    kind.get(..SECRETS.len())
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(SECRETS))
+}
+
+const SECRETS: &str = "secretstores.";
+const BINDINGS: &str = "bindings.";
+const MIDDLEWARE: &str = "middleware.http.";
+const CONVERSATION: &str = "conversation.";
+const CONFIGURATION: &str = "configuration.";
+const LOCK: &str = "lock.";
+const CRYPTO: &str = "crypto.";
+const BLOCKS: [&str; 9] = [
+    STATE,
+    PUBSUB,
+    SECRETS,
+    BINDINGS,
+    MIDDLEWARE,
+    CONVERSATION,
+    CONFIGURATION,
+    LOCK,
+    CRYPTO,
 ];
+/// Building blocks that Dapr has and this program has not yet.
+const LATER: [&str; 1] = ["nameresolution."];
 
 impl Opener {
     /// Opens one component within its time.
@@ -93,10 +144,6 @@ impl Opener {
     pub async fn open(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let outcome = timeout(declared.init_timeout, self.open_now(declared, metrics)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(LoadError::Timeout(declared.name.clone())));
-        let outcome = outcome.map_err(|error| match error {
-            LoadError::Open(error) => LoadError::Open(Secrets::of(declared).out_of_open(error)),
-            other => other,
-        });
         metrics.component(&declared.kind, outcome.is_ok());
         outcome
     }
@@ -106,16 +153,79 @@ impl Opener {
         if LATER.iter().any(|prefix| kind.starts_with(prefix)) {
             return Ok(Opened::Unavailable(registered(declared, Vec::new())));
         }
-        if !kind.starts_with(STATE) {
+        let Some(block) = BLOCKS.into_iter().find(|block| kind.starts_with(block)) else {
             return Err(LoadError::NoBlock(declared.kind.clone()));
-        }
+        };
         if let Some((field, reason)) = declared.unresolved.first() {
             return Err(LoadError::Secret {
                 field: field.clone(),
                 reason: reason.clone(),
             });
         }
-        let store = self.open_state(declared).await?;
+        let resolved;
+        let declared = if declared.references.is_empty() {
+            declared
+        } else {
+            resolved = self.resolve(declared).await?;
+            &resolved
+        };
+        let opened = self.open_block(block, declared, metrics).await;
+        opened.map_err(|error| match error {
+            LoadError::Open(error) => LoadError::Open(Secrets::of(declared).out_of_open(error)),
+            other => other,
+        })
+    }
+
+    async fn open_block(&self, block: &str, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        match block {
+            PUBSUB => self.open_pubsub(declared, metrics).await,
+            SECRETS => self.open_secrets(declared, metrics).await,
+            BINDINGS => self.open_binding(declared, metrics).await,
+            MIDDLEWARE => {
+                let driver = self
+                    .open_driver(&palladium_components_middleware::DRIVERS, declared)
+                    .await?;
+                let piece = Piece {
+                    name: declared.name.clone(),
+                    kind: declared.kind.clone(),
+                    driver: Guarded::new(driver, Secrets::of(declared)),
+                };
+                Ok(ready(Entry::Middleware(Arc::new(piece)), declared, Vec::new()))
+            }
+            CONVERSATION => {
+                let driver = self
+                    .open_driver(&palladium_components_conversation::DRIVERS, declared)
+                    .await?;
+                let driver: Arc<dyn Conversation> = Guarded::new(driver, Secrets::of(declared));
+                let block = block_of(declared, driver, metrics, Counted::Conversation);
+                Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()))
+            }
+            CONFIGURATION => {
+                let drivers = &palladium_components_configuration::DRIVERS;
+                let driver = self.open_driver(drivers, declared).await?;
+                let driver: Arc<dyn ConfigurationStore> = Guarded::new(driver, Secrets::of(declared));
+                let entry = ConfigurationEntry {
+                    store: block_of(declared, driver, metrics, Counted::Configuration),
+                    subscriptions: Subscriptions::default(),
+                };
+                Ok(ready(Entry::Configuration(Arc::new(entry)), declared, Vec::new()))
+            }
+            LOCK => self.open_lock(declared).await,
+            CRYPTO => {
+                let driver = self
+                    .open_driver(&palladium_components_crypto::DRIVERS, declared)
+                    .await?;
+                let driver: Arc<dyn CryptoProvider> = Guarded::new(driver, Secrets::of(declared));
+                let block = block_of(declared, driver, metrics, Counted::Crypto);
+                Ok(ready(Entry::Crypto(Arc::new(block)), declared, Vec::new()))
+            }
+            _ => self.open_state(declared, metrics).await,
+        }
+    }
+
+    async fn open_state(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        use palladium_components_state::{DRIVERS, pluggable};
+        let store = self.open_either(&DRIVERS, pluggable::open, declared).await?;
         let component = StateComponent::new(
             &declared.name,
             &self.app_id,
@@ -123,38 +233,154 @@ impl Opener {
             &declared.properties,
             store,
         )
-        .map_err(|error| LoadError::KeyPrefix(error.to_string()))?;
+        .map_err(|error| LoadError::Setup(error.to_string()))?;
         let registered = registered(declared, capabilities(&component));
         let entry = StateEntry {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
             secrets: Secrets::of(declared),
         };
-        Ok(Opened::State(Arc::new(entry), registered))
+        Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
 
-    async fn open_state(&self, declared: &Component) -> Result<Arc<dyn StateStore>, LoadError> {
-        let context = OpenContext {
+    async fn open_pubsub(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        use palladium_components_pubsub::{DRIVERS, pluggable};
+        let driver = self.open_either(&DRIVERS, pluggable::open, declared).await?;
+        let driver = Guarded::new(driver, Secrets::of(declared));
+        let namespace = declared.by_namespace.then_some(self.namespace.as_str());
+        let component = PubsubComponent::new(&declared.name, &self.app_id, namespace, &declared.properties, driver);
+        let registered = registered(declared, component.features().names());
+        let entry = PubsubEntry {
+            component: Arc::new(component),
+            metrics: metrics.pubsub(&declared.name),
+        };
+        Ok(Opened::Ready(Entry::Pubsub(Arc::new(entry)), registered))
+    }
+
+    /// Asks a secret store for the values that a component refers to.
+    async fn resolve(&self, declared: &Component) -> Result<Component, LoadError> {
+        let failed = |field: &str, reason: String| LoadError::Secret {
+            field: field.to_owned(),
+            reason,
+        };
+        let mut resolved = declared.clone();
+        for reference in &declared.references {
+            let (field, secret) = (&reference.field, &reference.secret);
+            let Some(store) = self.secrets.get(&declared.secret_store) else {
+                return Err(failed(
+                    field,
+                    format!("secret store {:?} is not loaded", declared.secret_store),
+                ));
+            };
+            let metadata = [("namespace".to_owned(), self.namespace.clone())].into();
+            let values = store.get(secret, &metadata).await;
+            let mut values = values.map_err(|error| failed(field, error.to_string()))?;
+            let value = values.0.remove(&reference.key).filter(|value| !value.is_empty());
+            let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
+            let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
+            let name = secret.clone();
+            resolved.properties.insert_resolved(reference.field.clone(), value, name);
+        }
+        Ok(resolved)
+    }
+
+    /// Opens a component of a block that has nothing but its list of drivers.
+    async fn open_driver<S: ?Sized>(&self, drivers: &Registry<S>, declared: &Component) -> Result<Arc<S>, LoadError> {
+        self.open_either(drivers, async |_: &[Found], _: &str, _| None, declared)
+            .await
+    }
+
+    /// By a driver of ours, or else in a process of the user's own.
+    async fn open_either<S: ?Sized>(
+        &self,
+        drivers: &Registry<S>,
+        pluggable: impl AsyncFnOnce(&[Found], &str, OpenContext) -> Option<Result<Arc<S>, OpenError>>,
+        declared: &Component,
+    ) -> Result<Arc<S>, LoadError> {
+        let context = self.context(declared);
+        if drivers.find(&declared.kind, &declared.version).is_some() {
+            return Ok(drivers.open(&declared.kind, &declared.version, context).await?);
+        }
+        let opened = pluggable(&self.pluggable, &declared.kind, context).await;
+        Ok(opened.ok_or_else(|| unknown(drivers.what, declared))??)
+    }
+
+    async fn open_secrets(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        let driver = self
+            .open_driver(&palladium_components_secretstores::DRIVERS, declared)
+            .await?;
+        let driver: Arc<dyn SecretStore> = Guarded::new(driver, Secrets::of(declared));
+        self.secrets.add(&declared.name, driver.clone());
+        let capabilities = driver.capabilities().to_vec();
+        let block = block_of(declared, driver, metrics, Counted::Secret);
+        Ok(ready(Entry::Secrets(Arc::new(block)), declared, capabilities))
+    }
+
+    async fn open_binding(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
+        use palladium_components_bindings::{DRIVERS, pluggable};
+        let driver = self.open_either(&DRIVERS, pluggable::open, declared).await?;
+        let driver: Arc<dyn Binding> = Guarded::new(driver, Secrets::of(declared));
+        let (ways, said) = (driver.ways(), Use::read(&declared.properties));
+        let mut capabilities = Vec::new();
+        if ways.into && said.input {
+            capabilities.push("INPUT_BINDING");
+        }
+        if ways.out && said.output {
+            capabilities.push("OUTPUT_BINDING");
+        }
+        let entry = BindingEntry {
+            is_output: ways.out && said.output,
+            is_input: ways.into && said.input,
+            unasked: said.unasked,
+            route: said.route.unwrap_or_else(|| declared.name.clone()),
+            events: metrics.calls(Counted::InputBinding, &declared.name),
+            out: block_of(declared, driver, metrics, Counted::OutputBinding),
+        };
+        Ok(ready(Entry::Binding(Arc::new(entry)), declared, capabilities))
+    }
+
+    async fn open_lock(&self, declared: &Component) -> Result<Opened, LoadError> {
+        let driver = self.open_driver(&palladium_components_lock::DRIVERS, declared).await?;
+        let driver: Arc<dyn LockStore> = Guarded::new(driver, Secrets::of(declared));
+        let said = LockMetadata::parse(&declared.properties).map_err(OpenError::from)?;
+        let prefix = LockPrefix::new(&said.key_prefix, &declared.name, &self.app_id);
+        let prefix = prefix.map_err(|error| LoadError::Setup(format!("failed to save lock keyprefix: {error}")))?;
+        let entry = LockEntry {
+            name: declared.name.clone(),
+            driver,
+            prefix,
+        };
+        Ok(ready(Entry::Lock(Arc::new(entry)), declared, Vec::new()))
+    }
+
+    fn context(&self, declared: &Component) -> OpenContext {
+        OpenContext {
             component: declared.name.clone(),
             version: declared.version.clone(),
             app_id: self.app_id.clone(),
             properties: declared.properties.clone(),
             hosting: self.hosting.clone(),
             managed: self.managed.clone(),
-        };
-        if palladium_components_state::find(&declared.kind, &declared.version).is_some() {
-            return Ok(palladium_components_state::open(&declared.kind, &declared.version, context).await?);
         }
-        if let Some(store) = self.pluggable.iter().find(|store| store.matches(&declared.kind)) {
-            return Ok(store.open(context).await?);
-        }
-        Err(unknown(declared))
     }
 }
 
-fn unknown(declared: &Component) -> LoadError {
+fn block_of<S: ?Sized>(declared: &Component, driver: Arc<S>, metrics: &Metrics, what: Counted) -> Block<S> {
+    Block {
+        name: declared.name.clone(),
+        driver,
+        calls: metrics.calls(what, &declared.name),
+    }
+}
+
+fn ready(entry: Entry, declared: &Component, capabilities: Vec<&'static str>) -> Opened {
+    Opened::Ready(entry, registered(declared, capabilities))
+}
+
+fn unknown(block: &'static str, declared: &Component) -> LoadError {
     let version = declared.version_or_default().to_owned();
     LoadError::Unknown {
+        block,
         type_name: declared.kind.clone(),
         version,
     }

@@ -7,6 +7,7 @@ mod flags;
 mod platform;
 mod quantity;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub listen: Listen,
     /// The application, if it can be called.
     pub app: AppSettings,
+    /// Calls to the application at the start that are left out, such as `subscribe`.
+    pub unasked_endpoints: Vec<String>,
     /// Folders with resource files.
     pub resources_paths: Vec<PathBuf>,
     /// Configuration files, later ones override.
@@ -49,6 +52,8 @@ pub struct Settings {
     pub mtls: Option<MtlsSettings>,
     /// Callers must present this token.
     pub api_token: Option<SecretString>,
+    /// This machine's address, as others reach it.
+    pub host: IpAddr,
     /// Folder with the sockets of pluggable components.
     pub component_sockets: PathBuf,
     /// Process id given by the Dapr CLI and the like are set later through the API; this is the level to log at.

@@ -6,6 +6,7 @@
 //! nor be reached in platform mode: plaintext ports and unconfined drivers are allowed only here.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use palladium_component::Hosting;
-use palladium_components_state::pluggable::discover;
+use palladium_components_pluggable::discover;
 use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
@@ -23,15 +24,21 @@ use palladium_tls::Acceptor;
 use crate::api_rules::ApiRules;
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
-use crate::components::{LoadError, Opened, Opener};
-use crate::config::{Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
+use crate::components::{LoadError, Opened, Opener, is_secret_store};
+use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
+use crate::invoke::Invoke;
+use crate::invoke::access::AccessControl;
+use crate::invoke::mdns::{Announcement, Mdns};
+use crate::invoke::peers::{self, Peers};
 use crate::listen::Ports;
 use crate::metrics::Metrics;
+use crate::pipeline::Pipelines;
+use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
 use crate::server::{Components, Server};
-use crate::{closing, logs, workers};
+use crate::{bindings, closing, logs, resiliency, workers};
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -79,12 +86,19 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn build_info() -> String {
-    let mut text = format!(
-        "Version: {DAPR_VERSION}\nPalladium: {}\nState components:\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    for driver in palladium_components_state::ALL {
-        text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+    let mut text = format!("Version: {DAPR_VERSION}\nPalladium: {}\n", env!("CARGO_PKG_VERSION"));
+    for (title, catalog) in [
+        ("State", palladium_components_state::DRIVERS.catalog()),
+        ("Pub/sub", palladium_components_pubsub::DRIVERS.catalog()),
+        ("Secret store", palladium_components_secretstores::DRIVERS.catalog()),
+        ("Binding", palladium_components_bindings::DRIVERS.catalog()),
+        ("Middleware", palladium_components_middleware::DRIVERS.catalog()),
+        ("Conversation", palladium_components_conversation::DRIVERS.catalog()),
+    ] {
+        text.push_str(&format!("{title} components:\n"));
+        for driver in catalog.components {
+            text.push_str(&format!("- {} ({})\n", driver.type_name, driver.versions.join(", ")));
+        }
     }
     text
 }
@@ -105,16 +119,21 @@ async fn run(
     let signals = Shutdown::on_signals()?;
     let mut tasks = Tasks::new();
 
+    let mut own = None;
     let internal = match &settings.mtls {
         None => None,
         Some(mtls) => {
             let identity = signals
-                .unless(identity(mtls, &settings))
+                .unless(identity(mtls, &settings, &configuration))
                 .await
                 .ok_or("stopped before the start was over")??;
             let anybody: palladium_tls::Authorizer = Arc::new(|_: &SpiffeId| true);
             let config =
                 palladium_tls::mtls_server_config(identity.svid(), identity.bundles(), anybody, palladium_tls::ALPN_H2);
+            own = Some(peers::Identity {
+                svid: identity.svid().clone(),
+                bundles: identity.bundles().clone(),
+            });
             let acceptor = Acceptor::mtls(config, identity.bundles().clone(), Duration::from_secs(10));
             let stop = signals.child();
             tasks.spawn("identity", async move {
@@ -127,7 +146,14 @@ async fn run(
         }
     };
 
-    let server = Arc::new(new_server(&settings, &configuration));
+    let server = Arc::new(new_server(&settings, &configuration, own)?);
+    if settings
+        .unasked_endpoints
+        .iter()
+        .any(|endpoint| endpoint == "subscribe")
+    {
+        server.subscriptions.do_not_ask();
+    }
     let opened = signals
         .unless(open_components(&server, &settings, &configuration, env))
         .await;
@@ -144,6 +170,7 @@ async fn run(
         settings.read_buffer,
         settings.graceful_shutdown,
     )?;
+    announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
     if let Some(first) = first {
         tasks.spawn("worker-0", first);
@@ -152,7 +179,13 @@ async fn run(
     server.ready.set(Target::Internal);
 
     let connected = signals.unless(connect_app(&server, &settings, &mut tasks)).await;
-    if connected.is_some() {
+    let (looked, first_look) = tokio::sync::oneshot::channel();
+    tasks.spawn(
+        "bindings-keeper",
+        bindings::keeper::keep(server.clone(), signals.child()),
+    );
+    tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, signals.child()));
+    if connected.is_some() && signals.unless(first_look).await.is_some() {
         server.ready.set(Target::Runtime);
         tracing::info!(
             "dapr initialized. Status: Running. Init Elapsed {}ms",
@@ -183,16 +216,35 @@ async fn run(
     Ok(threads)
 }
 
-fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
-    Server {
+fn new_server(
+    settings: &Settings,
+    configuration: &Configuration,
+    identity: Option<peers::Identity>,
+) -> Result<Server, Fatal> {
+    let http = !matches!(settings.app.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
+    let access = AccessControl::new(&configuration.access, http)?;
+    let namespace = if settings.namespace.is_empty() {
+        "default"
+    } else {
+        &settings.namespace
+    };
+    let peers = Peers::on_network(namespace, identity);
+    let host = host_name();
+    Ok(Server {
+        invoke: Invoke::new(peers, access, Some((&host, settings.host))),
         app_id: settings.app_id.clone(),
         namespace: settings.namespace.clone(),
         hosted: false,
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
+        subscriptions: Default::default(),
         app_settings: ArcSwap::from_pointee(settings.app.clone()),
         auth: settings.api_token.clone().map_or(Auth::Open, Auth::Token),
         cors: Cors::from_flag(&settings.allowed_origins),
+        secrets: configuration.secrets.clone(),
+        pipelines: Pipelines::new(&configuration.http_pipeline, &configuration.app_http_pipeline),
+        bindings: Default::default(),
+        resiliency: Default::default(),
         api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
         budget: Budget::new(settings.held_bodies()),
@@ -203,17 +255,48 @@ fn new_server(settings: &Settings, configuration: &Configuration) -> Server {
         metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
         shutdown: Shutdown::new(),
         end_at_once: Default::default(),
+    })
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost" } else { name }.to_owned()
+}
+
+/// Says on the network that this App ID is here, and listens for others.
+fn announce(server: &Server, settings: &Settings, port: Option<u16>, tasks: &mut Tasks) {
+    let host = host_name();
+    let listens = settings.listen.internal_address.trim_matches(['[', ']']);
+    let ip = listens.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+    let own = port.map(|port| Announcement {
+        app_id: settings.app_id.clone(),
+        instance: format!("{host}:{}", std::process::id()),
+        host,
+        address: (ip.unwrap_or(settings.host), port).into(),
+    });
+    match Mdns::open(own, server.shutdown.child()) {
+        Ok((mdns, task)) => {
+            tasks.spawn("mdns", task);
+            server.invoke.peers.listen(mdns);
+            tracing::info!("Initialized name resolution to mdns");
+        }
+        Err(error) => tracing::warn!("Other App IDs cannot be found by multicast DNS: {error}"),
     }
 }
 
-async fn identity(mtls: &MtlsSettings, settings: &Settings) -> Result<Identity, Fatal> {
+async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Configuration) -> Result<Identity, Fatal> {
     let namespace = if settings.namespace.is_empty() {
         "default"
     } else {
         &settings.namespace
     };
     // Applications are in the trust domain "public" unless access control says otherwise.
-    let id = SpiffeId::workload(&TrustDomain::parse("public")?, namespace, &settings.app_id)?;
+    let id = SpiffeId::workload(
+        &TrustDomain::parse(configuration.access.trust_domain())?,
+        namespace,
+        &settings.app_id,
+    )?;
     let domain = TrustDomain::parse(&mtls.control_plane_trust_domain)?;
     let sentry_id = SpiffeId::workload(&domain, &mtls.control_plane_namespace, "dapr-sentry")?;
     let identity = IdentitySettings {
@@ -238,13 +321,15 @@ async fn open_components(
     configuration: &Configuration,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Components, Fatal> {
-    let (mut declared, mut subscriptions) = (Vec::new(), Vec::new());
+    let (mut declared, mut subscriptions, mut policies) = (Vec::new(), Vec::new(), Vec::new());
     for folder in &settings.resources_paths {
-        let (components, found) = load_folder(folder, &server.app_id, &server.namespace, env)
+        let found = load_folder(folder, &server.app_id, &server.namespace, env)
             .map_err(|error| format!("failed to load components: {error}"))?;
-        declared.extend(components);
-        subscriptions.extend(found);
+        declared.extend(found.components);
+        subscriptions.extend(found.subscriptions);
+        policies.extend(found.resiliency);
     }
+    resiliency::load(server, policies);
     declared.retain(|component| {
         let denied = configuration.denies_component(&component.kind, component.version_or_default());
         if denied {
@@ -263,11 +348,14 @@ async fn open_components(
         hosting: Hosting::SelfHosted,
         managed: None,
         pluggable,
+        secrets: Default::default(),
     };
+    // Secret stores first: they resolve what others refer to.
+    declared.sort_by_key(|component| !is_secret_store(&component.kind));
     let (mut stores, mut registered) = (Vec::new(), Vec::new());
     for component in &declared {
         match opener.open(component, &server.metrics).await {
-            Ok(Opened::State(entry, about)) => {
+            Ok(Opened::Ready(entry, about)) => {
                 stores.push(entry);
                 registered.push(about);
                 tracing::info!("Component loaded: {}", component.log_name());
@@ -282,7 +370,13 @@ async fn open_components(
             Err(error) => failed(component, &error)?,
         }
     }
-    Ok(Components::new(stores, registered, subscriptions))
+    let components = Components::new(stores, registered, subscriptions);
+    for store in server.secrets.stores() {
+        if components.secret_store(store).is_none() {
+            tracing::warn!("Secrets configuration added for '{store}', but no matching secret store was found");
+        }
+    }
+    Ok(components)
 }
 
 fn failed(component: &Component, error: &LoadError) -> Result<(), Fatal> {
@@ -303,7 +397,7 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
     let Some(port) = settings.app.port else { return };
     wait_for_port(&settings.app.address, port).await;
     let channel = match AppChannel::local(&settings.app, port) {
-        Ok(channel) => Arc::new(channel),
+        Ok(channel) => Arc::new(channel.behind(server)),
         Err(error) => {
             tracing::error!("The application cannot be called: {error}");
             return;
@@ -313,6 +407,7 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
         tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
     }
     server.app.store(Some(channel));
+    server.bindings.ring();
 }
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.

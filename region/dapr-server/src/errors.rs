@@ -6,15 +6,17 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use palladium_engine_pubsub::ApiError as PubsubError;
 use palladium_engine_state::{ApiError, Detail, Report};
-use palladium_http::{Exhausted, UploadError};
 use palladium_proto::prost_types::Any;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
+use crate::app_channel::{CallError, failure};
 use crate::http::BoxError;
+use crate::server::Server;
 
 /// A failed API call, ready to be answered.
 #[derive(Debug)]
@@ -70,10 +72,10 @@ impl Fault {
 
     /// Why a body could not be read: for want of room, or because it stalled; `None` for any other reason.
     pub fn of_body(error: &BoxError) -> Option<Self> {
-        if error.is::<Exhausted>() {
-            Some(Self::busy())
-        } else {
-            matches!(error.downcast_ref(), Some(UploadError::Stalled)).then(Self::stalled)
+        match failure(&**error) {
+            CallError::NoRoom(_) => Some(Self::busy()),
+            CallError::Stalled => Some(Self::stalled()),
+            _ => None,
         }
     }
 
@@ -86,6 +88,14 @@ impl Fault {
     /// A failed state call, as HTTP callers see it.
     pub fn state_http(error: &ApiError) -> Self {
         Self::state(error.http())
+    }
+
+    /// A failed publish/subscribe call.
+    pub fn pubsub(error: &PubsubError) -> Self {
+        Self {
+            report: error.report(),
+            category: "pubsub",
+        }
     }
 
     fn state(report: Report) -> Self {
@@ -115,6 +125,21 @@ impl Fault {
 pub fn state_grpc(error: &ApiError) -> (Status, Fault) {
     let fault = Fault::state(error.grpc());
     (grpc_status(&fault.report), fault)
+}
+
+/// A failed call, as gRPC callers see it; counted.
+pub fn grpc_fault(server: &Server, fault: &Fault) -> Status {
+    server.metrics.fault(fault);
+    tracing::debug!("{}: {}", fault.category, fault.report.message);
+    grpc_status(&fault.report)
+}
+
+/// A failed publish/subscribe call, as gRPC callers see it; counted.
+pub fn pubsub_grpc(server: &Server, error: &PubsubError) -> Status {
+    let fault = Fault::pubsub(error);
+    server.metrics.fault(&fault);
+    tracing::debug!("pubsub: {}", fault.report.message);
+    grpc_status(&fault.report)
 }
 
 /// The gRPC status of a report.
@@ -154,9 +179,10 @@ fn detail_json(detail: &Detail) -> Value {
         Detail::ResourceInfo {
             resource_type,
             resource_name,
+            description,
         } => json!({
             "@type": format!("{TYPES}ResourceInfo"), "resource_type": resource_type, "resource_name": resource_name,
-            "owner": "", "description": "",
+            "owner": "", "description": description,
         }),
         Detail::BadRequest { field, description } => json!({
             "@type": format!("{TYPES}BadRequest"),
@@ -192,10 +218,12 @@ fn detail_any(detail: &Detail) -> Any {
         Detail::ResourceInfo {
             resource_type,
             resource_name,
+            description,
         } => {
             let info = pb::ResourceInfo {
                 resource_type: (*resource_type).to_owned(),
                 resource_name: resource_name.clone(),
+                description: description.clone(),
                 ..pb::ResourceInfo::default()
             };
             ("ResourceInfo", info.encode_to_vec())

@@ -1,14 +1,19 @@
 //! Dapr's gRPC API.
 //!
 //! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it
-//! only translate. Calls of services that are not Dapr's are meant for applications; passing those on is not available
-//! yet and they are told so. Must never let a service see a call before token and rules were checked, nor count a
-//! method under a name that the caller made up: labels come from `METHODS`.
+//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never let a
+//! service see a call before token and rules were checked, nor count a method under a name that the caller made up: labels come from `METHODS`.
 
+mod bindings;
+mod configuration;
+mod conversation;
+mod crypto;
 mod dapr;
-mod internal;
 mod invoke;
+mod lock;
 mod message;
+mod publish;
+mod secrets;
 mod state;
 
 use std::sync::Arc;
@@ -21,18 +26,24 @@ use palladium_proto::runtime::dapr_server::DaprServer;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
-pub use internal::handle_internal;
 pub use message::Message;
 
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::errors::{Fault, grpc_status};
 use crate::http::{Body, BoxError};
+use crate::invoke::{proxy, refused};
 use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
-/// A call's message must come on at this pace: no method of the API streams its request.
+/// The methods of the API that stream their request. Room for one message, the longest that may be sent, is taken for as
+/// long as the stream lives. A subscription has no pace; a document has.
+const SUBSCRIBE: &str = "SubscribeTopicEventsAlpha1";
+const PROCESSED: usize = 64 << 10;
+const DOCUMENTS: [&str; 2] = ["EncryptAlpha1", "DecryptAlpha1"];
+
+/// The message of any other call must come on at this pace.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The services of the API.
@@ -69,22 +80,46 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return answer;
     }
     if let Err(refusal) = server.auth.check(request.headers_mut()) {
-        return refused(match refusal {
+        return refused(&match refusal {
             Refusal::Missing => Status::unauthenticated("missing api token in request metadata"),
             Refusal::Wrong => Status::unauthenticated("authentication error: api token mismatch"),
         });
     }
-    let Some(method) = request.uri().path().strip_prefix(DAPR).and_then(known) else {
-        return refused(foreign(&request));
+    let path = request.uri().path();
+    let Some(method) = path.strip_prefix(DAPR).and_then(known) else {
+        if path.starts_with(DAPR) {
+            return refused(&Status::unimplemented(format!("unknown method {path}")));
+        }
+        return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     };
     let (group, version) = group(method);
     if !server.api.allows(Protocol::Grpc, group, version) {
-        return refused(Status::unimplemented("requested endpoint is not available"));
+        return refused(&Status::unimplemented("requested endpoint is not available"));
     }
     // Until the end of the call, whatever becomes of the message.
     let held = server.budget.hold();
-    let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
-    let answer = match services.ready(server.max_body()).call(request).await {
+    let is_document = DOCUMENTS.contains(&method);
+    let answer = if method == SUBSCRIBE || is_document {
+        let longest = if is_document { server.max_body() } else { PROCESSED };
+        if held.take(longest).is_err() {
+            return refused(&grpc_status(&Fault::busy().report));
+        }
+        let kept = held.clone();
+        let request = request.map(|body| {
+            let body = if is_document { body.hurried(PATIENCE) } else { body };
+            let body = held.meter(body).passing();
+            body.map_err(move |error| {
+                // As long as the stream.
+                let _ = &kept;
+                unread(&error)
+            })
+        });
+        services.ready(longest).call(request).await
+    } else {
+        let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
+        services.ready(server.max_body()).call(request).await
+    };
+    let answer = match answer {
         Ok(answer) => answer.map(|body| Body::Grpc(Message::new(body, &server.budget))),
         Err(never) => match never {},
     };
@@ -102,27 +137,10 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
             start.elapsed()
         );
     }
+    if method == "InvokeBinding" {
+        return bindings::head_first(answer);
+    }
     answer
-}
-
-/// A call of a service that is not ours.
-fn foreign(request: &Request<Upload>) -> Status {
-    let path = request.uri().path();
-    if path.starts_with(DAPR) {
-        return Status::unimplemented(format!("unknown method {path}"));
-    }
-    if ["dapr-callee-app-id", "dapr-app-id"]
-        .iter()
-        .any(|name| request.headers().contains_key(*name))
-    {
-        return Status::unimplemented("calls of applications by gRPC are not available yet");
-    }
-    Status::unimplemented("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
-}
-
-fn refused(status: Status) -> Response<Body> {
-    // Its words are in its head.
-    status.into_http::<tonic::body::Body>().map(|_| Body::Empty)
 }
 
 /// Why a message could not be read.

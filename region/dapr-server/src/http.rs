@@ -4,12 +4,19 @@
 //! rules, counting and logging stand around it in one function ([`handle`]). Building blocks are one file each. Must never
 //! parse a body unless the API has to look inside.
 
+mod bindings;
 mod body;
+mod configuration;
+mod conversation;
+mod crypto;
 mod health;
 mod invoke;
+mod lock;
 mod metadata;
+mod publish;
 mod query;
 mod route;
+mod secrets;
 mod state;
 mod state_wire;
 mod upgrade;
@@ -18,12 +25,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use palladium_http::Upload;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use palladium_http::{Held, Upload};
 
-pub(crate) use body::read;
 pub use body::{Body, BoxError, Incoming};
-pub(crate) use invoke::{Invocation, invoke};
+pub(crate) use body::{joined, read};
 use route::Route;
 pub use upgrade::H2cListener;
 
@@ -31,6 +38,8 @@ use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::cors::Cors;
 use crate::errors::Fault;
+use crate::pipeline;
+use crate::resources::Handler;
 use crate::server::Server;
 
 /// Which routes a listener has.
@@ -61,7 +70,6 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     let (mut parts, body) = request.into_parts();
     // Until the end of the call, whatever becomes of the body.
     let held = server.budget.hold();
-    let body = held.meter(body);
     let method = parts.method.clone();
     let mut cors = None;
     if surface == Surface::Api
@@ -75,50 +83,105 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
         cors = Some((rules, parts.headers.clone()));
     }
 
-    let path = route::clean(parts.uri.path());
+    let uri = std::mem::take(&mut parts.uri);
+    let path = route::clean(uri.path());
     let route = route::route(&method, &path);
     let mut answer = if let Err(refusal) = authorize(server, surface, &route, &mut parts.headers) {
         unauthorized(refusal)
+    } else if let Some(list) = server.pipelines.api().filter(|_| surface == Surface::Api) {
+        drop(path);
+        parts.uri = uri;
+        behind(server, list, parts, body, &held, start).await
     } else {
-        let group = route.group();
-        let allowed = match surface {
-            Surface::Api => server.api.allows(Protocol::Http, group.name, group.version),
-            Surface::Public => matches!(group.name, "healthz" | "metadata"),
-        };
-        let (name, is_health) = (group.name, group.name == "healthz");
-        let head = Head {
-            query: parts.uri.query().map(str::to_owned),
-            path: if server.api_logging || !route.is_fast() {
-                parts.uri.path().to_owned()
-            } else {
-                String::new()
-            },
-            headers: parts.headers,
-            method: parts.method,
-        };
-        let path_for_log = (server.api_logging && !is_health).then(|| head.path.clone());
-        let route = if allowed { route } else { Route::Fallback };
-        let answer = dispatch(server, surface, route, head, body)
-            .await
-            .and_then(|answer| counted(server, answer))
-            .unwrap_or_else(|fault| {
-                tracing::debug!("{name}: {}", fault.report.message);
-                server.metrics.fault(&fault);
-                failed(&fault)
-            });
-        if let Some(path) = path_for_log {
-            let code = answer.status().as_u16();
-            tracing::info!(
-                "HTTP API Called method=\"{method} {path}\" code={code} duration={:?}",
-                start.elapsed()
-            );
-        }
-        answer
+        respond(server, surface, route, &uri, parts, held.meter(body), start).await
     };
     if let Some((rules, asked)) = cors {
         rules.decorate(&asked, answer.headers_mut());
     }
     server.metrics.http(&method, answer.status(), start.elapsed());
+    answer
+}
+
+/// Answers a request that a pipeline stands before.
+async fn behind(
+    server: &Arc<Server>,
+    list: &[Handler],
+    mut parts: Parts,
+    body: Upload,
+    held: &Held,
+    start: Instant,
+) -> Response<Body> {
+    let passed = match pipeline::pass(server, list, &mut parts).await {
+        Ok(passed) => passed,
+        Err(answer) => return answer.map(Body::from),
+    };
+    let body = if passed.rewrites() {
+        // Only until it is rewritten: what comes of it is counted when it is read.
+        let before = server.budget.hold();
+        match read(before.meter(body), server.max_body()).await {
+            Ok(body) => Upload::whole(passed.rewrite(body, &mut parts.headers)),
+            Err(fault) => {
+                server.metrics.fault(&fault);
+                return failed(&fault);
+            }
+        }
+    } else {
+        body
+    };
+    // A piece may have named another path.
+    let uri = std::mem::take(&mut parts.uri);
+    let path = route::clean(uri.path());
+    let method = parts.method.clone();
+    let route = route::route(&method, &path);
+    let body = held.meter(body);
+    let mut answer = respond(server, Surface::Api, route, &uri, parts, body, start).await;
+    answer.headers_mut().extend(passed.headers);
+    answer
+}
+
+/// Answers a request that may be answered.
+async fn respond(
+    server: &Arc<Server>,
+    surface: Surface,
+    route: Route<'_>,
+    uri: &Uri,
+    parts: Parts,
+    body: Incoming,
+    start: Instant,
+) -> Response<Body> {
+    let group = route.group();
+    let allowed = match surface {
+        Surface::Api => server.api.allows(Protocol::Http, group.name, group.version),
+        Surface::Public => matches!(group.name, "healthz" | "metadata"),
+    };
+    let (name, is_health) = (group.name, group.name == "healthz");
+    let head = Head {
+        query: uri.query().map(str::to_owned),
+        path: if server.api_logging || !route.is_fast() {
+            uri.path().to_owned()
+        } else {
+            String::new()
+        },
+        headers: parts.headers,
+        method: parts.method,
+    };
+    let logged = (server.api_logging && !is_health).then(|| (head.method.clone(), head.path.clone()));
+    let route = if allowed { route } else { Route::Fallback };
+    let answer = dispatch(server, surface, route, head, body)
+        .await
+        .and_then(|answer| counted(server, answer));
+    let answer = answer.unwrap_or_else(|fault| {
+        tracing::debug!("{name}: {}", fault.report.message);
+        server.metrics.fault(&fault);
+        failed(&fault)
+    });
+    if let Some((method, path)) = logged {
+        let code = answer.status().as_u16();
+        tracing::info!(
+            "HTTP API Called method=\"{method} {path}\" code={code} duration={:?}",
+            start.elapsed()
+        );
+    }
     answer
 }
 
@@ -130,6 +193,19 @@ async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head
         Route::StateBulkGet { store } => state::bulk_get(server, &head, store, body).await,
         Route::StateTransaction { store } => state::transaction(server, &head, store, body).await,
         Route::StateQuery { store } => state::query(server, &head, store, body).await,
+        Route::Publish { pubsub, topic } => publish::single(server, head, pubsub, topic, body).await,
+        Route::BulkPublish { pubsub, topic, .. } => publish::bulk(server, head, pubsub, topic, body).await,
+        Route::SecretGet { store, name } => secrets::get(server, &head, &store, &name).await,
+        Route::SecretGetAll { store } => secrets::get_all(server, &head, &store).await,
+        Route::Binding { name } => bindings::invoke(server, &head, &name, body).await,
+        Route::Converse { name, version } => conversation::converse(server, &name, version, body).await,
+        Route::ConfigurationGet { store, .. } => configuration::get(server, &head, &store).await,
+        Route::ConfigurationSubscribe { store, .. } => configuration::subscribe(server, &head, &store).await,
+        Route::ConfigurationUnsubscribe { store, id, .. } => configuration::unsubscribe(server, &store, &id),
+        Route::Lock { store } => lock::try_lock(server, &store, body).await,
+        Route::Unlock { store } => lock::unlock(server, &store, body).await,
+        Route::Encrypt { name } => crypto::encrypt(server, &head, &name, body).await,
+        Route::Decrypt { name } => crypto::decrypt(server, &head, &name, body).await,
         Route::MetadataGet => Ok(metadata::get(server)),
         Route::MetadataPut { key } => metadata::put(server, key, body).await,
         Route::Health => health::ready(server, &head),

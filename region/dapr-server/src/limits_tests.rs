@@ -1,5 +1,7 @@
 //! What one Dapr Server lets its callers take, over real connections.
 
+mod streams;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ struct World {
 }
 
 impl World {
-    /// A Dapr Server with one store and an application that takes what it is given, open to everybody.
+    /// A Dapr Server with a store, a bus and an application that takes what it is given, open to everybody.
     async fn start() -> Self {
         let config = json!({
             "app_id": "orders", "project_id": "prj-a",
@@ -69,23 +71,25 @@ impl World {
             hosting: Hosting::SelfHosted,
             managed: None,
             pluggable: Vec::new(),
+            secrets: Default::default(),
         };
-        let store = json!({"metadata": {"name": "kv"}, "spec": {"type": "state.in-memory", "version": "v1"}});
-        let store = Component::read(store, "orders", "prj-a", References::Resolved);
-        let store = opener
-            .open(&store.expect("sound").expect("in scope"), &server.metrics)
-            .await;
-        let Ok(Opened::State(entry, about)) = store else {
-            panic!("a store in memory")
-        };
-        server
-            .components
-            .store(Arc::new(Components::new(vec![entry], vec![about], Vec::new())));
+        let (mut entries, mut abouts) = (Vec::new(), Vec::new());
+        for (name, kind) in [("kv", "state.in-memory"), ("events", "pubsub.in-memory")] {
+            let declared = json!({"metadata": {"name": name}, "spec": {"type": kind, "version": "v1"}});
+            let declared = Component::read(declared, "orders", "prj-a", References::Resolved);
+            let declared = declared.expect("sound").expect("in scope");
+            let Ok(Opened::Ready(entry, about)) = opener.open(&declared, &server.metrics).await else {
+                panic!("{kind}")
+            };
+            entries.push(entry);
+            abouts.push(about);
+        }
+        let components = Components::new(entries, abouts, Vec::new());
+        server.components.store(Arc::new(components));
         let app = format!("http://{}", application().await);
         let app = AppChannel::endpoint(&app, AppProtocol::Http, None, None, false).expect("sound");
-        server.app.store(Some(Arc::new(app)));
-
         let server = Arc::new(server);
+        server.app.store(Some(Arc::new(app.behind(&server))));
         let listener = bind("the test", SocketAddr::from(([127, 0, 0, 1], 0)), "-").expect("any port");
         let address = listener.local_addr().expect("bound");
         let limits = Limits {

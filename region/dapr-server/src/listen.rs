@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use palladium_http::{Accept, BindError, Limits, Server as HttpServer, TlsListener, Upload, bind_shared, bind_unix};
+use palladium_http::{
+    Accept, BindError, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind_shared, bind_unix,
+};
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use tokio::net::TcpListener;
@@ -20,6 +22,7 @@ use tokio::net::TcpListener;
 use crate::config::Listen;
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, H2cListener, Surface};
+use crate::invoke::handle_internal;
 use crate::server::Server;
 use crate::workers::Work;
 
@@ -140,6 +143,13 @@ impl Ports {
         Ok(ports)
     }
 
+    /// The internal port, which may have been chosen by the operating system.
+    pub fn internal_port(&self) -> Option<u16> {
+        let mut shared = self.shared.iter();
+        let (_, listeners) = shared.find(|(what, _)| matches!(what, What::Internal))?;
+        Some(listeners.first()?.local_addr().ok()?.port())
+    }
+
     fn tcp(
         &mut self,
         what: What,
@@ -149,7 +159,7 @@ impl Ports {
         remedy: &'static str,
     ) -> Result<(), ListenError> {
         // Only what carries traffic is spread over the workers.
-        let count = if matches!(what, What::Http(Surface::Api) | What::Grpc) {
+        let count = if matches!(what, What::Http(Surface::Api) | What::Grpc | What::Internal) {
             self.workers
         } else {
             1
@@ -262,7 +272,13 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
             listener.serve(make, &shutdown).await;
         }
         What::Internal => {
-            let make = |_| service_fn(async |request: Request<Upload>| plain(grpc::handle_internal(&request)));
+            let make = move |connection: Arc<Connection>| {
+                let server = server.clone();
+                service_fn(move |request: Request<Upload>| {
+                    let (server, connection) = (server.clone(), connection.clone());
+                    async move { plain(handle_internal(&server, &connection, request).await) }
+                })
+            };
             listener.serve(make, &shutdown).await;
         }
         What::Metrics => {

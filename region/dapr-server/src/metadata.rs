@@ -13,6 +13,7 @@ use tonic::Code;
 
 use crate::config::{AppProtocol, DAPR_VERSION};
 use crate::errors::Fault;
+use crate::pubsub::Origin;
 use crate::server::Server;
 
 /// Attaches a name and a value to this process.
@@ -41,23 +42,32 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         version: one.version.clone(),
         capabilities: one.capabilities.iter().map(|&name| name.to_owned()).collect(),
     });
-    let subscriptions = components.subscriptions.iter().map(|one| PubsubSubscription {
-        pubsub_name: one.pubsub.clone(),
-        topic: one.topic.clone(),
-        metadata: one.metadata.clone().into_iter().collect(),
-        rules: Some(PubsubSubscriptionRules {
-            rules: one
-                .rules
-                .iter()
-                .map(|(condition, path)| PubsubSubscriptionRule {
-                    r#match: condition.clone(),
-                    path: path.clone(),
-                })
-                .collect(),
-        }),
-        dead_letter_topic: one.dead_letter_topic.clone(),
-        r#type: PubsubSubscriptionType::Declarative.into(),
-    });
+    let subscriptions = server
+        .subscriptions
+        .all(&components.subscriptions)
+        .into_iter()
+        .map(|(one, origin)| PubsubSubscription {
+            pubsub_name: one.pubsub,
+            topic: one.topic,
+            metadata: one.metadata.into_iter().collect(),
+            rules: Some(PubsubSubscriptionRules {
+                rules: one
+                    .rules
+                    .iter()
+                    .map(|(condition, path)| PubsubSubscriptionRule {
+                        r#match: condition.clone(),
+                        path: path.clone(),
+                    })
+                    .collect(),
+            }),
+            dead_letter_topic: one.dead_letter_topic,
+            r#type: match origin {
+                Origin::Declared => PubsubSubscriptionType::Declarative,
+                Origin::Programmatic => PubsubSubscriptionType::Programmatic,
+                Origin::Stream => PubsubSubscriptionType::Streaming,
+            }
+            .into(),
+        });
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
     GetMetadataResponse {

@@ -3,7 +3,10 @@
 //! One idea: what is counted per call is a handle that was looked up when the component was loaded or the method was
 //! first seen, so that counting is an addition. Labels never hold keys, paths or other words of an application.
 
-use std::sync::OnceLock;
+mod resiliency;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -32,6 +35,10 @@ pub struct Metrics {
     grpc_latency: HistogramVec,
     state_count: IntCounterVec,
     state_latency: HistogramVec,
+    pubsub_egress: (IntCounterVec, HistogramVec),
+    pubsub_ingress: (IntCounterVec, HistogramVec),
+    calls: [(IntCounterVec, HistogramVec); COUNTED.len()],
+    resiliency: resiliency::ResiliencyMetrics,
     components: IntCounterVec,
     /// Only with `recordErrorCodes`.
     error_codes: Option<IntCounterVec>,
@@ -109,6 +116,100 @@ impl StateMetrics {
     }
 }
 
+/// What is counted for building blocks that have no more to tell than which operation it was and whether it went well.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted {
+    /// Reads of secrets.
+    Secret,
+    /// Calls out by a binding.
+    OutputBinding,
+    /// Events that came in by a binding.
+    InputBinding,
+    /// Conversations.
+    Conversation,
+    /// Calls of configuration stores.
+    Configuration,
+    /// Wrapping and unwrapping of keys.
+    Crypto,
+}
+
+const COUNTED: [&str; 6] = [
+    "secret",
+    "output_binding",
+    "input_binding",
+    "conversation",
+    "configuration",
+    "crypto",
+];
+
+/// The metrics of one such component.
+pub struct CallMetrics {
+    labels: [String; 3],
+    count: IntCounterVec,
+    latency: HistogramVec,
+}
+
+impl CallMetrics {
+    /// Counts one call. `operation`: a word of this program or a driver, never one that an application made up.
+    pub fn observe(&self, operation: &str, success: bool, elapsed: Duration) {
+        let [app_id, component, namespace] = &self.labels;
+        let success = if success { "true" } else { "false" };
+        let labels = [app_id.as_str(), component, namespace, operation, success];
+        self.count.with_label_values(&labels).inc();
+        self.latency
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64() * 1e3);
+    }
+}
+
+/// The metrics of one publish/subscribe component. Topics are words of an application, so only so many get a label.
+pub struct PubsubMetrics {
+    labels: [String; 3],
+    egress: (IntCounterVec, HistogramVec),
+    ingress: (IntCounterVec, HistogramVec),
+    topics: Mutex<HashSet<String>>,
+}
+
+impl PubsubMetrics {
+    const MOST_TOPICS: usize = 100;
+
+    fn topic<'a>(&self, topic: &'a str) -> &'a str {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if topics.contains(topic) {
+            return topic;
+        }
+        if topics.len() >= Self::MOST_TOPICS {
+            return "other";
+        }
+        topics.insert(topic.to_owned());
+        topic
+    }
+
+    /// Counts a call that publishes.
+    pub fn egress(&self, topic: &str, success: bool, elapsed: Duration) {
+        let [app_id, component, namespace] = &self.labels;
+        let success = if success { "true" } else { "false" };
+        let labels = [app_id.as_str(), component, namespace, success, self.topic(topic)];
+        self.egress.0.with_label_values(&labels).inc();
+        self.egress
+            .1
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64() * 1e3);
+    }
+
+    /// Counts a delivered message. `how`: `success`, `drop` or `retry`.
+    pub fn ingress(&self, topic: &str, how: &'static str, elapsed: Duration) {
+        let [app_id, component, namespace] = &self.labels;
+        let status = if how == "drop" { "success" } else { "" };
+        let labels = [app_id.as_str(), component, namespace, how, status, self.topic(topic)];
+        self.ingress.0.with_label_values(&labels).inc();
+        self.ingress
+            .1
+            .with_label_values(&labels)
+            .observe(elapsed.as_secs_f64() * 1e3);
+    }
+}
+
 impl Metrics {
     /// All at zero. `error_codes`: whether failed calls are counted by their tag.
     pub fn new(app_id: &str, namespace: &str, error_codes: bool) -> Self {
@@ -121,6 +222,8 @@ impl Metrics {
         };
         let http = ["app_id", "method", "status"];
         let grpc = ["app_id", "grpc_server_method", "grpc_server_status"];
+        let egress = ["app_id", "component", "namespace", "success", "topic"];
+        let ingress = ["app_id", "component", "namespace", "process_status", "status", "topic"];
         let state = ["app_id", "component", "namespace", "operation", "success"];
         Self {
             http_count: count("dapr_http_server_request_count", "HTTP API calls.", &http),
@@ -138,6 +241,30 @@ impl Metrics {
                 "Duration of state store calls in ms.",
                 &state,
             ),
+            pubsub_egress: (
+                count("dapr_component_pubsub_egress_count", "Calls that publish.", &egress),
+                latency(
+                    "dapr_component_pubsub_egress_latencies",
+                    "Duration of calls that publish in ms.",
+                    &egress,
+                ),
+            ),
+            pubsub_ingress: (
+                count("dapr_component_pubsub_ingress_count", "Delivered messages.", &ingress),
+                latency(
+                    "dapr_component_pubsub_ingress_latencies",
+                    "Duration of deliveries in ms.",
+                    &ingress,
+                ),
+            ),
+            calls: COUNTED.map(|block| {
+                let name = |what| format!("dapr_component_{block}_{what}");
+                (
+                    count(&name("count"), "Calls.", &state),
+                    latency(&name("latencies"), "Duration of calls in ms.", &state),
+                )
+            }),
+            resiliency: resiliency::ResiliencyMetrics::new(app_id, |collector| add_any(&registry, collector)),
             components: count(
                 "dapr_runtime_component_init_total",
                 "Loaded components.",
@@ -201,6 +328,31 @@ impl Metrics {
         }
     }
 
+    /// The handles for one publish/subscribe component.
+    pub fn pubsub(&self, component: &str) -> PubsubMetrics {
+        PubsubMetrics {
+            labels: [self.app_id.clone(), component.to_owned(), self.namespace.clone()],
+            egress: self.pubsub_egress.clone(),
+            ingress: self.pubsub_ingress.clone(),
+            topics: Mutex::default(),
+        }
+    }
+
+    /// The handles for one component of a block that only counts calls.
+    pub fn calls(&self, what: Counted, component: &str) -> CallMetrics {
+        let (count, latency) = self.calls[what as usize].clone();
+        CallMetrics {
+            labels: [self.app_id.clone(), component.to_owned(), self.namespace.clone()],
+            count,
+            latency,
+        }
+    }
+
+    /// What counts the doings of resiliency policies.
+    pub fn resiliency(&self) -> &resiliency::ResiliencyMetrics {
+        &self.resiliency
+    }
+
     /// Counts a component that was loaded, or failed to.
     pub fn component(&self, kind: &str, loaded: bool) {
         let result = if loaded { "success" } else { "failure" };
@@ -226,6 +378,12 @@ impl Metrics {
         }
         text
     }
+}
+
+fn add_any(registry: &Registry, collector: Box<dyn Collector>) {
+    registry
+        .register(collector)
+        .expect("invariant: each name is registered once");
 }
 
 fn add<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {

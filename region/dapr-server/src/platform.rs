@@ -16,7 +16,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::Request;
 use hyper::service::service_fn;
-use palladium_http::{Accept, BindError, Budget, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared};
+use palladium_http::{
+    Accept, BindError, Budget, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind, bind_shared,
+};
 use palladium_identity::{Identity, IdentityError};
 use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
@@ -28,11 +30,15 @@ use tokio::net::TcpListener;
 use crate::agent::{self, Agent};
 use crate::api_rules::ApiRules;
 use crate::auth::Auth;
+use crate::bindings;
 use crate::closing;
 use crate::config::{AppProtocol, AppSettings, Bounds, PlatformConfig};
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, Surface};
+use crate::invoke::peers::Peers;
+use crate::invoke::{Invoke, handle_internal};
 use crate::metrics::Metrics;
+use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::server::Server;
 use crate::workers::{self, Work};
@@ -178,6 +184,13 @@ async fn serve(
         return Ok(Vec::new());
     }
     server.ready.set(Target::Outbound);
+    // Nobody waits for the first look: an application may be away for long.
+    let (looked, _) = tokio::sync::oneshot::channel();
+    tasks.spawn(
+        "bindings-keeper",
+        bindings::keeper::keep(server.clone(), shutdown.child()),
+    );
+    tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, shutdown.child()));
 
     let gateway = exactly(&parse(&config.gateway_id)?);
     let acceptor = |config| Acceptor::mtls(config, bundles.clone(), HANDSHAKE);
@@ -196,10 +209,15 @@ async fn serve(
     let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
     let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
     let internal = HttpServer::new(TlsListener::new(internal, tls), limits(&bounds));
-    let stop = shutdown.clone();
+    let (called, stop) = (server.clone(), shutdown.clone());
     tasks.spawn("internal", async move {
-        let make =
-            |_| service_fn(async |request: Request<Upload>| Ok::<_, Infallible>(grpc::handle_internal(&request)));
+        let make = move |connection: Arc<Connection>| {
+            let server = called.clone();
+            service_fn(move |request: Request<Upload>| {
+                let (server, connection) = (server.clone(), connection.clone());
+                async move { Ok::<_, Infallible>(handle_internal(&server, &connection, request).await) }
+            })
+        };
         internal.serve(make, &stop).await;
     });
     if let Some(address) = config.metrics_listen {
@@ -290,10 +308,16 @@ pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: S
         hosted: true,
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
+        subscriptions: Default::default(),
+        invoke: Invoke::new(Peers::in_table(&config.project_id), None, None),
         app_settings: ArcSwap::from_pointee(nowhere()),
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),
         cors: None,
+        secrets: Default::default(),
+        pipelines: Default::default(),
+        bindings: Default::default(),
+        resiliency: Default::default(),
         api: ApiRules::default(),
         max_body: AtomicUsize::new(MAX_BODY),
         budget: Budget::new(bounds.held_body_bytes),

@@ -7,12 +7,16 @@
 mod component;
 mod configuration;
 mod files;
+mod resiliency;
 mod subscription;
 
+pub(crate) use component::expand;
 pub use component::{Component, References, without_duplicates};
-pub use configuration::{ApiRule, Configuration};
+pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{load_configurations, load_folder};
-pub use subscription::Subscription;
+pub use palladium_engine_pubsub::Spec as Subscription;
+pub use resiliency::ResiliencyResource;
+pub use subscription::read_subscription;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

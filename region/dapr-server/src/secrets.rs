@@ -4,11 +4,15 @@
 //! passes here once, on its way from the driver, before anybody logs, answers or reports it. Must never be the only guard:
 //! a driver says no secret by itself either, and what is encoded otherwise is not found here.
 
+mod guarded;
+
 use palladium_component::catalog::{Entry, catalog};
 use palladium_component::error::{BulkFailure, RemoteError};
 use palladium_component::{MetadataError, OpenError, StateError};
 use palladium_engine_state::ApiError;
 use secrecy::{ExposeSecret, SecretString};
+
+pub use guarded::Guarded;
 
 use crate::resources::Component;
 
@@ -21,7 +25,7 @@ const SHORTEST: usize = 4;
 pub struct Secrets(Vec<SecretString>);
 
 impl Secrets {
-    /// Those that the catalog counts as secret, and passwords within addresses.
+    /// Those that the catalog counts as secret, those that came from a secret store, and passwords within addresses.
     pub fn of(component: &Component) -> Self {
         let mut values = Vec::new();
         for (name, value) in component.properties.expose() {
@@ -29,13 +33,18 @@ impl Secrets {
                 name,
                 value: Some(value),
             };
-            if catalog().is_sensitive(&component.kind, &component.version, entry) {
+            let referred = component.references.iter().any(|one| one.field == name);
+            if referred || catalog().is_sensitive(&component.kind, &component.version, entry) {
                 values.push(value.to_owned());
             }
             let address = url::Url::parse(value).ok();
             values.extend(address.and_then(|url| url.password().map(str::to_owned)));
         }
-        values.retain(|value| value.len() >= SHORTEST);
+        Self::these(values)
+    }
+
+    fn these(values: impl IntoIterator<Item = String>) -> Self {
+        let mut values: Vec<String> = values.into_iter().filter(|value| value.len() >= SHORTEST).collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Self(values.into_iter().map(SecretString::from).collect())
     }

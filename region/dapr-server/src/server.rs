@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
+use palladium_component::{Conversation, CryptoProvider, SecretStore};
+use palladium_engine_secrets::Scopes;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_http::Budget;
 use palladium_tasks::Shutdown;
@@ -17,10 +19,16 @@ use palladium_tasks::Shutdown;
 use crate::api_rules::ApiRules;
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
+use crate::bindings::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
+use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
+use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics, StateOperation};
+use crate::pipeline::{Piece, Pipelines};
+use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
+use crate::resiliency::Policies;
 use crate::resources::Subscription;
 use crate::secrets::Secrets;
 
@@ -36,12 +44,24 @@ pub struct Server {
     pub components: ArcSwap<Components>,
     /// The application, once it can be called.
     pub app: ArcSwapOption<AppChannel>,
+    /// What is subscribed to beside what is declared.
+    pub subscriptions: Subscriptions,
+    /// How to call other App IDs, and who may call this one.
+    pub invoke: Invoke,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
     /// Who may call.
     pub auth: Auth,
     /// Answers for browsers, if configured.
     pub cors: Option<Cors>,
+    /// Which secrets the application may read.
+    pub secrets: Scopes,
+    /// What stands before the API and before the application.
+    pub pipelines: Pipelines,
+    /// How calls are repeated, cut short or refused.
+    pub resiliency: Policies,
+    /// Wakes the keeper of bindings.
+    pub bindings: Bell,
     /// Which APIs are switched off.
     pub api: ApiRules,
     /// Greatest request body in bytes.
@@ -85,6 +105,15 @@ impl Server {
         Ok(())
     }
 
+    /// Dapr's namespace, never empty.
+    pub fn namespace(&self) -> &str {
+        if self.namespace.is_empty() {
+            "default"
+        } else {
+            &self.namespace
+        }
+    }
+
     /// Greatest request body in bytes.
     pub fn max_body(&self) -> usize {
         self.max_body.load(Ordering::Relaxed)
@@ -95,6 +124,14 @@ impl Server {
 #[derive(Default)]
 pub struct Components {
     state: HashMap<String, Arc<StateEntry>>,
+    pubsub: HashMap<String, Arc<PubsubEntry>>,
+    secrets: HashMap<String, Arc<Block<dyn SecretStore>>>,
+    bindings: HashMap<String, Arc<BindingEntry>>,
+    middleware: HashMap<String, Arc<Piece>>,
+    conversations: HashMap<String, Arc<Block<dyn Conversation>>>,
+    configuration: HashMap<String, Arc<ConfigurationEntry>>,
+    locks: HashMap<String, Arc<LockEntry>>,
+    crypto: HashMap<String, Arc<Block<dyn CryptoProvider>>>,
     /// Everything that is registered, for metadata.
     pub registered: Vec<Registered>,
     /// Declared subscriptions, for metadata.
@@ -142,17 +179,28 @@ pub struct Registered {
 }
 
 impl Components {
-    /// These state stores, everything registered, and the declared subscriptions.
-    pub fn new(state: Vec<Arc<StateEntry>>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
-        let state = state
-            .into_iter()
-            .map(|entry| (entry.component.name().to_owned(), entry))
-            .collect();
-        Self {
-            state,
+    /// These components, everything registered, and the declared subscriptions.
+    pub fn new(entries: Vec<Entry>, registered: Vec<Registered>, subscriptions: Vec<Subscription>) -> Self {
+        let mut all = Self {
             registered,
             subscriptions,
+            ..Self::default()
+        };
+        for entry in entries {
+            let name = entry.name().to_owned();
+            match entry {
+                Entry::State(entry) => drop(all.state.insert(name, entry)),
+                Entry::Pubsub(entry) => drop(all.pubsub.insert(name, entry)),
+                Entry::Secrets(entry) => drop(all.secrets.insert(name, entry)),
+                Entry::Binding(entry) => drop(all.bindings.insert(name, entry)),
+                Entry::Middleware(entry) => drop(all.middleware.insert(name, entry)),
+                Entry::Conversation(entry) => drop(all.conversations.insert(name, entry)),
+                Entry::Configuration(entry) => drop(all.configuration.insert(name, entry)),
+                Entry::Lock(entry) => drop(all.locks.insert(name, entry)),
+                Entry::Crypto(entry) => drop(all.crypto.insert(name, entry)),
+            }
         }
+        all
     }
 
     /// The state store of that name; `app_id` only goes into the error.
@@ -169,9 +217,96 @@ impl Components {
         })
     }
 
-    /// All state stores.
-    pub fn state_stores(&self) -> impl Iterator<Item = &Arc<StateEntry>> {
-        self.state.values()
+    /// The publish/subscribe component of that name.
+    pub fn pubsub(&self, name: &str) -> Option<&Arc<PubsubEntry>> {
+        self.pubsub.get(name)
+    }
+
+    /// All publish/subscribe components.
+    pub fn pubsubs(&self) -> impl Iterator<Item = &Arc<PubsubEntry>> {
+        self.pubsub.values()
+    }
+
+    /// The secret store of that name.
+    pub fn secret_store(&self, name: &str) -> Option<&Arc<Block<dyn SecretStore>>> {
+        self.secrets.get(name)
+    }
+
+    /// Whether there is any secret store.
+    pub fn has_secret_stores(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// The binding of that name.
+    pub fn binding(&self, name: &str) -> Option<&Arc<BindingEntry>> {
+        self.bindings.get(name)
+    }
+
+    /// All bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<BindingEntry>> {
+        self.bindings.values()
+    }
+
+    /// The piece of a pipeline of that name.
+    pub fn middleware(&self, name: &str) -> Option<&Arc<Piece>> {
+        self.middleware.get(name)
+    }
+
+    /// The conversation component of that name.
+    pub fn conversation(&self, name: &str) -> Option<&Arc<Block<dyn Conversation>>> {
+        self.conversations.get(name)
+    }
+
+    /// The configuration store of that name.
+    pub fn configuration_store(&self, name: &str) -> Option<&Arc<ConfigurationEntry>> {
+        self.configuration.get(name)
+    }
+
+    /// All configuration stores.
+    pub fn configuration_stores(&self) -> impl Iterator<Item = &Arc<ConfigurationEntry>> {
+        self.configuration.values()
+    }
+
+    /// The lock store of that name.
+    pub fn lock(&self, name: &str) -> Option<&Arc<LockEntry>> {
+        self.locks.get(name)
+    }
+
+    /// Whether there is any lock store.
+    pub fn has_locks(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
+    /// The keeper of keys of that name.
+    pub fn crypto(&self, name: &str) -> Option<&Arc<Block<dyn CryptoProvider>>> {
+        self.crypto.get(name)
+    }
+
+    /// Whether there is any keeper of keys.
+    pub fn has_crypto(&self) -> bool {
+        !self.crypto.is_empty()
+    }
+
+    /// All of them.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let state = self.state.values().cloned().map(Entry::State);
+        let pubsub = self.pubsub.values().cloned().map(Entry::Pubsub);
+        let secrets = self.secrets.values().cloned().map(Entry::Secrets);
+        let bindings = self.bindings.values().cloned().map(Entry::Binding);
+        let middleware = self.middleware.values().cloned().map(Entry::Middleware);
+        let conversations = self.conversations.values().cloned().map(Entry::Conversation);
+        let configuration = self.configuration.values().cloned().map(Entry::Configuration);
+        let locks = self.locks.values().cloned().map(Entry::Lock);
+        let crypto = self.crypto.values().cloned().map(Entry::Crypto);
+        state
+            .chain(pubsub)
+            .chain(secrets)
+            .chain(bindings)
+            .chain(middleware)
+            .chain(conversations)
+            .chain(configuration)
+            .chain(locks)
+            .chain(crypto)
     }
 }
 

@@ -202,7 +202,7 @@ pub struct TokenStatus {
     /// End of the overlap after a rotation; absent for the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
-    /// Last call with it that a gateway let in; up to five minutes behind while it is in use, absent while it was not used.
+    /// Last call with it at a gateway, refused for its host or not; up to five minutes behind while it is in use, absent while it was not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
 }

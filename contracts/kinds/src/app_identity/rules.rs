@@ -151,7 +151,7 @@ fn check_url(text: &str, errors: &mut FieldErrors) {
         errors.push(
             "spec.appEndpoint.url",
             reason,
-            "use a URL such as https://orders.example.com:443",
+            "use a URL such as http://127.0.0.1:8080; TLS to applications is not built yet",
         );
     };
     match Url::parse(text) {

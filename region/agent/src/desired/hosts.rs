@@ -42,6 +42,9 @@ pub(crate) fn in_setting(name: &str, value: &str) -> Vec<Found> {
     if value.is_empty() {
         return Vec::new();
     }
+    if is_half_a_url(value) {
+        return vec![Found::Unknown];
+    }
     // Behind a URL any further part may be one's host.
     let named = is(HOSTS) || is(CONNECTIONS) || value.contains("://");
     let mut found = Vec::new();
@@ -64,6 +67,13 @@ pub(crate) fn in_setting(name: &str, value: &str) -> Vec<Found> {
         found.push(Found::Unknown);
     }
     found
+}
+
+/// `http:host` and `http:\\host`, which URL parsers read as `http://host`, with or without what they skip.
+fn is_half_a_url(value: &str) -> bool {
+    let read: String = value.chars().filter(|c| !c.is_ascii_control()).collect();
+    let is_whole = read.split_once(':').is_none_or(|(_, rest)| rest.starts_with("//"));
+    !is_whole && Url::parse(&read).is_ok_and(|url| url.is_special() && url.has_host())
 }
 
 /// `Server=db;User=x` or `host=db user=x`, and not a URL that happens to have a query.

@@ -1,4 +1,5 @@
-//! Last-known-good on disk, secrets, read-back, deletion: what survives what.
+//! Last-known-good on disk, secrets, read-back, deletion: what survives what. Long because they share how a region's disk is damaged,
+//! sealed into and looked at.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -71,6 +71,7 @@ impl Apply {
             stop.trigger();
         }
         self.server.app.store(None);
+        self.server.subscriptions.ring();
         self.server.app_settings.store(Arc::new(nowhere()));
         let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else {
             return Ok(());
@@ -102,7 +103,7 @@ impl Apply {
         let timeout = (endpoint.timeout_seconds > 0).then(|| Duration::from_secs(endpoint.timeout_seconds.into()));
         let channel = AppChannel::endpoint(&endpoint.url, protocol, token, timeout, health.is_some())
             .inspect_err(|error| tracing::warn!(%error, "the application's endpoint cannot be used"))?;
-        let channel = Arc::new(channel);
+        let channel = Arc::new(channel.behind(&self.server));
         self.server
             .app_settings
             .store(Arc::new(about(endpoint, protocol, health.clone())));
@@ -112,6 +113,8 @@ impl Apply {
             self.probes = Some((stop, tasks));
         }
         self.server.app.store(Some(channel));
+        self.server.bindings.ring();
+        self.server.subscriptions.ring();
         Ok(())
     }
 }

@@ -21,9 +21,10 @@ use tonic::Status;
 
 use super::{Agent, COMPONENT, StoreConnector, backoff};
 use crate::closing;
-use crate::components::{Opened, Opener};
+use crate::components::{Opened, Opener, is_secret_store};
+use crate::entry::Entry;
 use crate::resources::{Component, References};
-use crate::server::{Components, Registered, Server, StateEntry};
+use crate::server::{Components, Registered, Server};
 
 /// When a component that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -40,12 +41,12 @@ struct Loaded {
     digest: [u8; 32],
     uid: String,
     generation: u64,
-    outcome: Result<(Option<Arc<StateEntry>>, Registered), String>,
+    outcome: Result<(Entry, Registered), String>,
 }
 
 impl Loaded {
-    fn into_store(self) -> Option<Arc<StateEntry>> {
-        self.outcome.ok()?.0
+    fn into_entry(self) -> Option<Entry> {
+        Some(self.outcome.ok()?.0)
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) async fn follow(
             state,
         })),
         pluggable: Vec::new(),
+        secrets: Default::default(),
     };
     let mut keeper = Keeper {
         server,
@@ -162,18 +164,25 @@ impl Keeper {
                     self.loaded.insert(component.name, kept);
                 }
                 replaced => {
-                    gone.extend(replaced.and_then(Loaded::into_store));
+                    gone.extend(replaced.and_then(Loaded::into_entry));
                     new.push((component, digest));
                 }
             }
         }
-        // Side by side: one that hangs until its time is over holds up no other.
-        let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
-        self.loaded
-            .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+        // Secret stores first: they resolve what others refer to. Then side by side: one that hangs until its time is over
+        // holds up no other.
+        let (stores, others): (Vec<_>, Vec<_>) = new
+            .into_iter()
+            .partition(|(component, _)| is_secret_store(&component.kind));
+        for new in [stores, others] {
+            let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
+            self.loaded
+                .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+        }
         for (name, removed) in old {
             tracing::info!(component = name, "component removed");
-            gone.extend(removed.into_store());
+            self.opener.secrets.remove(&name);
+            gone.extend(removed.into_entry());
         }
         self.publish();
         for store in gone {
@@ -229,9 +238,9 @@ impl Keeper {
 
     async fn open(&self, component: &Component, digest: [u8; 32]) -> Loaded {
         let outcome = match self.opener.open(component, &self.server.metrics).await {
-            Ok(Opened::State(entry, about)) => {
+            Ok(Opened::Ready(entry, about)) => {
                 tracing::info!("Component loaded: {}", component.log_name());
-                Ok((Some(entry), about))
+                Ok((entry, about))
             }
             Ok(Opened::Unavailable(_)) => Err(format!("components of type {} cannot be used yet", component.kind)),
             Err(error) => Err(error.to_string()),
@@ -249,10 +258,11 @@ impl Keeper {
 
     fn publish(&self) {
         let good = self.loaded.values().filter_map(|loaded| loaded.outcome.as_ref().ok());
-        let (stores, registered): (Vec<_>, Vec<_>) = good.map(|(entry, about)| (entry.clone(), about.clone())).unzip();
-        let stores = stores.into_iter().flatten().collect();
+        let (entries, registered): (Vec<_>, Vec<_>) = good.cloned().unzip();
         self.server
             .components
-            .store(Arc::new(Components::new(stores, registered, Vec::new())));
+            .store(Arc::new(Components::new(entries, registered, Vec::new())));
+        self.server.subscriptions.ring();
+        self.server.bindings.ring();
     }
 }

@@ -207,7 +207,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
             json!([{"name": "redisHost", "envRef": "HOME"}]),
         ),
         component("shape", "state.redis", json!([SECRET])),
-        component("later", "pubsub.redis", json!([password])),
+        component("later", "nameresolution.sqlite", json!([password])),
         component("prefix", "state.in-memory", json!([field("keyPrefix", "a||b")])),
     ])
     .await;
@@ -226,7 +226,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
         ("reference", "\"vault\""),
         ("environment", "envRef is not allowed here"),
         ("shape", "wrong form"),
-        ("later", "pubsub.redis cannot be used yet"),
+        ("later", "nameresolution.sqlite cannot be used yet"),
         ("prefix", "can't contain '||'"),
     ];
     assert_eq!(report.loads.len(), says.len());

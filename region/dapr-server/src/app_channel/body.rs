@@ -1,7 +1,8 @@
 //! The body of an application's answer.
 //!
 //! One idea: a call is over when its answer has been read to its end or given up, so its place among the calls that the
-//! application takes at a time is kept until then. Must never keep it longer.
+//! application takes at a time is kept until then. Its own word about the length is not passed on: one that sends less than
+//! it announced has still answered, as with the original. Must never keep a place longer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,7 +33,10 @@ impl Body for AppBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Err(error)) if is_short(&error) => None,
+            frame => frame,
+        };
         if !matches!(frame, Some(Ok(_))) || self.inner.is_end_stream() {
             self.place = None;
         }
@@ -44,6 +48,12 @@ impl Body for AppBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        SizeHint::default()
     }
+}
+
+/// Whether a body ended before the length that was announced.
+fn is_short(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }

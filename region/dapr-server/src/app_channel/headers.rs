@@ -46,9 +46,35 @@ pub fn strip_response(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);
 }
 
+/// Whether a name says who calls, or is one of a connection: then what travelled beside a message must not become a header.
+pub fn is_reserved(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let starts = ["dapr-caller-", "dapr-callee-", "x-forwarded-"];
+    starts.iter().any(|start| name.starts_with(start))
+        || ["forwarded", "host", "content-length"].contains(&name.as_str())
+        || FOR_US.contains(&name.as_str())
+        || HOP_BY_HOP.contains(&name.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_publisher_cannot_say_who_calls() {
+        for name in [
+            "dapr-caller-app-id",
+            "Dapr_Caller_Namespace",
+            "X-Forwarded-For",
+            "Connection",
+            "dapr-api-token",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["traceparent", "x-mine", "ttlInSeconds", "dapr"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
 
     #[test]
     fn nominated_and_fixed_headers_go() {

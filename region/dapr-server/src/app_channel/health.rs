@@ -43,6 +43,9 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
         let was = channel.is_healthy();
         let healthy = good || (was && failures < settings.threshold);
         channel.healthy.store(healthy, Ordering::Release);
+        if was != healthy {
+            channel.health.notify_one();
+        }
         match (was, healthy) {
             (false, true) => tracing::info!("App is healthy"),
             (true, false) => tracing::warn!("App is not healthy: {failures} health probes failed in a row"),
@@ -52,6 +55,9 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
 }
 
 async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
+    if let Some(grpc) = channel.grpc() {
+        return timeout(settings.timeout, grpc.is_healthy()).await.unwrap_or(false);
+    }
     let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
     matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())
 }

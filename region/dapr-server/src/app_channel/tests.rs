@@ -1,10 +1,10 @@
-//! Calls of an application that allows one at a time.
+//! Calls of an application that allows one at a time, and which endpoints are called at all.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
@@ -44,7 +44,7 @@ async fn channel(port: u16) -> AppChannel {
     channel
 }
 
-async fn get(channel: &AppChannel, body: Body) -> Result<Response<AppBody>, CallError> {
+async fn get(channel: &AppChannel, body: Body) -> Result<Response<Body>, CallError> {
     channel.call(Method::POST, "/", HeaderMap::new(), body).await
 }
 
@@ -65,4 +65,18 @@ async fn a_place_is_kept_until_the_answer_is_read_and_waited_for_with_a_deadline
         drop(first);
     });
     third.0.expect("free again");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_wants_tls_is_refused_rather_than_called_in_clear() {
+    let endpoint = |url: &str| AppChannel::endpoint(url, AppProtocol::Grpc, None, None, false);
+    for url in ["https://app:443", "grpcs://app:443"] {
+        assert!(matches!(endpoint(url), Err(ChannelError::Protocol("https"))), "{url}");
+    }
+    for url in ["ftp://app:21", "app:80", "/app"] {
+        assert!(matches!(endpoint(url), Err(ChannelError::Address(_))), "{url}");
+    }
+    for url in ["http://app:80", "grpc://app:80"] {
+        assert!(endpoint(url).is_ok(), "{url}");
+    }
 }

@@ -4,6 +4,7 @@
 //! with the original. One and two dashes mean the same. Must never print a token.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -186,6 +187,7 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
         namespace: env("NAMESPACE").unwrap_or_default(),
         listen,
         app,
+        unasked_endpoints: split(&flags.text("disable-init-endpoints", "")),
         resources_paths: flags.paths(&["resources-path", "components-path"]),
         config_files: flags.paths(&["config"]),
         allowed_origins: flags.text("allowed-origins", ""),
@@ -199,12 +201,30 @@ pub fn parse(args: impl Iterator<Item = String>, env: impl Fn(&str) -> Option<St
             .transpose()?,
         mtls,
         api_token: secret("DAPR_API_TOKEN"),
+        host: env("DAPR_HOST_IP")
+            .and_then(|ip| ip.parse().ok())
+            .or_else(outbound_address)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         component_sockets: env("DAPR_COMPONENTS_SOCKETS_FOLDER")
             .unwrap_or_else(|| "/tmp/dapr-components-sockets".to_owned())
             .into(),
         log_level: flags.text("log-level", "info"),
         log_json: flags.switch("log-as-json", false)?,
     })))
+}
+
+/// The address that the kernel would send from. Nothing is sent: the destination is one of those reserved for documents.
+fn outbound_address() -> Option<IpAddr> {
+    ["192.0.2.1:80", "[2001:db8::1]:80"].iter().find_map(|to| {
+        let from: SocketAddr = if to.starts_with('[') {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
 }
 
 fn split(list: &str) -> Vec<String> {

@@ -8,15 +8,24 @@ use std::sync::Arc;
 use palladium_proto::common::InvokeResponse;
 use palladium_proto::runtime::dapr_server::Dapr;
 use palladium_proto::runtime::{
-    DeleteBulkStateRequest, DeleteStateRequest, ExecuteStateTransactionRequest, GetBulkStateRequest,
-    GetBulkStateResponse, GetMetadataRequest, GetMetadataResponse, GetStateRequest, GetStateResponse,
-    InvokeServiceRequest, QueryStateRequest, QueryStateResponse, SaveStateRequest, SetMetadataRequest, ShutdownRequest,
+    BulkPublishRequest, BulkPublishResponse, ConversationRequest, ConversationRequestAlpha2, ConversationResponse,
+    ConversationResponseAlpha2, DecryptRequest, DecryptResponse, DeleteBulkStateRequest, DeleteStateRequest,
+    EncryptRequest, EncryptResponse, ExecuteStateTransactionRequest, GetBulkSecretRequest, GetBulkSecretResponse,
+    GetBulkStateRequest, GetBulkStateResponse, GetConfigurationRequest, GetConfigurationResponse, GetMetadataRequest,
+    GetMetadataResponse, GetSecretRequest, GetSecretResponse, GetStateRequest, GetStateResponse, InvokeBindingRequest,
+    InvokeBindingResponse, InvokeServiceRequest, PublishEventRequest, QueryStateRequest, QueryStateResponse,
+    SaveStateRequest, SetMetadataRequest, ShutdownRequest, SubscribeConfigurationRequest,
+    SubscribeConfigurationResponse, SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsResponseAlpha1,
+    TryLockRequest, TryLockResponse, UnlockRequest, UnlockResponse, UnsubscribeConfigurationRequest,
+    UnsubscribeConfigurationResponse,
 };
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{invoke, state};
+use super::{bindings, configuration, conversation, crypto, invoke, lock, publish, secrets, state};
 use crate::errors::grpc_status;
 use crate::metadata;
+use crate::pubsub::stream;
 use crate::server::Server;
 
 /// The API of one Dapr Server.
@@ -58,6 +67,110 @@ impl Dapr for Api {
 
     async fn execute_state_transaction(&self, request: Request<ExecuteStateTransactionRequest>) -> Answer<()> {
         state::transaction(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn publish_event(&self, request: Request<PublishEventRequest>) -> Answer<()> {
+        publish::single(&self.0, request).await.map(Response::new)
+    }
+
+    async fn bulk_publish_event(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        publish::bulk(&self.0, request).await.map(Response::new)
+    }
+
+    async fn bulk_publish_event_alpha1(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        publish::bulk(&self.0, request).await.map(Response::new)
+    }
+
+    async fn subscribe_topic_events_alpha1(
+        &self,
+        request: Request<Streaming<SubscribeTopicEventsRequestAlpha1>>,
+    ) -> Answer<BoxStream<SubscribeTopicEventsResponseAlpha1>> {
+        let events = stream::serve(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn get_secret(&self, request: Request<GetSecretRequest>) -> Answer<GetSecretResponse> {
+        secrets::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_bulk_secret(&self, request: Request<GetBulkSecretRequest>) -> Answer<GetBulkSecretResponse> {
+        secrets::get_all(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn invoke_binding(&self, request: Request<InvokeBindingRequest>) -> Answer<InvokeBindingResponse> {
+        bindings::invoke(&self.0, request).await
+    }
+
+    async fn get_configuration(&self, request: Request<GetConfigurationRequest>) -> Answer<GetConfigurationResponse> {
+        configuration::get(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_configuration_alpha1(
+        &self,
+        request: Request<GetConfigurationRequest>,
+    ) -> Answer<GetConfigurationResponse> {
+        self.get_configuration(request).await
+    }
+
+    async fn subscribe_configuration(
+        &self,
+        request: Request<SubscribeConfigurationRequest>,
+    ) -> Answer<BoxStream<SubscribeConfigurationResponse>> {
+        let updates = configuration::subscribe(&self.0, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(updates)))
+    }
+
+    async fn subscribe_configuration_alpha1(
+        &self,
+        request: Request<SubscribeConfigurationRequest>,
+    ) -> Answer<BoxStream<SubscribeConfigurationResponse>> {
+        self.subscribe_configuration(request).await
+    }
+
+    async fn unsubscribe_configuration(
+        &self,
+        request: Request<UnsubscribeConfigurationRequest>,
+    ) -> Answer<UnsubscribeConfigurationResponse> {
+        Ok(Response::new(configuration::unsubscribe(&self.0, request.get_ref())))
+    }
+
+    async fn unsubscribe_configuration_alpha1(
+        &self,
+        request: Request<UnsubscribeConfigurationRequest>,
+    ) -> Answer<UnsubscribeConfigurationResponse> {
+        self.unsubscribe_configuration(request).await
+    }
+
+    async fn try_lock_alpha1(&self, request: Request<TryLockRequest>) -> Answer<TryLockResponse> {
+        lock::try_lock(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unlock_alpha1(&self, request: Request<UnlockRequest>) -> Answer<UnlockResponse> {
+        lock::unlock(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn encrypt_alpha1(&self, request: Request<Streaming<EncryptRequest>>) -> Answer<BoxStream<EncryptResponse>> {
+        let document = crypto::encrypt(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(document)))
+    }
+
+    async fn decrypt_alpha1(&self, request: Request<Streaming<DecryptRequest>>) -> Answer<BoxStream<DecryptResponse>> {
+        let document = crypto::decrypt(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(document)))
+    }
+
+    async fn converse_alpha1(&self, request: Request<ConversationRequest>) -> Answer<ConversationResponse> {
+        conversation::alpha1(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn converse_alpha2(&self, request: Request<ConversationRequestAlpha2>) -> Answer<ConversationResponseAlpha2> {
+        conversation::alpha2(&self.0, request.into_inner())
             .await
             .map(Response::new)
     }

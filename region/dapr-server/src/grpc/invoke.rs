@@ -1,15 +1,13 @@
-//! `InvokeService`: a gRPC caller's call of an application that speaks HTTP.
+//! `InvokeService`: a gRPC caller's call of an application, whichever protocol that speaks.
 //!
-//! One idea: it is the HTTP API's invocation with the request and the answer translated. Metadata become headers and
-//! headers become metadata, except for what belongs to the transport on either side. Must never choose or dial the
-//! target itself: that is `http::invoke`, so that both protocols keep the same rules; nor let a `grpc-*` name through
+//! One idea: metadata become headers and headers become metadata, except for what belongs to the transport on either
+//! side; an HTTP error becomes a status. Must never choose or dial the target itself: that is `crate::invoke`, so that both protocols keep the same rules; nor let a `grpc-*` name through
 //! in either direction.
 
 use std::collections::HashMap;
 
-use http::header::{CONTENT_TYPE, TE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use palladium_proto::common::http_extension::Verb;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use palladium_proto::common::{InvokeRequest, InvokeResponse};
 use palladium_proto::prost_types::Any;
 use palladium_proto::runtime::InvokeServiceRequest;
@@ -18,7 +16,8 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::errors::{Fault, grpc_status};
-use crate::http::{Body, Invocation, invoke, read};
+use crate::http::{Body, read};
+use crate::invoke::{Invocation, Origin, Outcome, external, for_grpc, invoke, strip_metadata};
 use crate::server::Server;
 
 /// Tells a gRPC caller the application's HTTP status.
@@ -53,79 +52,75 @@ pub(super) async fn call(
     let Some(message) = message else {
         return Err(Status::invalid_argument("the request has no message"));
     };
-    let call = invocation(id, message, metadata).map_err(failed)?;
+    let call = invocation(id, message, metadata);
     let target = call.target.clone();
-    let answer = invoke(server, call).await.map_err(failed)?;
-    let (parts, body) = answer.into_parts();
+    let reply = invoke(server, call)
+        .await
+        .map_err(|error| failed(error.fault(&target)))?;
     let held = server.budget.hold();
-    let data = read(held.meter(body), server.max_body())
+    let data = read(held.meter(reply.body), server.max_body())
         .await
         .map_err(|fault| failed(Fault::invoke(500, Code::Internal, &target, fault.report.message)))?;
-    if !parts.status.is_success() {
-        return Err(from_http(
-            parts.status,
-            &String::from_utf8_lossy(&data),
-            metadata_of(&parts.headers, parts.status),
-        ));
-    }
-    let content_type = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
-    let answer = InvokeResponse {
+    let mut answer = InvokeResponse {
         data: Some(Any {
-            type_url: String::new(),
-            value: data.into(),
+            type_url: reply.type_url,
+            value: Vec::new(),
         }),
-        content_type: content_type.to_owned(),
+        content_type: reply.content_type,
     };
-    Ok(Response::from_parts(
-        metadata_of(&parts.headers, parts.status),
-        answer,
-        http::Extensions::new(),
-    ))
+    let metadata = match reply.outcome {
+        Outcome::Http(status) => {
+            if !status.is_success() {
+                let metadata = metadata_of(&reply.headers, status);
+                return Err(from_http(status, &String::from_utf8_lossy(&data), metadata));
+            }
+            if let Some(kind) = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+                && answer.content_type.is_empty()
+            {
+                answer.content_type = kind.to_owned();
+            }
+            metadata_of(&reply.headers, status)
+        }
+        Outcome::Grpc(status) => {
+            let mut headers = reply.headers;
+            for_grpc(&mut headers, Origin::Grpc);
+            if status.code != Code::Ok as i32 {
+                let mut failure = external(&status);
+                headers.extend(reply.trailers);
+                *failure.metadata_mut() = MetadataMap::from_headers(headers);
+                return Err(failure);
+            }
+            MetadataMap::from_headers(headers)
+        }
+    };
+    if let Some(any) = &mut answer.data {
+        any.value = data.into();
+    }
+    Ok(Response::from_parts(metadata, answer, http::Extensions::new()))
 }
 
-fn invocation(target: String, message: InvokeRequest, metadata: MetadataMap) -> Result<Invocation, Fault> {
-    let extension = message.http_extension.unwrap_or_default();
-    let verb = match extension.verb() {
-        Verb::None | Verb::Post => Method::POST,
-        Verb::Get => Method::GET,
-        Verb::Head => Method::HEAD,
-        Verb::Put => Method::PUT,
-        Verb::Delete => Method::DELETE,
-        Verb::Connect => Method::CONNECT,
-        Verb::Options => Method::OPTIONS,
-        Verb::Trace => Method::TRACE,
-        Verb::Patch => Method::PATCH,
-    };
+fn invocation(target: String, message: InvokeRequest, metadata: MetadataMap) -> Invocation {
     let mut headers = metadata.into_headers();
-    let transport: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("grpc-"))
-        .cloned()
-        .collect();
-    for name in transport.into_iter().chain([TE, USER_AGENT]) {
-        headers.remove(name);
-    }
-    let kind = if message.content_type.is_empty() {
-        "application/json"
-    } else {
-        &message.content_type
-    };
-    let kind = HeaderValue::from_str(kind)
-        .map_err(|_| Fault::invoke(400, Code::InvalidArgument, &target, "the content type is not valid"))?;
-    headers.insert(CONTENT_TYPE, kind);
-    let data = message.data.unwrap_or_default().value;
-    Ok(Invocation {
+    strip_metadata(&mut headers);
+    // The protocol told the calls of gRPC from others by this.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let data = message.data.unwrap_or_default();
+    let length = data.value.len() as u64;
+    Invocation {
         target,
         method: message.method,
-        query: (!extension.querystring.is_empty()).then_some(extension.querystring),
-        verb,
+        http: message.http_extension,
         headers,
-        body: if data.is_empty() { Body::Empty } else { Body::from(data) },
-    })
+        origin: Origin::Grpc,
+        content_type: message.content_type,
+        type_url: data.type_url,
+        length: (length > 0).then_some(length),
+        body: if data.value.is_empty() {
+            Body::Empty
+        } else {
+            Body::from(data.value)
+        },
+    }
 }
 
 /// The application's headers and status as metadata.
@@ -179,23 +174,6 @@ fn from_http(status: StatusCode, text: &str, metadata: MetadataMap) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_become_headers_without_those_of_the_transport() {
-        let mut metadata = MetadataMap::new();
-        for (name, value) in [("grpc-timeout", "1S"), ("te", "trailers"), ("x-kept", "1")] {
-            metadata.insert(name, value.parse().expect("ascii"));
-        }
-        let message = InvokeRequest {
-            method: "a".to_owned(),
-            ..InvokeRequest::default()
-        };
-        let call = invocation("app".to_owned(), message, metadata).expect("valid");
-        let mut names: Vec<_> = call.headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["content-type", "x-kept"]);
-        assert_eq!(call.verb, Method::POST);
-    }
 
     #[test]
     fn errors_keep_a_bounded_part_of_the_text() {

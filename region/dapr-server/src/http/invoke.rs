@@ -1,45 +1,33 @@
 //! Service invocation over HTTP.
 //!
-//! One idea: find the target (header, Basic user, path), bring the method into the one canonical form that is checked and
-//! called, and stream the request through. Calls to the own App ID go to the own application; calls to others are not
-//! available yet and say so. Must never pass on an identity that the caller claims.
+//! One idea: find the target (header, Basic user, path), decode the method once, and show the answer as it is. What an
+//! application answers by gRPC becomes HTTP here. Must never choose or dial a target itself: that is `crate::invoke`, so
+//! that both protocols keep the same rules.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Limited;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use palladium_proto::common::HttpExtension;
+use palladium_proto::internals::Status as InternalStatus;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
 use tonic::Code;
 
-use super::{Answer, Body, Head, Incoming};
-use crate::app_channel::{AppBody, CallError, strip_request, strip_response};
+use super::{Answer, Body, Head, Incoming, read};
 use crate::errors::Fault;
+use crate::invoke::{
+    APP_ID, Invocation, InvokeError, Origin, Outcome, Reply, decode, for_http, http_status, invoke, verb_of,
+    wants_events,
+};
 use crate::server::Server;
 
-const APP_ID: &str = "dapr-app-id";
-const IDENTITY: [&str; 3] = ["dapr-caller-app-id", "dapr-caller-namespace", "dapr-callee-app-id"];
-/// What may not stand in a path: the rest is written as it is.
-const PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}')
-    .add(b'%')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'|')
-    .add(b'[')
-    .add(b']');
+/// Bodies up to this many bytes are read before they are sent on: in one piece they are cheaper, and can be sent again.
+const WHOLE: u64 = 64 << 10;
 
 pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
     let Some((target, method)) = target(&head) else {
@@ -52,123 +40,100 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> An
             message,
         ));
     };
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length > server.max_body()) {
-        return Err(Fault::invoke(
-            413,
-            Code::ResourceExhausted,
-            &target,
-            "request body too large",
-        ));
+    let method = match decode(&method) {
+        Ok(method) => method.into_owned(),
+        Err(error) => return Err(InvokeError::from(error).fault(&target)),
+    };
+    let limit = server.max_body();
+    let length = body.size_hint().exact();
+    if body.size_hint().lower() > limit as u64 {
+        let reason = "request body too large";
+        return Err(Fault::invoke(413, Code::ResourceExhausted, &target, reason));
     }
     let body = if body.is_end_stream() {
         Body::Empty
+    } else if length.is_some_and(|length| length <= WHOLE) {
+        let whole = read(body, limit).await;
+        Body::from(whole.map_err(|fault| match fault.status() {
+            StatusCode::BAD_REQUEST => Fault::invoke(500, Code::Internal, &target, fault.report.message),
+            _ => fault,
+        })?)
     } else {
-        Body::Limited(Limited::new(body.passing(), server.max_body()))
+        Body::Limited(Limited::new(body.passing(), limit))
     };
+    let events = wants_events(&head.headers);
+    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let call = Invocation {
-        target,
         method,
-        query: head.query,
-        verb: head.method,
+        http: Some(HttpExtension {
+            verb: verb_of(&head.method).into(),
+            querystring: head.query.unwrap_or_default(),
+        }),
+        origin: Origin::Http,
+        content_type: String::from_utf8_lossy(content_type.unwrap_or_default()).into_owned(),
+        type_url: String::new(),
+        length: match &body {
+            Body::Empty => None,
+            _ => length,
+        },
         headers: head.headers,
         body,
-    };
-    invoke(server, call).await.map(|answer| answer.map(Body::App))
-}
-
-/// One call of an application, whichever protocol it came by.
-pub(crate) struct Invocation {
-    /// The App ID as the caller wrote it, with or without its namespace.
-    pub(crate) target: String,
-    /// The path at the application, still percent-encoded.
-    pub(crate) method: String,
-    /// The query without its question mark.
-    pub(crate) query: Option<String>,
-    /// The HTTP method.
-    pub(crate) verb: Method,
-    /// The caller's headers.
-    pub(crate) headers: HeaderMap,
-    /// The request's body.
-    pub(crate) body: Body,
-}
-
-/// Carries out a call; the answer has lost the headers of its connection.
-///
-/// # Errors
-/// As a fault with Dapr's words and codes.
-pub(crate) async fn invoke(server: &Server, call: Invocation) -> Result<Response<AppBody>, Fault> {
-    let Invocation {
         target,
-        method,
-        query,
-        verb,
-        mut headers,
-        body,
-    } = call;
-    let method = canonical(&method).map_err(|reason| Fault::invoke(400, Code::InvalidArgument, &target, reason))?;
-    if !is_own(server, &target) {
-        let reason = "calls to other App IDs are not available yet";
-        return Err(Fault::invoke(501, Code::Unimplemented, &target, reason));
-    }
-    let Some(app) = server.app.load_full() else {
-        return Err(Fault::invoke(
-            500,
-            Code::Internal,
-            &target,
-            "app channel is not initialized",
-        ));
     };
-    let mut path = format!("/{}", utf8_percent_encode(&method, PATH));
-    if let Some(query) = query {
-        path.push('?');
-        path.push_str(&query);
-    }
-    // Before stamping: a header that the caller's `Connection` names would take a stamp along at the next hop.
-    strip_request(&mut headers);
-    stamp(&server.app_id, &server.namespace, &mut headers);
-    let answer = app.call(verb, &path, headers, body).await;
-    let answer = answer.map_err(|error| match error {
-        CallError::Timeout(_) => Fault::invoke(500, Code::DeadlineExceeded, &target, error),
-        CallError::Busy(_) => Fault::invoke(503, Code::ResourceExhausted, &target, error),
-        CallError::NoRoom(_) => Fault::busy(),
-        CallError::Stalled => Fault::stalled(),
-        CallError::TooLarge => Fault::invoke(413, Code::ResourceExhausted, &target, error),
-        error => Fault::invoke(500, Code::Internal, &target, error),
-    })?;
-    let (mut parts, body) = answer.into_parts();
-    strip_response(&mut parts.headers);
-    Ok(Response::from_parts(parts, body))
+    let target = call.target.clone();
+    let reply = invoke(server, call).await.map_err(|error| error.fault(&target))?;
+    Ok(shown(reply, events))
 }
 
-fn is_own(server: &Server, target: &str) -> bool {
-    match target.strip_prefix(server.app_id.as_str()) {
-        Some("") => true,
-        Some(rest) => {
-            let own = if server.namespace.is_empty() {
-                "default"
-            } else {
-                &server.namespace
-            };
-            rest.strip_prefix('.') == Some(own)
-        }
-        None => false,
+/// An answer for a caller that speaks HTTP.
+fn shown(reply: Reply, events: bool) -> Response<Body> {
+    let mut headers = reply.headers;
+    for_http(&mut headers);
+    let kind = if reply.type_url.is_empty() {
+        reply.content_type
+    } else {
+        "application/x-protobuf".to_owned()
+    };
+    if let Ok(kind) = HeaderValue::try_from(kind)
+        && !kind.is_empty()
+    {
+        headers.insert(CONTENT_TYPE, kind);
     }
+    let (status, body) = match reply.outcome {
+        Outcome::Http(status) => (status, reply.body),
+        Outcome::Grpc(status) => match http_status(status.code) {
+            StatusCode::OK => (StatusCode::OK, reply.body),
+            other => (other, Body::from(status_json(&status))),
+        },
+    };
+    if events && status.is_success() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
 }
 
-/// Says who calls: here always the own App ID.
-fn stamp(app_id: &str, namespace: &str, headers: &mut HeaderMap) {
-    // Some servers read an underscore as a dash.
-    let claims = |name: &&HeaderName| IDENTITY.contains(&name.as_str().replace('_', "-").as_str());
-    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
-    for name in claimed {
-        headers.remove(name);
+/// A status as protobuf's JSON. Details are told by their type alone: what they hold only their own kind knows.
+fn status_json(status: &InternalStatus) -> String {
+    let mut json = Map::new();
+    if status.code != 0 {
+        json.insert("code".to_owned(), status.code.into());
     }
-    let namespace = if namespace.is_empty() { "default" } else { namespace };
-    for (name, value) in IDENTITY.into_iter().zip([app_id, namespace, app_id]) {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    if !status.message.is_empty() {
+        json.insert("message".to_owned(), status.message.as_str().into());
     }
+    let details: Vec<Value> = status
+        .details
+        .iter()
+        .map(|detail| serde_json::json!({ "@type": detail.type_url }))
+        .collect();
+    if !details.is_empty() {
+        json.insert("details".to_owned(), details.into());
+    }
+    Value::Object(json).to_string()
 }
 
 /// The target and the method, the latter still percent-encoded.
@@ -194,7 +159,7 @@ fn target(head: &Head) -> Option<(String, String)> {
     let (id, method) = (&rest[..at], &rest[at + "/method/".len()..]);
     let id = id.replace('+', " ");
     let id = percent_decode_str(&id).decode_utf8().ok()?;
-    (!id.is_empty()).then(|| (id.into_owned(), method.to_owned()))
+    (!id.is_empty()).then(|| (id.into_owned(), method.trim_start_matches('/').to_owned()))
 }
 
 /// `http://dapr-app-id:<id>@host/<method>`.
@@ -205,72 +170,23 @@ fn basic_user(headers: &HeaderMap) -> Option<String> {
     (user.eq_ignore_ascii_case(APP_ID) && !id.is_empty() && !id.contains(':')).then(|| id.to_owned())
 }
 
-/// Decoded, without `.`, `..`, doubled slashes, and nothing in it that another program could read differently.
-fn canonical(method: &str) -> Result<String, &'static str> {
-    let decoded: Cow<'_, str> = percent_decode_str(method)
-        .decode_utf8()
-        .map_err(|_| "the method is not valid UTF-8")?;
-    if decoded
-        .bytes()
-        .any(|byte| byte < 0x20 || byte == 0x7f || byte == b'#' || byte == b'?')
-    {
-        return Err("the method has characters that are not allowed");
-    }
-    let mut kept: Vec<&str> = Vec::new();
-    for part in decoded.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                kept.pop();
-            }
-            part => kept.push(part),
-        }
-    }
-    Ok(kept.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     #[test]
-    fn sec_a_caller_cannot_have_the_stamp_removed() {
-        let mut headers = HeaderMap::new();
-        headers.insert("connection", HeaderValue::from_static("dapr-caller-app-id, close"));
-        for name in [
-            "dapr-caller-app-id",
-            "dapr_caller_app_id",
-            "dapr-caller_namespace",
-            "dapr-callee-app-id",
-        ] {
-            headers.append(name, HeaderValue::from_static("somebody"));
-            headers.append(name, HeaderValue::from_static("somebody else"));
-        }
-        strip_request(&mut headers);
-        stamp("orders", "", &mut headers);
-        // What the way to the application does once more.
-        strip_request(&mut headers);
-        assert_eq!(headers["dapr-caller-app-id"], "orders");
-        assert_eq!(headers["dapr-caller-namespace"], "default");
-        assert_eq!(headers["dapr-callee-app-id"], "orders");
-        assert_eq!(headers.len(), 3, "{headers:?}");
-    }
-
-    #[test]
-    fn methods_have_one_form() {
-        for (given, expected) in [
-            ("a/b", "a/b"),
-            ("a//b/./c", "a/b/c"),
-            ("../../etc/x", "etc/x"),
-            ("a%2Fb", "a/b"),
-            ("a%20b", "a b"),
-            ("", ""),
-        ] {
-            assert_eq!(canonical(given).as_deref(), Ok(expected), "{given}");
-        }
-        for bad in ["a%3Fb", "a%23", "a%00", "a%0a", "%ff"] {
-            assert!(canonical(bad).is_err(), "{bad}");
-        }
+    fn a_grpc_status_is_shown_as_http() {
+        let status = tonic::Status::not_found("no such thing");
+        let answer = shown(Reply::failed(&status), false);
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let status = InternalStatus {
+            code: 5,
+            message: "m".into(),
+            ..InternalStatus::default()
+        };
+        assert_eq!(status_json(&status), r#"{"code":5,"message":"m"}"#);
     }
 
     #[test]

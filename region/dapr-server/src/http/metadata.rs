@@ -5,7 +5,7 @@
 //! component's settings.
 
 use http::{Response, StatusCode};
-use palladium_proto::runtime::{GetMetadataResponse, actor_runtime::ActorRuntimeStatus};
+use palladium_proto::runtime::{GetMetadataResponse, PubsubSubscriptionType, actor_runtime::ActorRuntimeStatus};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Body, Incoming, body, empty};
@@ -63,7 +63,7 @@ fn to_json(message: GetMetadataResponse) -> Value {
             "topic": one.topic,
             "rules": rules.map(|rule| json!({ "match": rule.r#match, "path": rule.path })).collect::<Value>(),
             "deadLetterTopic": one.dead_letter_topic,
-            "type": "DECLARATIVE",
+            "type": PubsubSubscriptionType::try_from(one.r#type).unwrap_or_default().as_str_name(),
         });
         if !one.metadata.is_empty() {
             subscription["metadata"] = one.metadata.into_iter().map(|(n, v)| (n, Value::from(v))).collect();

@@ -24,6 +24,40 @@ pub enum Route<'a> {
     StateTransaction { store: Cow<'a, str> },
     /// Query (alpha).
     StateQuery { store: Cow<'a, str> },
+    /// Publish one message.
+    Publish { pubsub: Cow<'a, str>, topic: Cow<'a, str> },
+    /// Publish many messages.
+    BulkPublish {
+        pubsub: Cow<'a, str>,
+        topic: Cow<'a, str>,
+        version: &'static str,
+    },
+    /// Read one secret.
+    SecretGet { store: Cow<'a, str>, name: Cow<'a, str> },
+    /// Read all secrets.
+    SecretGetAll { store: Cow<'a, str> },
+    /// Call a binding.
+    Binding { name: Cow<'a, str> },
+    /// Talk to a language model.
+    Converse { name: Cow<'a, str>, version: &'static str },
+    /// Read configuration.
+    ConfigurationGet { store: Cow<'a, str>, version: &'static str },
+    /// Have the application told of changed configuration.
+    ConfigurationSubscribe { store: Cow<'a, str>, version: &'static str },
+    /// End that.
+    ConfigurationUnsubscribe {
+        store: Cow<'a, str>,
+        id: Cow<'a, str>,
+        version: &'static str,
+    },
+    /// Take a lock.
+    Lock { store: Cow<'a, str> },
+    /// Give a lock back.
+    Unlock { store: Cow<'a, str> },
+    /// Encrypt a document.
+    Encrypt { name: Cow<'a, str> },
+    /// Decrypt one.
+    Decrypt { name: Cow<'a, str> },
     /// Tell about this process.
     MetadataGet,
     /// Attach a name and a value to this process.
@@ -62,6 +96,17 @@ impl Route<'_> {
             | Self::StateBulkGet { .. }
             | Self::StateTransaction { .. } => ("state", "v1.0"),
             Self::StateQuery { .. } => ("state", "v1.0-alpha1"),
+            Self::Publish { .. } => ("publish", "v1.0"),
+            Self::BulkPublish { version, .. } => ("publish", *version),
+            Self::SecretGet { .. } | Self::SecretGetAll { .. } => ("secrets", "v1.0"),
+            Self::Binding { .. } => ("bindings", "v1.0"),
+            Self::Converse { version, .. } => ("conversation", *version),
+            Self::ConfigurationGet { version, .. }
+            | Self::ConfigurationSubscribe { version, .. }
+            | Self::ConfigurationUnsubscribe { version, .. } => ("configuration", *version),
+            Self::Lock { .. } => ("lock", "v1.0-alpha1"),
+            Self::Unlock { .. } => ("unlock", "v1.0-alpha1"),
+            Self::Encrypt { .. } | Self::Decrypt { .. } => ("crypto", "v1.0-alpha1"),
             Self::MetadataGet | Self::MetadataPut { .. } => ("metadata", "v1.0"),
             Self::Health | Self::HealthOutbound => ("healthz", "v1.0"),
             Self::Shutdown => ("shutdown", "v1.0"),
@@ -79,6 +124,9 @@ impl Route<'_> {
 
 /// Matches a cleaned path.
 pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    if let ("POST" | "PUT", Some(matched)) = (method.as_str(), publish(path)) {
+        return matched;
+    }
     let mut parts = [""; 8];
     let mut count = 0;
     for part in path.trim_start_matches('/').splitn(parts.len(), '/') {
@@ -94,6 +142,22 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
             name(store, |store| Route::StateTransaction { store })
         }
         ("POST" | "PUT", ["v1.0-alpha1", "state", store, "query"]) => name(store, |store| Route::StateQuery { store }),
+        ("GET", ["v1.0", "secrets", store, "bulk"]) => name(store, |store| Route::SecretGetAll { store }),
+        ("GET", ["v1.0", "secrets", store, key]) => pair(store, key, |store, name| Route::SecretGet { store, name }),
+        ("POST" | "PUT", ["v1.0", "bindings", binding]) => name(binding, |name| Route::Binding { name }),
+        ("POST", ["v1.0-alpha1", "conversation", component, "converse"]) => name(component, |name| Route::Converse {
+            name,
+            version: "v1.0-alpha1",
+        }),
+        ("POST", ["v1.0-alpha2", "conversation", component, "converse"]) => name(component, |name| Route::Converse {
+            name,
+            version: "v1.0-alpha2",
+        }),
+        ("GET", [version @ ("v1.0" | "v1.0-alpha1"), "configuration", rest @ ..]) => configuration(version, rest),
+        ("POST", ["v1.0-alpha1", "lock", store]) => name(store, |store| Route::Lock { store }),
+        ("POST", ["v1.0-alpha1", "unlock", store]) => name(store, |store| Route::Unlock { store }),
+        ("PUT", ["v1.0-alpha1", "crypto", component, "encrypt"]) => name(component, |name| Route::Encrypt { name }),
+        ("PUT", ["v1.0-alpha1", "crypto", component, "decrypt"]) => name(component, |name| Route::Decrypt { name }),
         ("GET", ["v1.0", "metadata"]) => Some(Route::MetadataGet),
         ("PUT", ["v1.0", "metadata", key]) => name(key, |key| Route::MetadataPut { key }),
         ("GET", ["v1.0", "healthz"]) => Some(Route::Health),
@@ -106,23 +170,47 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     matched.unwrap_or(Route::Malformed("failed to unescape request parameter"))
 }
 
+/// Configuration, the same in both versions.
+fn configuration<'a>(version: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    let version = if version == "v1.0" { "v1.0" } else { "v1.0-alpha1" };
+    match rest {
+        [store] => name(store, |store| Route::ConfigurationGet { store, version }),
+        [store, "subscribe"] => name(store, |store| Route::ConfigurationSubscribe { store, version }),
+        [store, id, "unsubscribe"] => pair(store, id, |store, id| Route::ConfigurationUnsubscribe {
+            store,
+            id,
+            version,
+        }),
+        _ => Some(Route::Fallback),
+    }
+}
+
+/// Publishing: everything behind the component's name is the topic, slashes too.
+fn publish(path: &str) -> Option<Route<'_>> {
+    let malformed = Some(Route::Malformed("failed to unescape request parameter"));
+    let (version, rest) = match path.strip_prefix("/v1.0/publish/") {
+        Some(rest) => ("v1.0", rest),
+        None => ("v1.0-alpha1", path.strip_prefix("/v1.0-alpha1/publish/bulk/")?),
+    };
+    let many = match version {
+        "v1.0" => rest.strip_prefix("bulk/"),
+        _ => Some(rest),
+    };
+    let (pubsub, topic) = many
+        .unwrap_or(rest)
+        .split_once('/')
+        .unwrap_or((many.unwrap_or(rest), ""));
+    let matched = match (many, decode(pubsub), decode(topic)) {
+        (_, None, _) | (_, _, None) => return malformed,
+        (None, Some(pubsub), Some(topic)) => Route::Publish { pubsub, topic },
+        (Some(_), Some(pubsub), Some(topic)) => Route::BulkPublish { pubsub, topic, version },
+    };
+    Some(matched)
+}
+
 /// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
 fn unavailable(version: &str, group: &str) -> Route<'static> {
-    const GROUPS: [&str; 13] = [
-        "secrets",
-        "publish",
-        "bindings",
-        "configuration",
-        "lock",
-        "unlock",
-        "actors",
-        "crypto",
-        "subtlecrypto",
-        "workflows",
-        "jobs",
-        "conversation",
-        "job",
-    ];
+    const GROUPS: [&str; 5] = ["actors", "subtlecrypto", "workflows", "jobs", "job"];
     const VERSIONS: [&str; 4] = ["v1.0", "v1.0-alpha1", "v1.0-alpha2", "v1.0-beta1"];
     let version = VERSIONS.into_iter().find(|known| *known == version);
     let group = GROUPS.into_iter().find(|known| *known == group);
@@ -210,15 +298,57 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_everything_behind_the_component() {
+        let post = |path: &'static str| route(&Method::POST, path);
+        let (pubsub, topic) = ("ps".into(), "a/b c".into());
+        assert_eq!(post("/v1.0/publish/ps/a/b%20c"), Route::Publish { pubsub, topic });
+        let (pubsub, topic) = ("ps".into(), "".into());
+        assert_eq!(post("/v1.0/publish/ps"), Route::Publish { pubsub, topic });
+        for (path, version) in [
+            ("/v1.0/publish/bulk/ps/t/u", "v1.0"),
+            ("/v1.0-alpha1/publish/bulk/ps/t/u", "v1.0-alpha1"),
+        ] {
+            let (pubsub, topic) = ("ps".into(), "t/u".into());
+            assert_eq!(post(path), Route::BulkPublish { pubsub, topic, version });
+        }
+        assert!(matches!(post("/v1.0/publish/ps/%zz"), Route::Malformed(_)));
+        assert_eq!(get("/v1.0/publish/ps/t"), Route::Fallback);
+    }
+
+    #[test]
     fn every_other_path_is_a_call_to_an_application() {
         assert_eq!(get("/v1.0/invoke/a/method/b/c/d/e/f/g"), Route::Invoke);
         assert_eq!(get("/orders"), Route::Fallback);
         assert_eq!(get("/"), Route::Fallback);
         assert_eq!(route(&Method::OPTIONS, "/v1.0/metadata"), Route::Fallback);
-        assert!(matches!(
-            get("/v1.0/secrets/s/k"),
-            Route::Unavailable { group: "secrets", .. }
-        ));
+        assert!(matches!(get("/v1.0/jobs/s"), Route::Unavailable { group: "jobs", .. }));
+    }
+
+    #[test]
+    fn configuration_locks_and_documents() {
+        let (store, version) = ("s".into(), "v1.0");
+        assert_eq!(get("/v1.0/configuration/s"), Route::ConfigurationGet { store, version });
+        let (store, version) = ("a b".into(), "v1.0-alpha1");
+        let subscribed = get("/v1.0-alpha1/configuration/a%20b/subscribe");
+        assert_eq!(subscribed, Route::ConfigurationSubscribe { store, version });
+        let (store, id, version) = ("s".into(), "1-2".into(), "v1.0");
+        let ended = get("/v1.0/configuration/s/1-2/unsubscribe");
+        assert_eq!(ended, Route::ConfigurationUnsubscribe { store, id, version });
+        assert_eq!(get("/v1.0/configuration/s/t"), Route::Fallback);
+        assert_eq!(route(&Method::POST, "/v1.0/configuration/s"), Route::Fallback);
+        let (post, put) = (|path| route(&Method::POST, path), |path| route(&Method::PUT, path));
+        assert_eq!(post("/v1.0-alpha1/lock/s"), Route::Lock { store: "s".into() });
+        assert_eq!(post("/v1.0-alpha1/unlock/s"), Route::Unlock { store: "s".into() });
+        assert_eq!(post("/v1.0/lock/s"), Route::Fallback);
+        assert_eq!(
+            put("/v1.0-alpha1/crypto/k/encrypt"),
+            Route::Encrypt { name: "k".into() }
+        );
+        assert_eq!(
+            put("/v1.0-alpha1/crypto/k/decrypt"),
+            Route::Decrypt { name: "k".into() }
+        );
+        assert_eq!(post("/v1.0-alpha1/crypto/k/decrypt"), Route::Fallback);
     }
 
     #[test]

@@ -26,12 +26,36 @@ pub struct Component {
     pub init_timeout: Duration,
     /// Its metadata.
     pub properties: Properties,
+    /// Whether a metadata value asks for the namespace: then topics are of the namespace, too.
+    pub by_namespace: bool,
     /// Names of metadata fields whose value is a reference that cannot be resolved here, with the reason.
     pub unresolved: Vec<(String, String)>,
+    /// Metadata fields whose value a secret store of the user's own has.
+    pub references: Vec<Reference>,
+    /// Name of that secret store; empty = none.
+    pub secret_store: String,
     /// Immutable id; empty outside of platform mode.
     pub uid: String,
     /// Version of the declaration; 0 outside of platform mode.
     pub generation: u64,
+}
+
+/// A metadata field whose value is in a secret store.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The field.
+    pub field: String,
+    /// The secret.
+    pub secret: String,
+    /// Which of its values.
+    pub key: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Auth {
+    #[serde(deserialize_with = "text")]
+    secret_store: String,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +65,8 @@ struct Manifest {
     spec: Spec,
     #[serde(default, deserialize_with = "list")]
     scopes: Vec<String>,
+    #[serde(default)]
+    auth: Auth,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +101,8 @@ struct Pair {
 struct SecretRef {
     #[serde(default, deserialize_with = "text")]
     name: String,
+    #[serde(default, deserialize_with = "text")]
+    key: String,
 }
 
 /// Where references to secrets may point.
@@ -99,15 +127,29 @@ impl Component {
     ) -> Result<Option<Self>, String> {
         let manifest: Manifest =
             serde_json::from_value(document).map_err(|error| format!("Component: {}", without_value(&error)))?;
-        let Manifest { metadata, spec, scopes } = manifest;
+        let Manifest {
+            metadata,
+            spec,
+            scopes,
+            auth,
+        } = manifest;
         if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
             return Ok(None);
         }
         let mut properties = Properties::new();
         let mut unresolved = Vec::new();
+        let mut by_namespace = false;
+        let mut referenced = Vec::new();
         for pair in spec.metadata {
+            if let Some(reference) = reference(&pair, &auth.secret_store) {
+                referenced.push(reference);
+                continue;
+            }
             match resolve(&pair, references) {
-                Ok(value) => properties.insert(pair.name, expand(value, app_id, namespace)),
+                Ok(value) => {
+                    by_namespace |= value.contains("{namespace}");
+                    properties.insert(pair.name, expand(value, app_id, namespace));
+                }
                 Err(reason) => unresolved.push((pair.name, reason)),
             }
         }
@@ -121,7 +163,10 @@ impl Component {
                 .filter(|timeout| !timeout.is_zero())
                 .unwrap_or(Duration::from_secs(5)),
             properties,
+            by_namespace,
             unresolved,
+            references: referenced,
+            secret_store: auth.secret_store,
             uid: metadata.uid,
             generation: metadata.generation,
         }))
@@ -145,6 +190,24 @@ fn without_value(error: &serde_json::Error) -> String {
         Some((_, expected)) => format!("a value has the wrong form: expected {expected}"),
         None => text,
     }
+}
+
+/// What a secret store has to be asked for.
+fn reference(pair: &Pair, store: &str) -> Option<Reference> {
+    let wanted = pair.secret_key_ref.as_ref()?;
+    if store.is_empty() || wanted.name.is_empty() {
+        return None;
+    }
+    let key = if wanted.key.is_empty() {
+        &wanted.name
+    } else {
+        &wanted.key
+    };
+    Some(Reference {
+        field: pair.name.clone(),
+        secret: wanted.name.clone(),
+        key: key.clone(),
+    })
 }
 
 fn resolve(pair: &Pair, references: References<'_>) -> Result<String, String> {
@@ -177,7 +240,7 @@ fn resolve(pair: &Pair, references: References<'_>) -> Result<String, String> {
 }
 
 /// The placeholders of Dapr's component metadata. `{uuid}` is drawn anew for each component.
-fn expand(value: String, app_id: &str, namespace: &str) -> String {
+pub(crate) fn expand(value: String, app_id: &str, namespace: &str) -> String {
     if !value.contains('{') {
         return value;
     }

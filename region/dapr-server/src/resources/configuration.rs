@@ -4,10 +4,12 @@
 //! One idea: documents are laid over each other, and only what a later one says replaces an earlier word. Must never
 //! refuse a file for a setting that it does not know, nor act on one: settings are only read here.
 
+use palladium_engine_secrets::{Scope, Scopes};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::list;
+use crate::invoke::access::AccessControlSpec;
 
 /// Settings of one Dapr Server.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,14 @@ pub struct Configuration {
     pub allowed: Vec<ApiRule>,
     /// Rules that deny APIs.
     pub denied: Vec<ApiRule>,
+    /// Which secrets the application may read.
+    pub secrets: Scopes,
+    /// What stands before the API.
+    pub http_pipeline: Vec<Handler>,
+    /// What stands before the application.
+    pub app_http_pipeline: Vec<Handler>,
+    /// Who may call this application.
+    pub access: AccessControlSpec,
     /// Component types that may not be loaded, as `type` or `type/version`.
     pub denied_components: Vec<String>,
 }
@@ -40,6 +50,58 @@ pub struct ApiRule {
     pub protocol: String,
 }
 
+/// A piece of a pipeline, by the component that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Handler {
+    /// The component's name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Pipeline {
+    #[serde(deserialize_with = "list")]
+    handlers: Vec<Handler>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Secrets {
+    #[serde(deserialize_with = "list")]
+    scopes: Vec<SecretScope>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SecretScope {
+    store_name: String,
+    default_access: String,
+    #[serde(deserialize_with = "list")]
+    allowed_secrets: Vec<String>,
+    #[serde(deserialize_with = "list")]
+    denied_secrets: Vec<String>,
+}
+
+impl SecretScope {
+    fn read(self) -> Result<Scope, String> {
+        let denies_by_default = match self.default_access.to_ascii_lowercase().as_str() {
+            "" | "allow" => false,
+            "deny" => true,
+            _ => return Err("Configuration: spec.secrets: defaultAccess can be either allow or deny".to_owned()),
+        };
+        Ok(Scope {
+            store: self.store_name,
+            denies_by_default,
+            allowed: self.allowed_secrets,
+            denied: self.denied_secrets,
+        })
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Manifest {
@@ -47,14 +109,18 @@ struct Manifest {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Spec {
+    secrets: Option<Secrets>,
+    http_pipeline: Option<Pipeline>,
+    app_http_pipeline: Option<Pipeline>,
     features: Option<Vec<Feature>>,
     metric: Option<Metric>,
     metrics: Option<Metric>,
     logging: Logging,
     api: Option<Api>,
     components: Option<Denied>,
+    access_control: Option<AccessControlSpec>,
 }
 
 #[derive(Deserialize)]
@@ -124,8 +190,22 @@ impl Configuration {
             self.allowed = api.allowed;
             self.denied = api.denied;
         }
+        if let Some(secrets) = spec.secrets {
+            let scopes: Result<Vec<Scope>, String> = secrets.scopes.into_iter().map(SecretScope::read).collect();
+            self.secrets = Scopes::new(scopes?)
+                .map_err(|store| format!("Configuration: {store} storeName is repeated in secrets configuration"))?;
+        }
+        if let Some(pipeline) = spec.http_pipeline {
+            self.http_pipeline = pipeline.handlers;
+        }
+        if let Some(pipeline) = spec.app_http_pipeline {
+            self.app_http_pipeline = pipeline.handlers;
+        }
         if let Some(components) = spec.components {
             self.denied_components = components.deny;
+        }
+        if let Some(access) = spec.access_control {
+            self.access = access;
         }
         Ok(())
     }

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use super::component::References;
-use super::{Component, Configuration, Subscription};
+use super::{Component, Configuration, ResiliencyResource, Subscription, read_subscription};
 
 /// Why resources cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,18 @@ pub enum LoadError {
     },
 }
 
-/// The components and subscriptions for this App ID in one folder.
+/// What is declared for this App ID.
+#[derive(Default)]
+pub struct Declared {
+    /// Components.
+    pub components: Vec<Component>,
+    /// Subscriptions.
+    pub subscriptions: Vec<Subscription>,
+    /// Resiliency policies.
+    pub resiliency: Vec<ResiliencyResource>,
+}
+
+/// What is declared for this App ID in one folder.
 ///
 /// # Errors
 /// When the folder or a file in it cannot be read.
@@ -41,8 +53,8 @@ pub fn load_folder(
     app_id: &str,
     namespace: &str,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Vec<Component>, Vec<Subscription>), LoadError> {
-    let (mut components, mut subscriptions) = (Vec::new(), Vec::new());
+) -> Result<Declared, LoadError> {
+    let mut declared = Declared::default();
     let failed = |source| LoadError::Read {
         path: folder.to_owned(),
         source,
@@ -62,11 +74,14 @@ pub fn load_folder(
             source,
         })?;
         for document in documents(&text) {
-            let taken = document.and_then(|document| match document["kind"].as_str() {
+            let taken = document.and_then(|document| match kind(&document) {
                 Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
-                    .map(|one| components.extend(one)),
+                    .map(|one| declared.components.extend(one)),
                 Some("Subscription") => {
-                    Subscription::read(document, app_id, namespace).map(|one| subscriptions.extend(one))
+                    read_subscription(document, app_id, namespace).map(|one| declared.subscriptions.extend(one))
+                }
+                Some("Resiliency") => {
+                    ResiliencyResource::read(document, app_id).map(|one| declared.resiliency.extend(one))
                 }
                 _ => Ok(()),
             });
@@ -75,7 +90,7 @@ pub fn load_folder(
             }
         }
     }
-    Ok((components, subscriptions))
+    Ok(declared)
 }
 
 /// The configuration of these files, later ones laid over earlier ones.
@@ -90,7 +105,7 @@ pub fn load_configurations(files: &[PathBuf]) -> Result<Configuration, LoadError
             source,
         })?;
         for document in documents(&text) {
-            let taken = document.and_then(|document| match document["kind"].as_str() {
+            let taken = document.and_then(|document| match kind(&document) {
                 Some("Configuration") => configuration.overlay(document),
                 _ => Ok(()),
             });
@@ -101,6 +116,14 @@ pub fn load_configurations(files: &[PathBuf]) -> Result<Configuration, LoadError
         }
     }
     Ok(configuration)
+}
+
+/// The kind of a document; the member's name is written in any case, as Dapr reads it.
+fn kind(document: &Value) -> Option<&str> {
+    let members = document.as_object()?.iter();
+    members
+        .filter(|(name, _)| name.eq_ignore_ascii_case("kind"))
+        .find_map(|(_, kind)| kind.as_str())
 }
 
 /// The documents of a file. The reason why one does not parse is without the text around it: it may hold a secret.
@@ -132,7 +155,9 @@ fn parse(document: &str) -> Option<Value> {
     {
         return Some(value);
     }
-    serde_saphyr::from_str(document).ok()
+    // Of a member that is written twice the last one counts, as in Dapr.
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    serde_saphyr::from_str_with_options(document, options).ok()
 }
 
 #[cfg(test)]
@@ -147,6 +172,16 @@ mod tests {
         assert_eq!(found.len(), 3, "{found:?}");
         assert_eq!(found[0].as_ref().unwrap()["metadata"]["name"], 123);
         assert!(found[2].is_err());
+    }
+
+    #[test]
+    fn a_kind_in_any_case_and_members_written_twice() {
+        let found = documents("apiVersion: 1\napiVersion: 2\nKind: Subscription\n");
+        let document = found[0].as_ref().unwrap();
+        assert_eq!(
+            (kind(document), &document["apiVersion"]),
+            (Some("Subscription"), &Value::from(2))
+        );
     }
 
     #[test]

@@ -5,38 +5,24 @@
 
 use std::collections::BTreeMap;
 
+use palladium_engine_pubsub::{Batching, Spec as Subscription};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ObjectMeta, in_namespace, in_scope, list, text};
 
-/// What an application wants to receive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// Name of the pub/sub component.
-    pub pubsub: String,
-    /// Topic.
-    pub topic: String,
-    /// Metadata for the component.
-    pub metadata: BTreeMap<String, String>,
-    /// Condition and path, first match wins; an empty condition always matches.
-    pub rules: Vec<(String, String)>,
-    /// Where undeliverable events go.
-    pub dead_letter_topic: String,
-}
-
 #[derive(Deserialize)]
 struct Manifest {
     #[serde(default)]
     metadata: ObjectMeta,
-    spec: Spec,
+    spec: Written,
     #[serde(default, deserialize_with = "list")]
     scopes: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct Written {
     #[serde(deserialize_with = "text")]
     pubsubname: String,
     #[serde(deserialize_with = "text")]
@@ -49,6 +35,16 @@ struct Spec {
     routes: Option<Routes>,
     #[serde(default, deserialize_with = "text")]
     dead_letter_topic: String,
+    #[serde(default)]
+    bulk_subscribe: Option<Bulk>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Bulk {
+    enabled: bool,
+    max_messages_count: i64,
+    max_await_duration_ms: i64,
 }
 
 #[derive(Deserialize)]
@@ -61,39 +57,42 @@ struct Routes {
 
 #[derive(Deserialize)]
 struct Rule {
-    #[serde(rename = "match")]
+    #[serde(default, rename = "match")]
     condition: String,
     path: String,
 }
 
-impl Subscription {
-    /// Reads one document of kind Subscription; `None` when it is not meant for this App ID.
-    ///
-    /// # Errors
-    /// The message names the field.
-    pub fn read(document: Value, app_id: &str, namespace: &str) -> Result<Option<Self>, String> {
-        let Manifest { metadata, spec, scopes } =
-            serde_json::from_value(document).map_err(|error| format!("Subscription: {error}"))?;
-        if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
-            return Ok(None);
-        }
-        let mut rules = Vec::new();
-        let mut default = spec.route;
-        if let Some(routes) = spec.routes {
-            rules.extend(routes.rules.into_iter().map(|rule| (rule.condition, rule.path)));
-            default = routes.default.or(default);
-        }
-        rules.extend(
-            default
-                .filter(|path| !path.is_empty())
-                .map(|path| (String::new(), path)),
-        );
-        Ok(Some(Self {
-            pubsub: spec.pubsubname,
-            topic: spec.topic,
-            metadata: spec.metadata.unwrap_or_default(),
-            rules,
-            dead_letter_topic: spec.dead_letter_topic,
-        }))
+/// Reads one document of kind Subscription; `None` when it is not meant for this App ID.
+///
+/// # Errors
+/// The message names the field.
+pub fn read_subscription(document: Value, app_id: &str, namespace: &str) -> Result<Option<Subscription>, String> {
+    let Manifest { metadata, spec, scopes } =
+        serde_json::from_value(document).map_err(|error| format!("Subscription: {error}"))?;
+    if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
+        return Ok(None);
     }
+    let mut rules = Vec::new();
+    let mut default = spec.route;
+    if let Some(routes) = spec.routes {
+        rules.extend(routes.rules.into_iter().map(|rule| (rule.condition, rule.path)));
+        default = routes.default.or(default);
+    }
+    rules.extend(
+        default
+            .filter(|path| !path.is_empty())
+            .map(|path| (String::new(), path)),
+    );
+    let bulk = spec.bulk_subscribe.filter(|bulk| bulk.enabled);
+    Ok(Some(Subscription {
+        pubsub: spec.pubsubname,
+        topic: spec.topic,
+        metadata: spec.metadata.unwrap_or_default(),
+        rules,
+        dead_letter_topic: spec.dead_letter_topic,
+        bulk: bulk.map(|bulk| Batching {
+            max_messages: usize::try_from(bulk.max_messages_count).unwrap_or_default(),
+            max_await_ms: u64::try_from(bulk.max_await_duration_ms).unwrap_or_default(),
+        }),
+    }))
 }

@@ -6,69 +6,9 @@
 
 use palladium_component::StateError;
 use palladium_component::error::{RemoteError, grpc_code_name};
+use palladium_engine_report::{DOMAIN, Detail, Report, code};
 
 use crate::error::{ApiError, Operation};
-
-/// gRPC status codes used by state calls.
-mod code {
-    pub const INVALID_ARGUMENT: u32 = 3;
-    pub const FAILED_PRECONDITION: u32 = 9;
-    pub const ABORTED: u32 = 10;
-    pub const UNIMPLEMENTED: u32 = 12;
-    pub const INTERNAL: u32 = 13;
-}
-
-const DOMAIN: &str = "dapr.io";
-
-/// One detail of an error: the `google.rpc` messages of a gRPC status, the `details` of an HTTP body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Detail {
-    /// `google.rpc.ErrorInfo`.
-    ErrorInfo {
-        /// Why, for programs.
-        reason: String,
-        /// Who says so.
-        domain: String,
-        /// More, for programs; empty = absent.
-        metadata: Vec<(&'static str, String)>,
-    },
-    /// `google.rpc.ResourceInfo`.
-    ResourceInfo {
-        /// Always `state`.
-        resource_type: &'static str,
-        /// The store.
-        resource_name: String,
-    },
-    /// `google.rpc.BadRequest` with one field violation.
-    BadRequest {
-        /// The field.
-        field: String,
-        /// What is wrong with it.
-        description: String,
-    },
-    /// `google.rpc.Help` with one link.
-    Help {
-        /// Where to read on.
-        url: &'static str,
-        /// What is to be found there.
-        description: &'static str,
-    },
-}
-
-/// A complete error answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// HTTP status.
-    pub http_status: u16,
-    /// gRPC status code.
-    pub grpc_code: u32,
-    /// Error code of the HTTP body, also the label of error metrics.
-    pub tag: String,
-    /// Message for people.
-    pub message: String,
-    /// The details; empty = the plain form of the HTTP body without `details`.
-    pub details: Vec<Detail>,
-}
 
 impl ApiError {
     /// What an HTTP caller is told.
@@ -109,8 +49,17 @@ impl ApiError {
                 details: vec![],
                 ..self.common()
             },
-            ApiError::Failed { operation, source, .. } => {
-                let http_status = match (operation, source) {
+            ApiError::Failed {
+                store,
+                operation,
+                source,
+            } => {
+                // Of several failures HTTP callers are told only the first that is about an etag.
+                let told = match operation {
+                    Operation::Transaction => source,
+                    _ => etag_failure(source).unwrap_or(source),
+                };
+                let http_status = match (operation, told) {
                     (Operation::Transaction, _) => 500,
                     (_, StateError::EtagMismatch(_)) => 409,
                     (_, StateError::EtagInvalid(_)) => 400,
@@ -120,7 +69,7 @@ impl ApiError {
                 Report {
                     http_status,
                     details: vec![],
-                    ..self.common()
+                    ..failed(store, operation, told)
                 }
             }
             _ => self.common(),
@@ -230,11 +179,20 @@ impl ApiError {
     }
 }
 
+/// The failure about an etag in a failure, if there is one: it decides the class of a bulk call, whatever else failed.
+fn etag_failure(source: &StateError) -> Option<&StateError> {
+    match source {
+        StateError::EtagMismatch(_) | StateError::EtagInvalid(_) => Some(source),
+        StateError::Bulk(failures) => failures.iter().find_map(|failure| etag_failure(&failure.error)),
+        _ => None,
+    }
+}
+
 fn failed(store: &str, operation: &Operation, source: &StateError) -> Report {
-    let grpc_code = match (operation, source) {
+    let grpc_code = match (operation, etag_failure(source)) {
         (Operation::Transaction, _) => code::INTERNAL,
-        (_, StateError::EtagMismatch(_)) => code::ABORTED,
-        (_, StateError::EtagInvalid(_)) => code::INVALID_ARGUMENT,
+        (_, Some(StateError::EtagMismatch(_))) => code::ABORTED,
+        (_, Some(StateError::EtagInvalid(_))) => code::INVALID_ARGUMENT,
         _ => code::INTERNAL,
     };
     let (tag, message) = match operation {
@@ -290,6 +248,7 @@ fn rich(head: (u16, u32, &str), reason: &str, message: String, store: Option<&St
     details.extend(store.map(|store| Detail::ResourceInfo {
         resource_type: "state",
         resource_name: store.clone(),
+        description: String::new(),
     }));
     details.extend(more);
     Report {

@@ -150,7 +150,7 @@ pub(super) async fn open(
         managed: Some(Arc::new(dial)),
         ..OpenContext::new(component, "app", Default::default())
     };
-    drivers::open("state.diagrid", "v1", context).await
+    drivers::DRIVERS.open("state.diagrid", "v1", context).await
 }
 
 #[derive(Clone)]

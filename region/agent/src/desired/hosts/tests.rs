@@ -118,6 +118,10 @@ fn a_setting_that_must_name_a_host_and_does_not_visibly_has_an_unknown_one() {
         ("connectionString", "postgres:///x"),
         ("endpoint", "http://"),
         ("anything", "http://[::1/"),
+        // What a URL parser reads as one, and what reads like pairs.
+        ("url", "http:169.254.169.254/latest/?server=good.example"),
+        ("url", "http:\\\\evil.example\\?a=b;server=good.example"),
+        ("url", "\u{1}ht\ntps:/evil.example/?server=good.example"),
     ] {
         let found = in_setting(name, value);
         assert!(found.contains(&Found::Unknown), "{name}={value}: {found:?}");

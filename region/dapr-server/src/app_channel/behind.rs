@@ -1,0 +1,62 @@
+//! An application that a pipeline stands before.
+//!
+//! One idea: a request goes through the pipeline as the application would see it, with the path below its endpoint. Must
+//! never be in the way of an application without a pipeline.
+
+use std::sync::{Arc, Weak};
+
+use http::{HeaderMap, Method, Request, Response};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{AppBody, AppChannel, CallError, collected};
+use crate::http::Body;
+use crate::pipeline;
+use crate::server::Server;
+
+/// The way to the components of a pipeline.
+pub(super) struct Pipeline(Weak<Server>);
+
+impl AppChannel {
+    /// Puts what the server's configuration names before the application; what is held of its calls counts against the
+    /// server's budget.
+    pub fn behind(mut self, server: &Arc<Server>) -> Self {
+        self.budget = server.budget.clone();
+        self.pipeline = server.pipelines.app().map(|_| Pipeline(Arc::downgrade(server)));
+        self
+    }
+
+    pub(super) async fn call_behind(
+        &self,
+        pipeline: &Pipeline,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Response<Body>, CallError> {
+        let server = pipeline.0.upgrade();
+        let server = server.ok_or_else(|| CallError::Transport("the process ends".to_owned()))?;
+        let request = Request::builder().method(method).uri(path).body(())?;
+        let (mut head, ()) = request.into_parts();
+        head.headers = headers;
+        let passed = match pipeline::pass(&server, server.pipelines.app().unwrap_or_default(), &mut head).await {
+            Ok(passed) => passed,
+            Err(answer) => return Ok(answer.map(Body::from)),
+        };
+        let body = if passed.rewrites() {
+            let held = server.budget.hold();
+            let whole = collected(body, &held, server.max_body()).await?;
+            let whole = passed.rewrite(whole, &mut head.headers);
+            drop(held);
+            Body::from(server.budget.tie(whole)?)
+        } else {
+            body
+        };
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let answer = self.send(head.method, path, head.headers, body).await?;
+        let mut answer = answer.map(|body| Body::Answer(AppBody::new(body, permit)));
+        answer.headers_mut().extend(passed.headers);
+        Ok(answer)
+    }
+}

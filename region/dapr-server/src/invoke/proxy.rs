@@ -1,0 +1,243 @@
+//! Calls of services that are not Dapr's: passed on byte for byte, to the own application or to a peer that does it.
+//!
+//! One idea: a call is its path, its metadata and two streams of bytes; nothing of the messages is looked at, and trailers
+//! are the other side's own. Must never choose the target by anything but the metadata, nor let a peer use this process
+//! as a way to a third one.
+
+use http::header::{CONTENT_TYPE, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use palladium_engine_resiliency::{Failed, Failure, Policy};
+use palladium_http::Upload;
+use palladium_spiffe::SpiffeId;
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Code, Status};
+
+use super::callee::{permit, stamp};
+use super::metadata::{self, APP_ID, CALLEE, Parties};
+use super::method::canonical;
+use super::peers::Peer;
+use super::pool::{Lease, Pool, SendError};
+use super::recorded::Recorded;
+use crate::app_channel::CallError;
+use crate::http::Body;
+use crate::server::Server;
+
+/// A call of the own caller.
+///
+/// # Errors
+/// Why it was not passed on.
+pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Response<Body>, Status> {
+    let target = target(request.headers())?;
+    if server.invoke.is_own_app(server, &target) {
+        let (path, mut headers, body) = apart(server, request)?;
+        permit(server, None, &path, None, true)?;
+        own_stamp(server, &server.app_id, &mut headers);
+        return to_app(server, &path, headers, body).await;
+    }
+    let peer = server
+        .invoke
+        .peers
+        .find(&target)
+        .await
+        .map_err(|error| Status::unknown(error.to_string()))?;
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let mut headers = parts.headers;
+    headers.remove(HOST);
+    headers.remove(APP_ID);
+    own_stamp(server, &peer.id, &mut headers);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    let resiliency = server.resiliency.now();
+    let policy = if resiliency.is_plain() {
+        Policy::default()
+    } else {
+        resiliency.app(&peer.id, &format!("{}:{path}", peer.id))
+    };
+    if policy.is_empty() {
+        return to_peer(server, &peer, &path, headers, passing(server, body)).await;
+    }
+    to_peer_policed(server, &peer, &path, headers, body, policy).await
+}
+
+/// What came of one attempt at a peer that was no success.
+enum Unwell {
+    /// A whole answer: nothing but a status.
+    Answer(Box<Response<Body>>, u16),
+    Status(Status),
+}
+
+impl Failure for Unwell {
+    fn status_code(&self) -> Option<u16> {
+        match self {
+            Self::Answer(_, code) => Some(*code),
+            Self::Status(status) => u16::try_from(status.code() as i32).ok(),
+        }
+    }
+}
+
+/// Passes a call on as a policy says. It is sent once more only when all of it was sent, it was short, and the answer was
+/// nothing but a status.
+async fn to_peer_policed(
+    server: &Server,
+    peer: &Peer,
+    path: &str,
+    headers: HeaderMap,
+    body: Upload,
+    policy: Policy,
+) -> Result<Response<Body>, Status> {
+    let body = server.budget.hold().meter(body).passing();
+    let (recorded, record) = Recorded::new(body, &server.budget);
+    let mut first = Some(Body::Recorded(Box::new(recorded)));
+    let outcome = policy.run(|_| {
+        let body = first.take().or_else(|| record.whole().map(Body::from));
+        let headers = headers.clone();
+        async {
+            let Some(body) = body else {
+                return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
+            };
+            let answer = to_peer(server, peer, path, headers, body)
+                .await
+                .map_err(Unwell::Status)?;
+            match status_of(answer.headers()) {
+                Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
+                _ => Ok(answer),
+            }
+        }
+    });
+    match outcome.await {
+        Ok(answer) => Ok(answer),
+        Err(Failed::Operation(Unwell::Answer(answer, _))) => Ok(*answer),
+        Err(Failed::Operation(Unwell::Status(status))) => Err(status),
+        Err(Failed::Timeout(_)) => Err(Status::deadline_exceeded("context deadline exceeded")),
+        Err(Failed::TooMany) => Err(Status::unavailable("too many requests")),
+        Err(Failed::Open) => Err(Status::unavailable("circuit breaker is open")),
+    }
+}
+
+/// The code of an answer that is nothing but a status, known or not.
+fn status_of(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// A call that a peer passes on.
+///
+/// # Errors
+/// Why it was not passed on.
+pub async fn from_peer(
+    server: &Server,
+    peer: Option<&SpiffeId>,
+    request: Request<Upload>,
+) -> Result<Response<Body>, Status> {
+    let target = target(request.headers())?;
+    if !server.invoke.is_own_app(server, &target) {
+        return Err(Status::permission_denied("this is another App ID's Dapr Server"));
+    }
+    let (path, mut headers, body) = apart(server, request)?;
+    permit(server, peer, &path, None, true)?;
+    stamp(server, peer, &mut headers);
+    to_app(server, &path, headers, body).await
+}
+
+/// The target that the metadata name.
+fn target(headers: &HeaderMap) -> Result<String, Status> {
+    let named = headers.get(CALLEE).or_else(|| headers.get(APP_ID));
+    let named = named.and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
+    named.map(str::to_owned).ok_or_else(|| {
+        Status::unknown(format!(
+            "failed to proxy request: required metadata {CALLEE} or {APP_ID} not found"
+        ))
+    })
+}
+
+/// The canonical path, the metadata for an application, and the body.
+fn apart(server: &Server, request: Request<Upload>) -> Result<(String, HeaderMap, Body), Status> {
+    let path = canonical(request.uri().path())
+        .map_err(|error| Status::invalid_argument(error.to_string()))?
+        .into_owned();
+    let (parts, body) = request.into_parts();
+    let mut headers = parts.headers;
+    headers.remove(HOST);
+    headers.remove(APP_ID);
+    // The original marks what it passes on by a kind of its own.
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind.is_none_or(|kind| kind == b"application/grpc+proxy") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    }
+    Ok((path, headers, passing(server, body)))
+}
+
+/// A body that passes through: it counts as long as it is on its way.
+fn passing(server: &Server, body: Upload) -> Body {
+    Body::Upload(server.budget.hold().meter(body).passing())
+}
+
+fn own_stamp(server: &Server, callee: &str, headers: &mut HeaderMap) {
+    let parties = Parties {
+        caller: &server.app_id,
+        namespace: server.namespace(),
+        callee,
+    };
+    metadata::stamp(headers, &parties);
+}
+
+async fn to_app(server: &Server, path: &str, headers: HeaderMap, body: Body) -> Result<Response<Body>, Status> {
+    let not_grpc = || Status::unavailable("the application does not speak gRPC");
+    let app = server.app.load_full().ok_or_else(not_grpc)?;
+    let grpc = app.grpc().ok_or_else(not_grpc)?;
+    let permit = app.permit().await.map_err(Status::from)?;
+    match grpc.proxy(path, headers, body).await {
+        Ok((answer, lease)) => Ok(passed_on(answer, lease, permit)),
+        Err(CallError::Transport(reason)) => Err(Status::unavailable(reason)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn to_peer(
+    server: &Server,
+    peer: &Peer,
+    path: &str,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Status> {
+    let unreachable = || Status::unavailable("the peer has no address");
+    let mut pool = peer.pool().ok_or_else(unreachable)?;
+    let mut request = request(&pool, path, headers, body);
+    let mut again = true;
+    loop {
+        match pool.send(request).await {
+            Ok((answer, lease)) => return Ok(passed_on(answer, lease, None)),
+            // Nothing of it was sent.
+            Err(SendError::Connect(error, unsent)) => {
+                if !again {
+                    return Err(Status::unavailable(error.to_string()));
+                }
+                again = false;
+                server.invoke.peers.failed(peer, pool.address());
+                let found = server.invoke.peers.find(&peer.id).await;
+                pool = found
+                    .ok()
+                    .and_then(|peer| peer.pool())
+                    .ok_or_else(|| Status::unavailable(error.to_string()))?;
+                request = *unsent;
+                *request.uri_mut() = pool.uri(path);
+            }
+            Err(SendError::Lost(error)) => return Err(Status::unavailable(error.to_string())),
+            Err(SendError::Body(error)) => return Err(error.into()),
+        }
+    }
+}
+
+fn request(pool: &Pool, path: &str, headers: HeaderMap, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = pool.uri(path);
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// `permit`: the call's place at the application, until its answer has ended.
+fn passed_on(answer: Response<Incoming>, lease: Lease, permit: Option<OwnedSemaphorePermit>) -> Response<Body> {
+    answer.map(|body| Body::Leased(body, lease, permit))
+}

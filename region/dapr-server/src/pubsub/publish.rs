@@ -1,0 +1,254 @@
+//! Publishing, whichever protocol it came by.
+//!
+//! One idea: the order in which a call is judged is Dapr's: component, topic, metadata, entries, envelope, scope. Must
+//! never answer before the broker has the message.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use palladium_component::PubsubError;
+use palladium_engine_pubsub::{
+    ApiError, BulkEntry, BulkPublishFailure, BulkPublishRequest, Draft, Metadata, PublishRequest, Trace, envelope,
+    raw_payload,
+};
+use palladium_engine_resiliency::{ComponentKind, Failed, Failure, Policy};
+
+use super::PubsubEntry;
+use crate::api_rules::Protocol;
+use crate::invoke::http_status;
+use crate::resiliency::outbound;
+use crate::server::Server;
+
+/// One message as a caller gave it.
+pub struct Single {
+    /// Topic.
+    pub topic: String,
+    /// The data.
+    pub data: Bytes,
+    /// Its content type; may be empty.
+    pub content_type: String,
+    /// Metadata of the call.
+    pub metadata: Metadata,
+    /// Where the call stands in a trace.
+    pub trace: Trace,
+    /// Whether a message without an envelope takes the trace along as metadata.
+    pub trace_beside: bool,
+}
+
+/// Many messages as a caller gave them.
+pub struct Bulk {
+    /// Topic.
+    pub topic: String,
+    /// Metadata of the call.
+    pub metadata: Metadata,
+    /// Where the call stands in a trace.
+    pub trace: Trace,
+    /// The messages.
+    pub entries: Vec<BulkEntry>,
+}
+
+/// The component that a call names.
+///
+/// # Errors
+/// When there is none, or the call names none, or no topic.
+pub fn find(server: &Server, pubsub: &str, topic: &str) -> Result<Arc<PubsubEntry>, ApiError> {
+    if pubsub.is_empty() {
+        return Err(ApiError::NameEmpty);
+    }
+    let entry = server.components.load().pubsub(pubsub).cloned();
+    let entry = entry.ok_or_else(|| ApiError::NotFound {
+        pubsub: pubsub.to_owned(),
+    })?;
+    if topic.is_empty() {
+        return Err(ApiError::TopicEmpty {
+            pubsub: pubsub.to_owned(),
+        });
+    }
+    Ok(entry)
+}
+
+/// Whether a call wants no envelope.
+///
+/// # Errors
+/// When that cannot be read.
+pub fn is_raw(entry: &PubsubEntry, metadata: &Metadata) -> Result<bool, ApiError> {
+    raw_payload(metadata).map_err(|reason| ApiError::Metadata {
+        pubsub: entry.component.name().to_owned(),
+        reason,
+    })
+}
+
+/// Publishes one message.
+///
+/// # Errors
+/// See [`ApiError`].
+pub async fn single(server: &Server, entry: &PubsubEntry, by: Protocol, mut call: Single) -> Result<(), ApiError> {
+    let component = &entry.component;
+    let data = if is_raw(entry, &call.metadata)? {
+        if call.trace_beside {
+            call.metadata.insert("traceid".into(), call.trace.parent);
+            call.metadata.insert("tracestate".into(), call.trace.state);
+        }
+        call.data
+    } else {
+        enveloped(
+            entry,
+            &call.topic,
+            &call.content_type,
+            &call.data,
+            &call.metadata,
+            &call.trace,
+        )?
+    };
+    let request = PublishRequest {
+        topic: call.topic.clone(),
+        data,
+        metadata: call.metadata,
+        content_type: None,
+    };
+    let start = Instant::now();
+    let policy = outbound(server, component.name(), ComponentKind::Pubsub);
+    let outcome = if policy.is_empty() {
+        component.publish(request).await
+    } else {
+        policed(entry, by, &policy, request).await
+    };
+    entry.metrics.egress(&call.topic, outcome.is_ok(), start.elapsed());
+    outcome
+}
+
+/// A driver's failure, with the code that the caller's protocol has for it.
+struct Coded(PubsubError, Option<u16>);
+
+impl Failure for Coded {
+    fn status_code(&self) -> Option<u16> {
+        self.1
+    }
+
+    fn is_permanent(&self) -> bool {
+        matches!(self.0, PubsubError::Closed)
+    }
+}
+
+/// Publishes as a policy says.
+async fn policed(entry: &PubsubEntry, by: Protocol, policy: &Policy, request: PublishRequest) -> Result<(), ApiError> {
+    let component = &entry.component;
+    let topic = request.topic.clone();
+    let request = &component.prepared(request)?;
+    let outcome = policy.run(|_| async move {
+        let published = component.driver().publish(request).await;
+        published.map_err(|error| {
+            let code = match (&error, by) {
+                (PubsubError::Remote(remote), Protocol::Grpc) => u16::try_from(remote.grpc_code).ok(),
+                (PubsubError::Remote(remote), Protocol::Http) => i32::try_from(remote.grpc_code)
+                    .ok()
+                    .map(|code| http_status(code).as_u16()),
+                // The other side's own word as well.
+                (PubsubError::Unavailable(_), Protocol::Grpc) => Some(14),
+                (PubsubError::Unavailable(_), Protocol::Http) => Some(503),
+                _ => None,
+            };
+            Coded(error, code)
+        })
+    });
+    outcome.await.map_err(|failed| {
+        let error = match failed {
+            Failed::Operation(Coded(error, _)) => error,
+            Failed::Timeout(_) => PubsubError::Unavailable("context deadline exceeded".to_owned()),
+            Failed::TooMany => PubsubError::Unavailable("too many requests".to_owned()),
+            Failed::Open => PubsubError::Unavailable("circuit breaker is open".to_owned()),
+        };
+        component.failed(topic, error)
+    })
+}
+
+/// Bytes of a bulk request's metadata, once for each entry.
+const MOST_METADATA: usize = 16 << 20;
+
+/// Publishes many messages and says which failed.
+///
+/// # Errors
+/// See [`ApiError`].
+pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFailure>, ApiError> {
+    let raw = is_raw(entry, &call.metadata)?;
+    let mut seen = HashSet::new();
+    if !call
+        .entries
+        .iter()
+        .all(|entry| !entry.entry_id.is_empty() && seen.insert(entry.entry_id.as_str()))
+    {
+        return Err(ApiError::Entries {
+            pubsub: entry.component.name().to_owned(),
+            topic: call.topic,
+            app_id: entry.component.app_id().to_owned(),
+            reason: "entryId is duplicated or not present for entry".to_owned(),
+        });
+    }
+    let each: usize = call.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if each.saturating_mul(call.entries.len()) > MOST_METADATA {
+        return Err(ApiError::Entries {
+            pubsub: entry.component.name().to_owned(),
+            topic: call.topic,
+            app_id: entry.component.app_id().to_owned(),
+            reason: "the request's metadata are too long to go with every entry".to_owned(),
+        });
+    }
+    let mut entries = Vec::with_capacity(call.entries.len());
+    for mut one in call.entries {
+        // What an entry says goes before what the call says; an entry that says nothing gets nothing, as in Dapr.
+        if !one.metadata.is_empty() {
+            for (name, value) in &call.metadata {
+                one.metadata.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        if !raw {
+            one.event = enveloped(
+                entry,
+                &call.topic,
+                &one.content_type,
+                &one.event,
+                &one.metadata,
+                &call.trace,
+            )?;
+        }
+        entries.push(one);
+    }
+    let request = BulkPublishRequest {
+        topic: call.topic.clone(),
+        entries,
+        metadata: call.metadata,
+    };
+    let start = Instant::now();
+    let outcome = entry.component.bulk_publish(request).await;
+    let good = outcome.as_ref().is_ok_and(Vec::is_empty);
+    entry.metrics.egress(&call.topic, good, start.elapsed());
+    outcome
+}
+
+fn enveloped(
+    entry: &PubsubEntry,
+    topic: &str,
+    content_type: &str,
+    data: &[u8],
+    metadata: &Metadata,
+    trace: &Trace,
+) -> Result<Bytes, ApiError> {
+    let component = &entry.component;
+    let draft = Draft {
+        app_id: component.app_id(),
+        pubsub: component.name(),
+        topic,
+        content_type,
+        data,
+        trace,
+        metadata,
+        native_ttl: component.native_ttl(),
+    };
+    envelope(&draft).map_err(|reason| ApiError::Envelope {
+        pubsub: component.name().to_owned(),
+        app_id: component.app_id().to_owned(),
+        reason,
+    })
+}

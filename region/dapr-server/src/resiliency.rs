@@ -1,0 +1,88 @@
+//! Resiliency policies in one Dapr Server: which are in force, and components called through them.
+//!
+//! One idea: a resource that cannot be used is said and left out whole; the others hold. Must never end the process for one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use palladium_engine_pubsub::Verdict;
+use palladium_engine_resiliency::{ComponentKind, Direction, Failure, Policy, Resiliency};
+
+use crate::resources::ResiliencyResource;
+use crate::server::Server;
+
+/// Puts these resources into force, in place of those before.
+pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) {
+    let metrics = server.metrics.resiliency();
+    let mut all = Resiliency::new(Some(Arc::new(metrics.clone())));
+    for ResiliencyResource { name, namespace, spec } in resources {
+        tracing::info!("Loading Resiliency configuration: {name}");
+        match all.add(&name, &namespace, spec) {
+            Ok(()) => metrics.loaded(&name, &namespace),
+            Err(error) => tracing::error!("Could not read resiliency policy {name}: {error}"),
+        }
+    }
+    server.resiliency.0.store(Arc::new(all));
+}
+
+/// The policies that are in force.
+#[derive(Clone, Default)]
+pub struct Policies(Arc<ArcSwap<Resiliency>>);
+
+impl Policies {
+    /// All of them, as they are now.
+    pub(crate) fn now(&self) -> Arc<Resiliency> {
+        self.0.load_full()
+    }
+
+    /// What a component's call of the application runs through.
+    pub(crate) fn inbound(&self, name: &str, kind: ComponentKind) -> Policy {
+        self.0.load().component(name, kind, Direction::Inbound)
+    }
+}
+
+/// Hands an event to an application as a policy says; only what is to be tried again is.
+pub(crate) async fn delivered<F>(policy: &Policy, mut attempt: impl FnMut() -> F) -> Verdict
+where
+    F: Future<Output = Verdict>,
+{
+    if policy.is_empty() {
+        return attempt().await;
+    }
+    let outcome = policy.run(|_| {
+        let attempt = attempt();
+        async {
+            match attempt.await {
+                Verdict::Retry(words) => Err(Said { words, code: None }),
+                verdict => Ok(verdict),
+            }
+        }
+    });
+    outcome
+        .await
+        .unwrap_or_else(|failed| Verdict::Retry(failed.to_string()))
+}
+
+/// What a call of a component runs through.
+pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Policy {
+    server.resiliency.0.load().component(name, kind, Direction::Outbound)
+}
+
+/// An error in words only, and with the status of an answer if there was one.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) words: String,
+    pub(crate) code: Option<u16>,
+}
+
+impl Failure for Said {
+    fn status_code(&self) -> Option<u16> {
+        self.code
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
