@@ -21,22 +21,20 @@ use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 
-use crate::api_rules::ApiRules;
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
 use crate::components::{LoadError, Opened, Opener, is_secret_store};
 use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
 use crate::invoke::Invoke;
-use crate::invoke::access::AccessControl;
 use crate::invoke::mdns::{Announcement, Mdns};
 use crate::invoke::peers::{self, Peers};
 use crate::listen::Ports;
 use crate::metrics::Metrics;
-use crate::pipeline::Pipelines;
 use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
+use crate::rules::Rules;
 use crate::server::{Components, Server};
 use crate::{bindings, closing, logs, resiliency, workers};
 
@@ -112,7 +110,8 @@ async fn run(
         "Starting Dapr Runtime -- version {DAPR_VERSION} -- Palladium {}",
         env!("CARGO_PKG_VERSION")
     );
-    let configuration = load_configurations(&settings.config_files)?;
+    let mut configuration = load_configurations(&settings.config_files)?;
+    configuration.api_logging = settings.api_logging.unwrap_or(configuration.api_logging);
     if configuration.metrics == Some(false) {
         settings.listen.metrics_port = None;
     }
@@ -222,7 +221,7 @@ fn new_server(
     identity: Option<peers::Identity>,
 ) -> Result<Server, Fatal> {
     let http = !matches!(settings.app.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
-    let access = AccessControl::new(&configuration.access, http)?;
+    let rules = Rules::new(configuration, http)?;
     let namespace = if settings.namespace.is_empty() {
         "default"
     } else {
@@ -231,7 +230,7 @@ fn new_server(
     let peers = Peers::on_network(namespace, identity);
     let host = host_name();
     Ok(Server {
-        invoke: Invoke::new(peers, access, Some((&host, settings.host))),
+        invoke: Invoke::new(peers, Some((&host, settings.host))),
         app_id: settings.app_id.clone(),
         namespace: settings.namespace.clone(),
         hosted: false,
@@ -241,15 +240,11 @@ fn new_server(
         app_settings: ArcSwap::from_pointee(settings.app.clone()),
         auth: settings.api_token.clone().map_or(Auth::Open, Auth::Token),
         cors: Cors::from_flag(&settings.allowed_origins),
-        secrets: configuration.secrets.clone(),
-        pipelines: Pipelines::new(&configuration.http_pipeline, &configuration.app_http_pipeline),
+        rules: ArcSwap::from_pointee(rules),
         bindings: Default::default(),
         resiliency: Default::default(),
-        api: ApiRules::new(configuration.allowed.clone(), configuration.denied.clone()),
         max_body: AtomicUsize::new(settings.max_body),
         budget: Budget::new(settings.held_bodies()),
-        api_logging: settings.api_logging.unwrap_or(configuration.api_logging),
-        features: configuration.features.clone(),
         extended: Default::default(),
         ready: Default::default(),
         metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
@@ -371,7 +366,7 @@ async fn open_components(
         }
     }
     let components = Components::new(stores, registered, subscriptions);
-    for store in server.secrets.stores() {
+    for store in configuration.secrets.stores() {
         if components.secret_store(store).is_none() {
             tracing::warn!("Secrets configuration added for '{store}', but no matching secret store was found");
         }

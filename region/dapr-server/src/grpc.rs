@@ -93,9 +93,12 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     };
     let (group, version) = group(method);
-    if !server.api.allows(Protocol::Grpc, group, version) {
+    let rules = server.rules.load();
+    let api_logging = rules.api_logging;
+    if !rules.api.allows(Protocol::Grpc, group, version) {
         return refused(&Status::unimplemented("requested endpoint is not available"));
     }
+    drop(rules);
     // Until the end of the call, whatever becomes of the message.
     let held = server.budget.hold();
     let is_document = DOCUMENTS.contains(&method);
@@ -130,7 +133,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         .get("grpc-status")
         .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
     server.metrics.grpc(method, code_name(code), start.elapsed());
-    if server.api_logging {
+    if api_logging {
         tracing::info!(
             "gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}",
             code as i32,

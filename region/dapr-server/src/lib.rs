@@ -29,6 +29,7 @@ mod invoke;
 #[cfg(test)]
 mod limits_tests;
 mod listen;
+mod loader;
 mod lock;
 mod logs;
 mod metadata;
@@ -39,6 +40,7 @@ mod pubsub;
 mod ready;
 mod resiliency;
 mod resources;
+mod rules;
 mod secret_stores;
 mod secrets;
 pub mod server;

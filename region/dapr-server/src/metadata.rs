@@ -77,7 +77,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         subscriptions: subscriptions.collect(),
         app_connection_properties: Some(app(server)),
         runtime_version: DAPR_VERSION.to_owned(),
-        enabled_features: server.features.clone(),
+        enabled_features: server.rules.load().features.clone(),
         actor_runtime: Some(ActorRuntime {
             runtime_status: ActorRuntimeStatus::Disabled.into(),
             placement: "placement: disconnected".to_owned(),

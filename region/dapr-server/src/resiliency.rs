@@ -11,18 +11,23 @@ use palladium_engine_resiliency::{ComponentKind, Direction, Failure, Policy, Res
 use crate::resources::ResiliencyResource;
 use crate::server::Server;
 
-/// Puts these resources into force, in place of those before.
-pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) {
+/// Puts these resources into force, in place of those before. Those that cannot be used come back, with the reason.
+pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) -> Vec<(String, String)> {
     let metrics = server.metrics.resiliency();
     let mut all = Resiliency::new(Some(Arc::new(metrics.clone())));
+    let mut unusable = Vec::new();
     for ResiliencyResource { name, namespace, spec } in resources {
         tracing::info!("Loading Resiliency configuration: {name}");
         match all.add(&name, &namespace, spec) {
             Ok(()) => metrics.loaded(&name, &namespace),
-            Err(error) => tracing::error!("Could not read resiliency policy {name}: {error}"),
+            Err(error) => {
+                tracing::error!("Could not read resiliency policy {name}: {error}");
+                unusable.push((name, error.to_string()));
+            }
         }
     }
     server.resiliency.0.store(Arc::new(all));
+    unusable
 }
 
 /// The policies that are in force.

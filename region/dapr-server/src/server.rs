@@ -1,6 +1,6 @@
 //! What all listeners and building blocks of one Dapr Server share.
 //!
-//! One idea: requests only read; what can change (components, tokens, the application's endpoint) is replaced as a whole
+//! One idea: requests only read; what can change (components, rules, tokens, the application's endpoint) is replaced as a whole
 //! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do an API's work itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,12 +11,10 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use palladium_component::{Conversation, CryptoProvider, SecretStore};
-use palladium_engine_secrets::Scopes;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_http::Budget;
 use palladium_tasks::Shutdown;
 
-use crate::api_rules::ApiRules;
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
 use crate::bindings::Bell;
@@ -25,11 +23,12 @@ use crate::cors::Cors;
 use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics, StateOperation};
-use crate::pipeline::{Piece, Pipelines};
+use crate::pipeline::Piece;
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resiliency::Policies;
 use crate::resources::Subscription;
+use crate::rules::Rules;
 use crate::secrets::Secrets;
 
 /// One Dapr Server.
@@ -46,7 +45,7 @@ pub struct Server {
     pub app: ArcSwapOption<AppChannel>,
     /// What is subscribed to beside what is declared.
     pub subscriptions: Subscriptions,
-    /// How to call other App IDs, and who may call this one.
+    /// How to call other App IDs.
     pub invoke: Invoke,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
@@ -54,24 +53,16 @@ pub struct Server {
     pub auth: Auth,
     /// Answers for browsers, if configured.
     pub cors: Option<Cors>,
-    /// Which secrets the application may read.
-    pub secrets: Scopes,
-    /// What stands before the API and before the application.
-    pub pipelines: Pipelines,
+    /// What its Configuration says.
+    pub rules: ArcSwap<Rules>,
     /// How calls are repeated, cut short or refused.
     pub resiliency: Policies,
     /// Wakes the keeper of bindings.
     pub bindings: Bell,
-    /// Which APIs are switched off.
-    pub api: ApiRules,
     /// Greatest request body in bytes.
     pub max_body: AtomicUsize,
     /// What all calls together may hold of bodies.
     pub budget: Budget,
-    /// Whether each call is logged.
-    pub api_logging: bool,
-    /// Features switched on by configuration, for metadata.
-    pub features: Vec<String>,
     /// What callers have set through the metadata API.
     pub extended: Extended,
     /// What is ready.

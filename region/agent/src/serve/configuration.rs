@@ -15,6 +15,8 @@ use crate::region::Region;
 const PUBLIC: &str = "public";
 /// Dapr's word for a namespace that nobody has set.
 const DEFAULT: &str = "default";
+const ALLOW: &str = "allow";
+const DENY: &str = "deny";
 
 /// Renders it; `None` when a secret is missing.
 pub(super) fn render(region: &Region, object: &Admitted, content: &ConfigurationContent) -> Option<Value> {
@@ -27,6 +29,11 @@ pub(super) fn render(region: &Region, object: &Admitted, content: &Configuration
     };
     if let Some(control) = &mut content.spec.access_control {
         let (meta, project_id) = (&object.meta, &object.meta.project_id);
+        if control.default_action.is_empty() {
+            // With a trust domain filled in, a Dapr Server would take silence for "deny".
+            let silence = if control.policies.is_empty() { ALLOW } else { DENY };
+            silence.clone_into(&mut control.default_action);
+        }
         translate(&mut control.trust_domain, &["", PUBLIC], &domain);
         for policy in &mut control.policies {
             translate(&mut policy.trust_domain, &["", PUBLIC], &domain);
