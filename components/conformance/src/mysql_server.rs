@@ -31,6 +31,7 @@ impl MySqlServer {
                 command
                     .arg("--no-defaults")
                     .arg(format!("--datadir={}", data.display()))
+                    .arg(temporary(folder.path()))
                     .arg(format!("--socket={}", folder.path().join("socket").display()))
                     .arg(format!("--init-file={}", folder.path().join("init.sql").display()))
                     .args(["--bind-address=127.0.0.1", "--port", &port.to_string()])
@@ -71,6 +72,7 @@ fn initialize(folder: &Path, data: &Path) {
     let made = Command::new("mariadb-install-db")
         .arg("--no-defaults")
         .arg(format!("--datadir={}", data.display()))
+        .arg(temporary(folder))
         .args([
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
@@ -78,11 +80,16 @@ fn initialize(folder: &Path, data: &Path) {
         ])
         .arg("--innodb-log-file-size=8M")
         .args(user())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+        .output();
     let made = made.unwrap_or_else(|error| panic!("`apt-get install mariadb-server`: {error}"));
-    assert!(made.success(), "mariadb-install-db makes a data folder");
+    let said = [made.stdout, made.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(made.status.success(), "mariadb-install-db: {}: {said}", made.status);
+}
+
+/// A server that starts removes all temporary tables that it finds: in a folder of its own, or it takes another's.
+fn temporary(folder: &Path) -> String {
+    format!("--tmpdir={}", folder.display())
 }
 
 /// Root is told so, or it refuses.

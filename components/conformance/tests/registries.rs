@@ -40,10 +40,10 @@ fn every_folder_with_an_example_is_a_driver_and_the_reverse() {
             .filter(|entry| entry.path().join("example.yaml").exists())
             .map(|entry| entry.file_name().to_string_lossy().replace('_', "."))
             .collect();
-        let prefix = if block == "middleware" {
-            "middleware.http.".to_owned()
-        } else {
-            format!("{block}.")
+        let prefix = match block {
+            "crypto" => "crypto.dapr.".to_owned(),
+            "middleware" => "middleware.http.".to_owned(),
+            _ => format!("{block}."),
         };
         let named = listed.components.iter().map(|driver| {
             let name = driver.type_name.strip_prefix(&prefix);
