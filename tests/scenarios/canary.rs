@@ -32,6 +32,7 @@ async fn sec_066_sec_101_secrets_are_nowhere_in_clear() -> Result<()> {
     system.project("shop").await?;
     let app = App::create(&system, "shop", "orders").await?;
     let mut canaries = components(&system).await?;
+    canaries.extend(endpoint(&system).await?);
     let made = system
         .cli(&["apikey", "create", "--name", "robot", "--role", "cra.diagrid:viewer"])
         .await;
@@ -119,6 +120,33 @@ async fn components(system: &System) -> Result<Vec<Canary>> {
     }
     ensure!(!canaries.is_empty(), "no component has a sensitive setting");
     Ok(canaries)
+}
+
+/// An HTTP endpoint with a canary in every header and certificate, and a trace exporter with one.
+async fn endpoint(system: &System) -> Result<Vec<Canary>> {
+    let whats = ["header", "rootCA", "certificate", "privateKey", "otel"];
+    let canaries = whats.map(|what| Canary {
+        what: format!("{what} of an HTTP endpoint or exporter"),
+        text: format!("canary-endpoint-{what}-aGVsbG8"),
+    });
+    let [header, root, certificate, key, otel] = canaries.each_ref().map(|canary| canary.text.as_str());
+    let pem =
+        |label: &str, text: &str| json!({"value": format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----")});
+    let tls = json!({
+        "rootCA": pem("CERTIFICATE", root), "certificate": pem("CERTIFICATE", certificate), "privateKey": pem("PRIVATE KEY", key),
+    });
+    let spec = json!({"baseUrl": "https://127.0.0.1:1", "headers": [{"name": "x-api-key", "value": header}], "clientTLS": tls});
+    let headers = json!([{"name": "api-key", "value": otel}]);
+    let tracing = json!({"otel": {"endpointAddress": "127.0.0.1:1", "protocol": "grpc", "headers": headers}});
+    let api = system.api()?;
+    for (plural, spec) in [("httpendpoints", spec), ("configurations", json!({"tracing": tracing}))] {
+        let path = COMPONENTS.replace("components", plural);
+        let body = json!({"metadata": {"name": "canary"}, "spec": spec});
+        api.post(&path, &body).await?.good()?;
+        let shown = api.get(&format!("{path}/canary")).await?.good()?.to_string();
+        ensure!(canaries.iter().all(|canary| !shown.contains(&canary.text)), "{shown}");
+    }
+    Ok(canaries.into())
 }
 
 /// Secrets where they do not belong: in queries, bodies, headers and arguments. A path is no such place: it is logged.

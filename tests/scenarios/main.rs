@@ -10,6 +10,7 @@ mod disk;
 mod freeze;
 mod isolation;
 mod kill;
+mod kinds;
 mod ports;
 mod start;
 mod stream;

@@ -145,6 +145,15 @@ mod tests {
             Ok(step) => step.order,
             Err(error) => panic!("{error}"),
         };
-        assert!(order("Project") < order("Component") && order("Component") < order("AppIdentity"));
+        let kinds = [
+            "Project",
+            "Configuration",
+            "Component",
+            "Subscription",
+            "Resiliency",
+            "HTTPEndpoint",
+            "AppIdentity",
+        ];
+        assert!(kinds.map(order).is_sorted_by(|one, next| one < next));
     }
 }

@@ -9,10 +9,13 @@ mod audit;
 mod call;
 mod completion;
 mod component;
+mod declared;
 mod env;
+mod httpendpoint;
 mod login;
 mod project;
 mod region;
+mod subscription;
 mod version;
 mod whoami;
 
@@ -37,6 +40,18 @@ pub enum Command {
     /// Dapr components
     #[command(subcommand)]
     Component(component::Component),
+    /// Subscriptions: which topic is delivered where
+    #[command(subcommand)]
+    Subscription(subscription::Subscription),
+    /// Configurations of App IDs: access control, tracing, pipelines
+    #[command(subcommand)]
+    Configuration(declared::Declared),
+    /// Resiliency policies: timeouts, retries, circuit breakers
+    #[command(subcommand)]
+    Resiliency(declared::Declared),
+    /// HTTP endpoints: addresses outside that App IDs invoke by name
+    #[command(subcommand)]
+    Httpendpoint(httpendpoint::HttpEndpoint),
     /// API keys for people and automation
     #[command(subcommand, alias = "apikeys")]
     Apikey(apikey::ApiKey),
@@ -68,6 +83,10 @@ pub async fn run(command: Command, connection: &ConnectionArgs, whole: clap::Com
         Command::Project(project::Project::Example) => project::NOUN.print_example(),
         Command::Appid(appid::AppId::Example) => appid::NOUN.print_example(),
         Command::Component(component::Component::Example) => component::NOUN.print_example(),
+        Command::Subscription(subscription::Subscription::Example) => subscription::NOUN.print_example(),
+        Command::Configuration(declared::Declared::Example) => declared::CONFIGURATION.print_example(),
+        Command::Resiliency(declared::Declared::Example) => declared::RESILIENCY.print_example(),
+        Command::Httpendpoint(httpendpoint::HttpEndpoint::Example) => httpendpoint::NOUN.print_example(),
         online => {
             let mut context = Context::resolve(connection)?;
             match online {
@@ -75,6 +94,10 @@ pub async fn run(command: Command, connection: &ConnectionArgs, whole: clap::Com
                 Command::Project(project) => project.run(&mut context).await,
                 Command::Appid(appid) => appid.run(&context).await,
                 Command::Component(component) => component.run(&context).await,
+                Command::Subscription(subscription) => subscription.run(&context).await,
+                Command::Configuration(verb) => verb.run(&declared::CONFIGURATION, &context).await,
+                Command::Resiliency(verb) => verb.run(&declared::RESILIENCY, &context).await,
+                Command::Httpendpoint(endpoint) => endpoint.run(&context).await,
                 Command::Apikey(apikey) => apikey.run(&context).await,
                 Command::Region(region) => region.run(&context).await,
                 Command::Apply(apply) => apply.run(&context).await,

@@ -7,12 +7,20 @@
 // This library is test code: a failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+pub mod configuration;
+pub mod crypto;
+pub mod crypto_keys;
 pub mod daprd;
 pub mod etcd_server;
+pub mod lock;
+pub mod memcached_server;
+pub mod mysql_server;
 mod owned_server;
+pub mod postgres_server;
 pub mod pubsub;
 pub mod redis_server;
 pub mod state;
 
 /// The drivers, for suites over stores that live in another process.
+pub use palladium_components_crypto as crypto_drivers;
 pub use palladium_components_state as drivers;

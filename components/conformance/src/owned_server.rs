@@ -13,8 +13,10 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct OwnedServer<const PORTS: usize> {
     child: Child,
+    /// Signal that ends it; one that holds things of the machine beyond its folder is asked to let go of them.
+    pub(crate) farewell: Option<&'static str>,
     pub(crate) ports: [u16; PORTS],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl<const PORTS: usize> OwnedServer<PORTS> {
@@ -43,8 +45,9 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
                 .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
             let mut server = Self {
                 child,
+                farewell: None,
                 ports,
-                _folder: folder,
+                folder,
             };
             let started = Instant::now();
             while started.elapsed() < patience {
@@ -61,9 +64,36 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
     }
 }
 
+impl<const PORTS: usize> OwnedServer<PORTS> {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Sends its process a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let _ = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+    }
+}
+
 impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
     fn drop(&mut self) {
+        if let Some(signal) = self.farewell {
+            self.signal(signal);
+            let asked = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether this is run by root, as whom some servers refuse to run.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }

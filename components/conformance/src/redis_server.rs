@@ -37,6 +37,17 @@ impl RedisServer {
         Self(server.await)
     }
 
+    /// A client of it, to do what a component never does.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        let address = format!("redis://:{PASSWORD}@127.0.0.1:{}", self.0.ports[0]);
+        let client = redis::Client::open(address).expect("an address");
+        let connection = client.get_multiplexed_async_connection().await;
+        connection.expect("the server can be reached")
+    }
+
     /// Metadata of a component on this server.
     pub fn metadata(&self) -> [(String, String); 2] {
         let host = format!("127.0.0.1:{}", self.0.ports[0]);

@@ -12,7 +12,10 @@ use serde_json::Value;
 fn blocks() -> Vec<(&'static str, Catalog)> {
     vec![
         ("bindings", palladium_components_bindings::DRIVERS.catalog()),
+        ("configuration", palladium_components_configuration::DRIVERS.catalog()),
         ("conversation", palladium_components_conversation::DRIVERS.catalog()),
+        ("crypto", palladium_components_crypto::DRIVERS.catalog()),
+        ("lock", palladium_components_lock::DRIVERS.catalog()),
         ("middleware", palladium_components_middleware::DRIVERS.catalog()),
         ("pubsub", palladium_components_pubsub::DRIVERS.catalog()),
         ("secretstores", palladium_components_secretstores::DRIVERS.catalog()),
@@ -37,10 +40,10 @@ fn every_folder_with_an_example_is_a_driver_and_the_reverse() {
             .filter(|entry| entry.path().join("example.yaml").exists())
             .map(|entry| entry.file_name().to_string_lossy().replace('_', "."))
             .collect();
-        let prefix = if block == "middleware" {
-            "middleware.http.".to_owned()
-        } else {
-            format!("{block}.")
+        let prefix = match block {
+            "crypto" => "crypto.dapr.".to_owned(),
+            "middleware" => "middleware.http.".to_owned(),
+            _ => format!("{block}."),
         };
         let named = listed.components.iter().map(|driver| {
             let name = driver.type_name.strip_prefix(&prefix);
@@ -163,7 +166,11 @@ fn the_committed_catalog_is_fresh() {
 
 #[test]
 fn what_is_the_machines_own_is_refused_to_tenants() {
-    for type_name in ["secretstores.local.env", "secretstores.local.file"] {
+    for type_name in [
+        "crypto.dapr.localstorage",
+        "secretstores.local.env",
+        "secretstores.local.file",
+    ] {
         let driver = catalog().find(type_name, "").unwrap();
         assert_eq!(driver.hosted, "refused", "{type_name}");
     }

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use palladium_component::{OpenContext, Properties, StateStore};
 use palladium_conformance::etcd_server::EtcdServer;
+use palladium_conformance::memcached_server::MemcachedServer;
+use palladium_conformance::mysql_server::MySqlServer;
+use palladium_conformance::postgres_server::PostgresServer;
 use palladium_conformance::redis_server::RedisServer;
 use palladium_conformance::state::Backend;
 
-/// `module: type version => backend;` runs the suite over what `backend(type, version)` makes.
+/// `module: type version => backend;` (with `(only a cache)` before the arrow where that is so) runs the suite over what `backend(type, version)` makes.
 macro_rules! suites {
-    ($($module:ident: $type_name:literal $version:literal => $backend:path;)+) => {
+    ($($module:ident: $type_name:literal $version:literal $(($($what:ident)+))? => $backend:path;)+) => {
         $(mod $module {
             use super::*;
 
@@ -20,7 +23,7 @@ macro_rules! suites {
                 $backend($type_name, $version).await
             }
 
-            palladium_conformance::state_suite!(backend);
+            palladium_conformance::state_suite!($($($what)+:)? backend);
         })+
 
         /// Type and version of what is run here.
@@ -35,6 +38,10 @@ suites! {
     redis: "state.redis" "v1" => redis_server;
     etcd_v1: "state.etcd" "v1" => etcd_cluster;
     etcd_v2: "state.etcd" "v2" => etcd_cluster;
+    postgresql_v1: "state.postgresql" "v1" => postgres_server;
+    postgresql_v2: "state.postgresql" "v2" => postgres_server;
+    mysql: "state.mysql" "v1" => mysql_server;
+    memcached: "state.memcached" "v1" (only a cache) => memcached_server;
 }
 
 /// Run by `palladium-store`, in `region/store/src/tests/conformance.rs`.
@@ -105,6 +112,43 @@ async fn etcd_cluster(type_name: &'static str, version: &'static str) -> Backend
     Backend {
         // etcd takes requests of 1.5 MiB, as it is started by default.
         largest_value: 3 << 19,
+        keep: Box::new(server),
+        ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
+    }
+}
+
+/// PostgreSQL's texts hold no NUL; `jsonb`, which version 1 uses, spells JSON its own way.
+async fn postgres_server(type_name: &'static str, version: &'static str) -> Backend {
+    let server = PostgresServer::start().await;
+    let metadata = server.metadata();
+    Backend {
+        holds_key: |key| !key.contains('\0'),
+        respells_json: version == "v1",
+        keep: Box::new(server),
+        ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
+    }
+}
+
+/// On MariaDB, which speaks MySQL's protocol.
+async fn mysql_server(type_name: &'static str, version: &'static str) -> Backend {
+    let server = MySqlServer::start().await;
+    let metadata = server.metadata();
+    Backend {
+        holds_key: |key| key.chars().count() <= 255,
+        keep: Box::new(server),
+        ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
+    }
+}
+
+async fn memcached_server(type_name: &'static str, version: &'static str) -> Backend {
+    let server = MemcachedServer::start().await;
+    let metadata = server.metadata();
+    Backend {
+        durable: false,
+        only_cache: true,
+        // Items of 1 MiB, as it is started by default, with their keys.
+        largest_value: (1 << 20) - 512,
+        holds_key: |key| key.len() <= 250 && !key.bytes().any(|byte| byte <= b' ' || byte == 0x7F),
         keep: Box::new(server),
         ..Backend::new(move || Box::pin(open(type_name, version, metadata.clone().into_iter().collect())))
     }

@@ -12,8 +12,12 @@ mod diagrid;
 mod etcd;
 mod grpc;
 mod in_memory;
+mod memcached;
+mod mysql;
 pub mod pluggable;
+mod postgresql;
 mod redis;
+mod sql;
 mod sqlite;
 mod ttl;
 
@@ -28,6 +32,9 @@ pub const DRIVERS: Registry<dyn StateStore> = Registry {
         diagrid::DRIVER,
         etcd::DRIVER,
         in_memory::DRIVER,
+        memcached::DRIVER,
+        mysql::DRIVER,
+        postgresql::DRIVER,
         redis::DRIVER,
         sqlite::DRIVER,
     ],

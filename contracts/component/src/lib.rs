@@ -13,9 +13,12 @@ extern crate self as palladium_component;
 
 pub mod bindings;
 pub mod catalog;
+pub mod configuration;
 pub mod conversation;
+pub mod crypto;
 pub mod driver;
 pub mod error;
+pub mod lock;
 pub mod metadata;
 pub mod middleware;
 pub mod pubsub;
@@ -25,9 +28,12 @@ pub mod secrets;
 pub mod state;
 
 pub use bindings::{Binding, BindingDriver, BindingError};
+pub use configuration::{ConfigurationDriver, ConfigurationStore};
 pub use conversation::{Conversation, ConversationDriver};
+pub use crypto::{CryptoDriver, CryptoProvider};
 pub use driver::{Connector, Driver, Duplex, Hosted, Hosting, OpenContext, Status};
 pub use error::{BulkFailure, CallError, OpenError, RemoteAnswer, RemoteError, StateError};
+pub use lock::{LockDriver, LockStore};
 pub use metadata::{ComponentMetadata, FieldSpec, FieldType, MetadataError, Properties};
 pub use middleware::{Middleware, MiddlewareDriver};
 pub use pubsub::{PubSub, PubsubDriver, PubsubError};

@@ -14,7 +14,15 @@ pub use palladium_component_derive::ComponentMetadata;
 
 /// A component's metadata as it was written. Every value is treated as a secret until a driver declares it is none.
 #[derive(Clone, Default)]
-pub struct Properties(BTreeMap<String, (String, SecretString)>);
+pub struct Properties(BTreeMap<String, Property>);
+
+#[derive(Clone)]
+struct Property {
+    name: String,
+    value: SecretString,
+    /// Name of the secret that the value came from, where that is known.
+    secret: Option<String>,
+}
 
 impl Properties {
     /// No metadata.
@@ -24,26 +32,45 @@ impl Properties {
 
     /// Adds or replaces a value. Names compare case-insensitively.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let name = name.into();
-        self.0
-            .insert(name.to_lowercase(), (name, SecretString::from(value.into())));
+        self.put(name.into(), value.into(), None);
+    }
+
+    /// Adds or replaces a value that was a reference to a secret of that name.
+    pub fn insert_resolved(&mut self, name: impl Into<String>, value: impl Into<String>, secret: impl Into<String>) {
+        self.put(name.into(), value.into(), Some(secret.into()));
+    }
+
+    fn put(&mut self, name: String, value: String, secret: Option<String>) {
+        let property = Property {
+            name,
+            value: SecretString::from(value),
+            secret,
+        };
+        self.0.insert(property.name.to_lowercase(), property);
+    }
+
+    /// The name of the secret that a value came from, if it was a reference.
+    pub fn secret_of(&self, name: &str) -> Option<&str> {
+        self.0.get(&name.to_lowercase())?.secret.as_deref()
     }
 
     /// The value of a name, in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&name.to_lowercase()).map(|(_, value)| value.expose_secret())
+        self.0
+            .get(&name.to_lowercase())
+            .map(|property| property.value.expose_secret())
     }
 
     /// The names as they were written, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(|(name, _)| name.as_str())
+        self.0.values().map(|property| property.name.as_str())
     }
 
     /// All names and values, as they were written. For handing them on to another process.
     pub fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .values()
-            .map(|(name, value)| (name.as_str(), value.expose_secret()))
+            .map(|property| (property.name.as_str(), property.value.expose_secret()))
     }
 }
 
@@ -171,6 +198,20 @@ impl FieldType for Duration {
     /// Go's notation (`1m30s`, `250ms`); a bare number is seconds.
     fn parse(text: &str) -> Result<Self, String> {
         parse_duration(text, Duration::from_secs(1))
+    }
+}
+
+/// How often something is done by itself; a negative or zero duration switches it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Option<Duration>);
+
+impl FieldType for Interval {
+    const KIND: &'static str = "duration";
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let duration = parse_duration(text, Duration::from_secs(1))?;
+        Ok(Interval((!negative && !duration.is_zero()).then_some(duration)))
     }
 }
 

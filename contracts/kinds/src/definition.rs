@@ -56,6 +56,13 @@ pub enum Sensitive {
     Fields(&'static [&'static str]),
     /// Entries of `spec.metadata`, as the component catalog says.
     ComponentMetadata,
+    /// Every value (`value` or `secretKeyRef`) in the lists of headers, but for those that never hold one, and at the single places.
+    Values {
+        /// Paths of lists of headers.
+        lists: &'static [&'static str],
+        /// Paths of single ones.
+        single: &'static [&'static str],
+    },
 }
 
 /// Body beside the envelope → canonical content.

@@ -4,10 +4,19 @@
 
 use crate::action::{Action, organization};
 use crate::definition::KindDefinition;
-use crate::{app_identity, component, project, region};
+use crate::{app_identity, component, configuration, http_endpoint, project, region, resiliency, subscription};
 
 /// Every kind, in apply order (what others refer to comes first).
-pub static KINDS: &[&KindDefinition] = &[&region::KIND, &project::KIND, &component::KIND, &app_identity::KIND];
+pub static KINDS: &[&KindDefinition] = &[
+    &region::KIND,
+    &project::KIND,
+    &configuration::KIND,
+    &component::KIND,
+    &subscription::KIND,
+    &resiliency::KIND,
+    &http_endpoint::KIND,
+    &app_identity::KIND,
+];
 
 /// The kind with this name (`AppIdentity`).
 pub fn by_kind(kind: &str) -> Option<&'static KindDefinition> {

@@ -14,14 +14,14 @@ use serde_json::{Map, Value};
 pub struct Payload {
     /// As in declarative files.
     pub api_version: String,
-    /// `Project`, `AppIdentity`, `Component`.
+    /// `Project`, `AppIdentity`, `Component`, `Subscription`, `Configuration`, `Resiliency`, `HTTPEndpoint`.
     pub kind: String,
     /// Who it is. Must say the same as the signed header.
     pub metadata: PayloadMetadata,
     /// Values sealed to the region, until it has confirmed them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealed: Vec<SealedValue>,
-    /// Everything else: `spec`, and for components `auth` and `scopes`. Where a secret was stands a `secretKeyRef`.
+    /// Everything else: `spec`, and what stands beside it, such as `auth` and `scopes`. Where a secret was stands a `secretKeyRef`.
     #[serde(flatten)]
     pub content: Map<String, Value>,
 }

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use palladium_component::catalog::{Catalog, Entry};
+use palladium_kinds::component::SETTINGS;
 use palladium_kinds::definition::{KindDefinition, Sensitive};
+use palladium_kinds::headers;
 use palladium_kinds::secret_ref::{SecretKeyRef, is_mask};
 use serde_json::{Map, Value, json};
 
@@ -53,10 +55,31 @@ pub(crate) fn slots(kind: &KindDefinition, catalog: &Catalog, content: &Map<Stri
                         Some(value) => found(value, sensitive),
                         None => found(item, |_| false),
                     };
-                    Some((format!("spec.metadata.{name}"), found?))
+                    Some((format!("{SETTINGS}.{name}"), found?))
                 })
                 .collect()
         }
+        Sensitive::Values { lists, single } => {
+            let named = lists.iter().flat_map(|list| {
+                let items = at(content, list).and_then(Value::as_array).into_iter().flatten();
+                items.filter_map(move |item| {
+                    let name = item.get("name")?.as_str()?;
+                    Some((format!("{list}.{name}"), in_slot(item, !headers::is_plain(name))?))
+                })
+            });
+            let single = single
+                .iter()
+                .filter_map(|path| Some(((*path).to_owned(), in_slot(at(content, path)?, true)?)));
+            named.chain(single).collect()
+        }
+    }
+}
+
+/// What stands in an object with `value` or `secretKeyRef`.
+fn in_slot(slot: &Value, is_secret: bool) -> Option<Found> {
+    match slot.get("value") {
+        Some(value) => found(value, |_| is_secret),
+        None => found(slot, |_| false),
     }
 }
 
@@ -75,10 +98,10 @@ pub(crate) fn put_reference(
                 *value = json!({ "secretKeyRef": reference });
             }
         }
-        Sensitive::ComponentMetadata => {
-            if let Some(item) = item_mut(content, path) {
-                item.remove("value");
-                item.insert("secretKeyRef".into(), reference);
+        Sensitive::ComponentMetadata | Sensitive::Values { .. } => {
+            if let Some(slot) = slot_mut(kind, content, path) {
+                slot.remove("value");
+                slot.insert("secretKeyRef".into(), reference);
             }
         }
     }
@@ -93,10 +116,10 @@ pub(crate) fn put_text(kind: &KindDefinition, content: &mut Map<String, Value>, 
                 *value = text.into();
             }
         }
-        Sensitive::ComponentMetadata => {
-            if let Some(item) = item_mut(content, path) {
-                item.remove("secretKeyRef");
-                item.insert("value".into(), text.into());
+        Sensitive::ComponentMetadata | Sensitive::Values { .. } => {
+            if let Some(slot) = slot_mut(kind, content, path) {
+                slot.remove("secretKeyRef");
+                slot.insert("value".into(), text.into());
             }
         }
     }
@@ -120,7 +143,7 @@ pub(crate) fn pointing(
                 .filter_map(|item| Some((item.get("name")?.as_str()?, item)))
                 .filter(|(name, _)| !catalog.is_local(text("type"), text("version"), name))
                 .filter_map(|(name, item)| {
-                    let path = format!("spec.metadata.{name}");
+                    let path = format!("{SETTINGS}.{name}");
                     if kept.contains(&path) {
                         return None;
                     }
@@ -135,11 +158,14 @@ pub(crate) fn pointing(
             settings.sort_by(|a, b| a.0.cmp(&b.0));
             json!({ "metadata": settings, "version": get("version"), "auth": content.get("auth") })
         }
-        _ => kind
-            .pointing
-            .iter()
-            .map(|path| at(content, path).cloned().unwrap_or_default())
-            .collect(),
+        _ => {
+            let place = |path: &str| match fingerprints.get(path) {
+                Some(_) if kept.iter().any(|kept| kept == path) => Value::Null,
+                Some(fingerprint) => json!({ "fingerprint": fingerprint }),
+                None => at(content, path).cloned().unwrap_or_default(),
+            };
+            kind.pointing.iter().map(|path| place(path)).collect()
+        }
     }
 }
 
@@ -181,9 +207,24 @@ fn items(content: &Map<String, Value>) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-fn item_mut<'a>(content: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Map<String, Value>> {
-    let name = path.strip_prefix("spec.metadata.")?;
-    let items = content.get_mut("spec")?.get_mut("metadata")?.as_array_mut()?;
+/// The object with `value` or `secretKeyRef` that a path of [`slots`] means.
+fn slot_mut<'a>(
+    kind: &KindDefinition,
+    content: &'a mut Map<String, Value>,
+    path: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    let lists: &[&'static str] = match kind.sensitive {
+        Sensitive::Values { single, .. } if single.contains(&path) => return at_mut(content, path)?.as_object_mut(),
+        Sensitive::Values { lists, .. } => lists,
+        _ => &[SETTINGS],
+    };
+    let in_list = |list: &&'static str| {
+        path.strip_prefix(*list)?
+            .strip_prefix('.')
+            .map(move |name| (*list, name))
+    };
+    let (list, name) = lists.iter().find_map(|list| in_list(list))?;
+    let items = at_mut(content, list)?.as_array_mut()?;
     items
         .iter_mut()
         .filter_map(Value::as_object_mut)

@@ -19,8 +19,8 @@ pub fn secret_fields(kind: &KindDefinition, content: &Map<String, Value>) -> Vec
         .collect()
 }
 
-/// Brings stored content into the form for readers: plain string fields show the mask; components keep their `secretKeyRef`, which
-/// says more and is accepted back all the same.
+/// Brings stored content into the form for readers: plain string fields show the mask; values that can be references
+/// stay references, which say more and are accepted back all the same.
 pub fn mask(kind: &KindDefinition, content: &mut Map<String, Value>) {
     if let Sensitive::Fields(paths) = kind.sensitive {
         for path in secret_fields(kind, content) {

@@ -1,5 +1,7 @@
 //! Attacks on extraction. Long because each builds on the same object, catalog and stored secrets.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use palladium_component::catalog::{Catalog, CatalogField, ComponentType};

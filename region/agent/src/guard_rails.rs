@@ -35,7 +35,7 @@ pub struct Allow {
     pub mtls_off: bool,
     /// Hosts that Dapr Servers may call as an application: names, addresses, `*.suffix`, `loopback`, or `*` for all.
     pub callback_hosts: Vec<String>,
-    /// Hosts that components may connect to, in the same form.
+    /// Hosts that components, HTTP endpoints and trace exporters may connect to, in the same form.
     pub component_hosts: Vec<String>,
     /// Which secrets a permitted reader may read back through the control plane.
     pub secret_read_back: SecretReadBack,
@@ -101,7 +101,7 @@ impl GuardRails {
         allows(&self.allow.callback_hosts, host)
     }
 
-    /// Whether a component may connect to this host.
+    /// Whether a component, an HTTP endpoint or a trace exporter may connect to this host.
     pub(crate) fn allows_component(&self, host: &str) -> bool {
         allows(&self.allow.component_hosts, host)
     }
@@ -195,7 +195,7 @@ const DEFAULT_FILE: &str = "\
 allow:
   mtlsOff: false               # desired state that switches mutual TLS off
   callbackHosts: [loopback]    # applications that Dapr Servers may call: names, addresses, '*.suffix', loopback, '*'
-  componentHosts: ['*']        # hosts that components may connect to, in the same form
+  componentHosts: ['*']        # hosts that components, HTTP endpoints and trace exporters may connect to, in the same form
   secretReadBack:
     appTokens: true            # a permitted reader may see App ID tokens
     componentSecrets: false    # ... and secrets of components

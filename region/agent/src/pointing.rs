@@ -5,10 +5,12 @@
 //! nowhere else until it is entered again or the owner allows it. Must never hold a secret's value.
 
 use palladium_component::catalog::catalog;
+use palladium_kinds::component::SETTINGS;
+use palladium_kinds::http_endpoint::{HttpEndpointContent, ROOT_CA};
 use palladium_kinds::secret_ref::SecretKeyRef;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Admitted, points};
+use crate::desired::{Admitted, Content, points};
 
 /// The settings that decide where an object's secrets go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ impl Pointing {
             (this.kind, this.version) = (content.spec.kind.clone(), content.spec.version.clone());
             for item in &content.spec.metadata {
                 let managed = item.secret_key_ref.as_ref().is_some_and(SecretKeyRef::is_managed);
-                let own = item.field();
+                let own = item.field(SETTINGS);
                 if !managed {
                     let reference = item.secret_key_ref.as_ref().map(|at| format!("{}/{}", at.name, at.key));
                     let value = item.value.as_ref().map(ToString::to_string);
@@ -48,6 +50,23 @@ impl Pointing {
             let store = content.auth.as_ref().map(|auth| auth.secret_store.clone());
             this.settings.push((SECRET_STORE.to_owned(), store.unwrap_or_default()));
         }
+        match &object.content {
+            Content::HttpEndpoint(content) => this.of_endpoint(content, field, version),
+            Content::Configuration(content) => {
+                let tracing = content.spec.tracing.as_ref();
+                if let Some(otel) = tracing.and_then(|tracing| tracing.otel.as_ref()) {
+                    let secure = otel.is_secure.map(|secure| secure.to_string()).unwrap_or_default();
+                    for (name, value) in [
+                        ("endpointAddress", &otel.endpoint_address),
+                        ("protocol", &otel.protocol),
+                        ("isSecure", &secure),
+                    ] {
+                        this.settings.push((name.to_owned(), value.clone()));
+                    }
+                }
+            }
+            _ => {}
+        }
         if let Some(endpoint) = object.app().and_then(|app| app.app_endpoint.as_ref()) {
             this.settings.push(("url".to_owned(), endpoint.url.clone()));
             this.settings
@@ -56,6 +75,27 @@ impl Pointing {
         this.settings.sort();
         this.addresses.sort();
         this
+    }
+
+    /// Who is believed to be the endpoint counts as much as its address.
+    fn of_endpoint(&mut self, content: &HttpEndpointContent, field: &str, version: impl Fn(&str) -> u64) {
+        self.settings
+            .push(("baseUrl".to_owned(), content.spec.base_url.clone()));
+        let store = content.auth.as_ref().map(|auth| auth.secret_store.clone());
+        self.settings.push((SECRET_STORE.to_owned(), store.unwrap_or_default()));
+        let root = content.spec.client_tls.as_ref().and_then(|tls| tls.root_ca.as_ref());
+        match root.map(|root| (&root.value, &root.secret_key_ref)) {
+            Some((_, Some(reference))) if reference.is_managed() => {
+                if field != ROOT_CA {
+                    self.addresses.push((ROOT_CA.to_owned(), version(ROOT_CA)));
+                }
+            }
+            Some((_, Some(at))) => self
+                .settings
+                .push(("rootCA".to_owned(), format!("{}/{}", at.name, at.key))),
+            Some((Some(value), None)) => self.settings.push(("rootCA".to_owned(), value.to_string())),
+            Some((None, None)) | None => {}
+        }
     }
 
     /// Whether both are one place. Settings that stay inside the Dapr Server make no difference.

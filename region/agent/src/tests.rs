@@ -8,4 +8,5 @@ mod guard;
 mod keeping;
 mod log;
 mod processes;
+mod resources;
 mod serving;

@@ -176,15 +176,12 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
             continue;
         };
         let meta = &component.meta;
-        let in_scope = desired
-            .apps(&meta.project_id)
-            .filter(|app| desired.in_scope(component, &app.meta.name));
         components.push(ManagedComponent {
             project_id: meta.project_id.clone(),
             component_uid: meta.uid.clone(),
             name: meta.name.clone(),
             r#type: content.spec.kind.clone(),
-            app_ids: in_scope.map(|app| app.meta.name.clone()).collect(),
+            app_ids: desired.users(component),
             deleted: false,
         });
     }

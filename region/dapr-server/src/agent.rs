@@ -1,12 +1,12 @@
 //! What the agent tells this Dapr Server, and what it is told back.
 //!
-//! One idea: level-triggered. Every message of `WatchAppServer` is the whole state; a component event only says "look
-//! again", and looking is `ListComponents`. So a lost stream, a repeated message or a restart of the agent need no
-//! care. Secrets arrive inside components and stay in memory. Must never write a component to disk or a log, nor speak
+//! One idea: level-triggered. Every message of `WatchAppServer` is the whole state; an event about a resource only says
+//! "look again", and looking is reading them all. So a lost stream, a repeated message or a restart of the agent need no
+//! care. Secrets arrive inside resources and stay in memory. Must never write a resource to disk or a log, nor speak
 //! to an agent or store whose SPIFFE ID is not exactly the expected one.
 
 mod apply;
-mod components;
+mod resources;
 
 use std::io;
 use std::sync::Arc;
@@ -28,11 +28,13 @@ use crate::invoke::peers::Identity;
 use crate::platform::{Error, parse};
 use crate::server::Server;
 
+/// The protocol of an application that speaks gRPC; any other speaks HTTP.
+const GRPC: &str = "grpc";
 /// Opening a connection, handshake included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The kind of what is loaded; anything else in a report is about the App ID itself.
-const COMPONENT: &str = "Component";
+/// The kind of what a report says about the App ID itself.
+const APP_IDENTITY: &str = "AppIdentity";
 
 /// The way to the agent, and to the store that the agent names.
 pub struct Agent {
@@ -94,17 +96,17 @@ impl Agent {
     async fn report_settings(&self, version: u64, unusable: Option<LoadResult>) {
         self.report(|said| {
             said.applied_version = version;
-            said.loads.retain(|load| load.kind == COMPONENT);
+            said.loads.retain(|load| load.kind != APP_IDENTITY);
             said.loads.extend(unusable);
         })
         .await;
     }
 
-    /// This is what became of the components; the Dapr Server serves from the first such report on.
-    async fn report_loads(&self, loads: Vec<LoadResult>) {
+    /// This is what became of the resources; the Dapr Server serves from the first report on that says `ready`.
+    async fn report_loads(&self, loads: Vec<LoadResult>, ready: bool) {
         self.report(|said| {
-            said.ready = true;
-            said.loads.retain(|load| load.kind != COMPONENT);
+            said.ready |= ready;
+            said.loads.retain(|load| load.kind == APP_IDENTITY);
             said.loads.extend(loads);
         })
         .await;
@@ -141,8 +143,8 @@ pub async fn follow(server: Arc<Server>, agent: Agent, tasks: &mut Tasks) {
     }
     let (loaded_tx, loaded_rx) = tokio::sync::oneshot::channel();
     tasks.spawn(
-        "watch-components",
-        components::follow(server, agent, state_rx, loaded_tx, shutdown),
+        "watch-resources",
+        resources::follow(server, agent, state_rx, loaded_tx, shutdown),
     );
     let _ = loaded_rx.await;
 }
@@ -188,6 +190,12 @@ async fn follow_state(
             return;
         }
     }
+}
+
+/// Whether the application speaks HTTP, as the agent tells it.
+fn speaks_http(state: Option<&AppServerState>) -> bool {
+    let endpoint = state.and_then(|state| state.endpoint.as_ref());
+    endpoint.is_none_or(|endpoint| endpoint.protocol != GRPC)
 }
 
 fn backoff() -> Backoff {

@@ -11,7 +11,7 @@ mod grpc;
 mod headers;
 mod health;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
 use crate::errors::Fault;
 use crate::http::{Body, joined, read};
+use crate::server::Server;
 
 /// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
 const TURN: Duration = Duration::from_secs(60);
@@ -58,7 +59,7 @@ pub struct AppChannel {
     /// Rung when `healthy` changes.
     health: Notify,
     /// What stands before it.
-    pipeline: Option<behind::Pipeline>,
+    behind: Weak<Server>,
     /// What its answers count against when they are held.
     budget: Budget,
     /// Given when the application speaks gRPC.
@@ -182,7 +183,7 @@ impl AppChannel {
             token,
             permits: None,
             timeout: None,
-            pipeline: None,
+            behind: Weak::new(),
             budget: Budget::new(usize::MAX),
             healthy: AtomicBool::new(true),
             health: Notify::new(),
@@ -258,8 +259,10 @@ impl AppChannel {
             return Err(CallError::Unhealthy);
         }
         let permit = self.permit().await?;
-        if let Some(pipeline) = &self.pipeline {
-            return self.call_behind(pipeline, method, path, headers, body, permit).await;
+        if let Some((server, list)) = self.pipeline() {
+            return self
+                .call_behind(&server, &list, method, path, headers, body, permit)
+                .await;
         }
         let answer = self.send(method, path, headers, body).await?;
         Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))

@@ -7,14 +7,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palladium_component::state::Feature;
-use palladium_component::{Binding, Connector, Conversation, Hosting, OpenContext, OpenError, Registry, SecretStore};
+use palladium_component::{
+    Binding, ComponentMetadata as _, ConfigurationStore, Connector, Conversation, CryptoProvider, Hosting, LockStore,
+    OpenContext, OpenError, Registry, SecretStore,
+};
 use palladium_components_bindings::common::Use;
+use palladium_components_lock::LockMetadata;
 use palladium_components_pluggable::Found;
+use palladium_engine_lock::LockPrefix;
 use palladium_engine_pubsub::PubsubComponent;
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
-use crate::entry::{BindingEntry, Block, Entry};
+use crate::configuration::Subscriptions;
+use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::metrics::{Counted, Metrics};
 use crate::pipeline::Piece;
 use crate::pubsub::PubsubEntry;
@@ -93,12 +99,15 @@ pub enum LoadError {
     /// The driver refused or failed.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The building block is one that this program does not have yet.
+    #[error("components of type {0} cannot be used yet")]
+    Later(String),
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),
-    /// The key prefix is illegal.
+    /// What the building block itself reads of the metadata is wrong: key prefix, encryption keys.
     #[error("{0}")]
-    KeyPrefix(String),
+    Setup(String),
 }
 
 const STATE: &str = "state.";
@@ -113,9 +122,22 @@ const SECRETS: &str = "secretstores.";
 const BINDINGS: &str = "bindings.";
 const MIDDLEWARE: &str = "middleware.http.";
 const CONVERSATION: &str = "conversation.";
-const BLOCKS: [&str; 6] = [STATE, PUBSUB, SECRETS, BINDINGS, MIDDLEWARE, CONVERSATION];
+const CONFIGURATION: &str = "configuration.";
+const LOCK: &str = "lock.";
+const CRYPTO: &str = "crypto.";
+const BLOCKS: [&str; 9] = [
+    STATE,
+    PUBSUB,
+    SECRETS,
+    BINDINGS,
+    MIDDLEWARE,
+    CONVERSATION,
+    CONFIGURATION,
+    LOCK,
+    CRYPTO,
+];
 /// Building blocks that Dapr has and this program has not yet.
-const LATER: [&str; 4] = ["configuration.", "lock.", "crypto.", "nameresolution."];
+const LATER: [&str; 1] = ["nameresolution."];
 
 impl Opener {
     /// Opens one component within its time.
@@ -181,6 +203,25 @@ impl Opener {
                 let block = block_of(declared, driver, metrics, Counted::Conversation);
                 Ok(ready(Entry::Conversation(Arc::new(block)), declared, Vec::new()))
             }
+            CONFIGURATION => {
+                let drivers = &palladium_components_configuration::DRIVERS;
+                let driver = self.open_driver(drivers, declared).await?;
+                let driver: Arc<dyn ConfigurationStore> = Guarded::new(driver, Secrets::of(declared));
+                let entry = ConfigurationEntry {
+                    store: block_of(declared, driver, metrics, Counted::Configuration),
+                    subscriptions: Subscriptions::default(),
+                };
+                Ok(ready(Entry::Configuration(Arc::new(entry)), declared, Vec::new()))
+            }
+            LOCK => self.open_lock(declared).await,
+            CRYPTO => {
+                let driver = self
+                    .open_driver(&palladium_components_crypto::DRIVERS, declared)
+                    .await?;
+                let driver: Arc<dyn CryptoProvider> = Guarded::new(driver, Secrets::of(declared));
+                let block = block_of(declared, driver, metrics, Counted::Crypto);
+                Ok(ready(Entry::Crypto(Arc::new(block)), declared, Vec::new()))
+            }
             _ => self.open_state(declared, metrics).await,
         }
     }
@@ -195,7 +236,7 @@ impl Opener {
             &declared.properties,
             store,
         )
-        .map_err(|error| LoadError::KeyPrefix(error.to_string()))?;
+        .map_err(|error| LoadError::Setup(error.to_string()))?;
         let registered = registered(declared, capabilities(&component));
         let entry = StateEntry {
             component: Arc::new(component),
@@ -240,7 +281,8 @@ impl Opener {
             let value = values.0.remove(&reference.key).filter(|value| !value.is_empty());
             let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
             let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
-            resolved.properties.insert(reference.field.clone(), value);
+            let name = secret.clone();
+            resolved.properties.insert_resolved(reference.field.clone(), value, name);
         }
         Ok(resolved)
     }
@@ -298,6 +340,20 @@ impl Opener {
             out: block_of(declared, driver, metrics, Counted::OutputBinding),
         };
         Ok(ready(Entry::Binding(Arc::new(entry)), declared, capabilities))
+    }
+
+    async fn open_lock(&self, declared: &Component) -> Result<Opened, LoadError> {
+        let driver = self.open_driver(&palladium_components_lock::DRIVERS, declared).await?;
+        let driver: Arc<dyn LockStore> = Guarded::new(driver, Secrets::of(declared));
+        let said = LockMetadata::parse(&declared.properties).map_err(OpenError::from)?;
+        let prefix = LockPrefix::new(&said.key_prefix, &declared.name, &self.app_id);
+        let prefix = prefix.map_err(|error| LoadError::Setup(format!("failed to save lock keyprefix: {error}")))?;
+        let entry = LockEntry {
+            name: declared.name.clone(),
+            driver,
+            prefix,
+        };
+        Ok(ready(Entry::Lock(Arc::new(entry)), declared, Vec::new()))
     }
 
     fn context(&self, declared: &Component) -> OpenContext {

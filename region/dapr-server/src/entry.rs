@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use palladium_component::{Binding, Conversation, SecretStore};
+use palladium_component::{Binding, ConfigurationStore, Conversation, CryptoProvider, LockStore, SecretStore};
+use palladium_engine_lock::LockPrefix;
 
+use crate::configuration::Subscriptions;
 use crate::metrics::CallMetrics;
 use crate::pipeline::Piece;
 use crate::pubsub::PubsubEntry;
@@ -37,6 +39,30 @@ pub enum Entry {
     Middleware(Arc<Piece>),
     /// A conversation with a language model.
     Conversation(Arc<Block<dyn Conversation>>),
+    /// A configuration store.
+    Configuration(Arc<ConfigurationEntry>),
+    /// A lock store.
+    Lock(Arc<LockEntry>),
+    /// A keeper of keys.
+    Crypto(Arc<Block<dyn CryptoProvider>>),
+}
+
+/// A loaded configuration store.
+pub struct ConfigurationEntry {
+    /// The driver.
+    pub store: Block<dyn ConfigurationStore>,
+    /// Who is told of changes.
+    pub subscriptions: Subscriptions,
+}
+
+/// A loaded lock store. Dapr counts none of its calls.
+pub struct LockEntry {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: Arc<dyn LockStore>,
+    /// What stands before every resource.
+    pub prefix: LockPrefix,
 }
 
 /// A loaded binding.
@@ -65,6 +91,9 @@ impl Entry {
             Self::Binding(entry) => &entry.out.name,
             Self::Middleware(entry) => &entry.name,
             Self::Conversation(entry) => &entry.name,
+            Self::Configuration(entry) => &entry.store.name,
+            Self::Lock(entry) => &entry.name,
+            Self::Crypto(entry) => &entry.name,
         }
     }
 
@@ -77,6 +106,9 @@ impl Entry {
             Self::Binding(entry) => Arc::strong_count(entry),
             Self::Middleware(entry) => Arc::strong_count(entry),
             Self::Conversation(entry) => Arc::strong_count(entry),
+            Self::Configuration(entry) => Arc::strong_count(entry),
+            Self::Lock(entry) => Arc::strong_count(entry),
+            Self::Crypto(entry) => Arc::strong_count(entry),
         }
     }
 
@@ -98,6 +130,9 @@ impl Entry {
             Self::Binding(entry) => words(entry.out.driver.close().await),
             Self::Middleware(_) => Ok(()),
             Self::Conversation(entry) => words(entry.driver.close().await),
+            Self::Configuration(entry) => words(entry.store.driver.close().await),
+            Self::Lock(entry) => words(entry.driver.close().await),
+            Self::Crypto(entry) => words(entry.driver.close().await),
         }
     }
 }

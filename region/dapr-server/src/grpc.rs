@@ -5,9 +5,12 @@
 //! service see a call before token and rules were checked, nor count a method under a name that the caller made up: labels come from `METHODS`.
 
 mod bindings;
+mod configuration;
 mod conversation;
+mod crypto;
 mod dapr;
 mod invoke;
+mod lock;
 mod message;
 mod publish;
 mod secrets;
@@ -34,10 +37,11 @@ use crate::server::Server;
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
-/// The one method of the API that streams its request, and the longest message that it may send. Room for one is taken for
-/// as long as the stream lives; the stream itself has no pace.
+/// The methods of the API that stream their request. Room for one message, the longest that may be sent, is taken for as
+/// long as the stream lives. A subscription has no pace; a document has.
 const SUBSCRIBE: &str = "SubscribeTopicEventsAlpha1";
 const PROCESSED: usize = 64 << 10;
+const DOCUMENTS: [&str; 2] = ["EncryptAlpha1", "DecryptAlpha1"];
 
 /// The message of any other call must come on at this pace.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,17 +93,23 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     };
     let (group, version) = group(method);
-    if !server.api.allows(Protocol::Grpc, group, version) {
+    let rules = server.rules.load();
+    let api_logging = rules.api_logging;
+    if !rules.api.allows(Protocol::Grpc, group, version) {
         return refused(&Status::unimplemented("requested endpoint is not available"));
     }
+    drop(rules);
     // Until the end of the call, whatever becomes of the message.
     let held = server.budget.hold();
-    let answer = if method == SUBSCRIBE {
-        if held.take(PROCESSED).is_err() {
+    let is_document = DOCUMENTS.contains(&method);
+    let answer = if method == SUBSCRIBE || is_document {
+        let longest = if is_document { server.max_body() } else { PROCESSED };
+        if held.take(longest).is_err() {
             return refused(&grpc_status(&Fault::busy().report));
         }
         let kept = held.clone();
         let request = request.map(|body| {
+            let body = if is_document { body.hurried(PATIENCE) } else { body };
             let body = held.meter(body).passing();
             body.map_err(move |error| {
                 // As long as the stream.
@@ -107,7 +117,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
                 unread(&error)
             })
         });
-        services.ready(PROCESSED).call(request).await
+        services.ready(longest).call(request).await
     } else {
         let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
         services.ready(server.max_body()).call(request).await
@@ -123,7 +133,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         .get("grpc-status")
         .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
     server.metrics.grpc(method, code_name(code), start.elapsed());
-    if server.api_logging {
+    if api_logging {
         tracing::info!(
             "gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}",
             code as i32,

@@ -6,9 +6,12 @@
 
 mod bindings;
 mod body;
+mod configuration;
 mod conversation;
+mod crypto;
 mod health;
 mod invoke;
+mod lock;
 mod metadata;
 mod publish;
 mod query;
@@ -85,10 +88,10 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     let route = route::route(&method, &path);
     let mut answer = if let Err(refusal) = authorize(server, surface, &route, &mut parts.headers) {
         unauthorized(refusal)
-    } else if let Some(list) = server.pipelines.api().filter(|_| surface == Surface::Api) {
+    } else if let Some(list) = pipeline_of(server, surface) {
         drop(path);
         parts.uri = uri;
-        behind(server, list, parts, body, &held, start).await
+        behind(server, &list, parts, body, &held, start).await
     } else {
         respond(server, surface, route, &uri, parts, held.meter(body), start).await
     };
@@ -97,6 +100,14 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     }
     server.metrics.http(&method, answer.status(), start.elapsed());
     answer
+}
+
+/// What stands before a listener.
+fn pipeline_of(server: &Server, surface: Surface) -> Option<Arc<[Handler]>> {
+    match surface {
+        Surface::Api => server.rules.load().pipelines.api(),
+        Surface::Public => None,
+    }
 }
 
 /// Answers a request that a pipeline stands before.
@@ -147,14 +158,17 @@ async fn respond(
     start: Instant,
 ) -> Response<Body> {
     let group = route.group();
+    let rules = server.rules.load();
     let allowed = match surface {
-        Surface::Api => server.api.allows(Protocol::Http, group.name, group.version),
+        Surface::Api => rules.api.allows(Protocol::Http, group.name, group.version),
         Surface::Public => matches!(group.name, "healthz" | "metadata"),
     };
+    let api_logging = rules.api_logging;
+    drop(rules);
     let (name, is_health) = (group.name, group.name == "healthz");
     let head = Head {
         query: uri.query().map(str::to_owned),
-        path: if server.api_logging || !route.is_fast() {
+        path: if api_logging || !route.is_fast() {
             uri.path().to_owned()
         } else {
             String::new()
@@ -162,7 +176,7 @@ async fn respond(
         headers: parts.headers,
         method: parts.method,
     };
-    let logged = (server.api_logging && !is_health).then(|| (head.method.clone(), head.path.clone()));
+    let logged = (api_logging && !is_health).then(|| (head.method.clone(), head.path.clone()));
     let route = if allowed { route } else { Route::Fallback };
     let answer = dispatch(server, surface, route, head, body)
         .await
@@ -196,6 +210,13 @@ async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head
         Route::SecretGetAll { store } => secrets::get_all(server, &head, &store).await,
         Route::Binding { name } => bindings::invoke(server, &head, &name, body).await,
         Route::Converse { name, version } => conversation::converse(server, &name, version, body).await,
+        Route::ConfigurationGet { store, .. } => configuration::get(server, &head, &store).await,
+        Route::ConfigurationSubscribe { store, .. } => configuration::subscribe(server, &head, &store).await,
+        Route::ConfigurationUnsubscribe { store, id, .. } => configuration::unsubscribe(server, &store, &id),
+        Route::Lock { store } => lock::try_lock(server, &store, body).await,
+        Route::Unlock { store } => lock::unlock(server, &store, body).await,
+        Route::Encrypt { name } => crypto::encrypt(server, &head, &name, body).await,
+        Route::Decrypt { name } => crypto::decrypt(server, &head, &name, body).await,
         Route::MetadataGet => Ok(metadata::get(server)),
         Route::MetadataPut { key } => metadata::put(server, key, body).await,
         Route::Health => health::ready(server, &head),

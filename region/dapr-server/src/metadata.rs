@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use palladium_proto::runtime::{
-    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, PubsubSubscription,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataResiliency,
+    PubsubSubscription,
     PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
     actor_runtime::ActorRuntimeStatus,
 };
@@ -68,6 +69,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             }
             .into(),
         });
+    let names = server.resiliency.names().into_iter();
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
     GetMetadataResponse {
@@ -77,12 +79,13 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         subscriptions: subscriptions.collect(),
         app_connection_properties: Some(app(server)),
         runtime_version: DAPR_VERSION.to_owned(),
-        enabled_features: server.features.clone(),
+        enabled_features: server.rules.load().features.clone(),
         actor_runtime: Some(ActorRuntime {
             runtime_status: ActorRuntimeStatus::Disabled.into(),
             placement: "placement: disconnected".to_owned(),
             ..ActorRuntime::default()
         }),
+        resiliencies: names.map(|name| MetadataResiliency { name }).collect(),
         ..GetMetadataResponse::default()
     }
 }

@@ -127,9 +127,20 @@ pub enum Counted {
     InputBinding,
     /// Conversations.
     Conversation,
+    /// Calls of configuration stores.
+    Configuration,
+    /// Wrapping and unwrapping of keys.
+    Crypto,
 }
 
-const COUNTED: [&str; 4] = ["secret", "output_binding", "input_binding", "conversation"];
+const COUNTED: [&str; 6] = [
+    "secret",
+    "output_binding",
+    "input_binding",
+    "conversation",
+    "configuration",
+    "crypto",
+];
 
 /// The metrics of one such component.
 pub struct CallMetrics {

@@ -19,8 +19,8 @@ use crate::server::{Components, Server};
 /// The lists.
 #[derive(Debug, Default)]
 pub struct Pipelines {
-    api: Vec<Handler>,
-    app: Vec<Handler>,
+    api: Option<Arc<[Handler]>>,
+    app: Option<Arc<[Handler]>>,
 }
 
 /// A loaded piece.
@@ -61,20 +61,21 @@ impl Passed {
 impl Pipelines {
     /// These lists.
     pub fn new(api: &[Handler], app: &[Handler]) -> Self {
+        let list = |handlers: &[Handler]| (!handlers.is_empty()).then(|| handlers.into());
         Self {
-            api: api.to_vec(),
-            app: app.to_vec(),
+            api: list(api),
+            app: list(app),
         }
     }
 
     /// What stands before the API; `None` = nothing.
-    pub fn api(&self) -> Option<&[Handler]> {
-        Some(self.api.as_slice()).filter(|list| !list.is_empty())
+    pub fn api(&self) -> Option<Arc<[Handler]>> {
+        self.api.clone()
     }
 
     /// What stands before the application; `None` = nothing.
-    pub fn app(&self) -> Option<&[Handler]> {
-        Some(self.app.as_slice()).filter(|list| !list.is_empty())
+    pub fn app(&self) -> Option<Arc<[Handler]>> {
+        self.app.clone()
     }
 }
 

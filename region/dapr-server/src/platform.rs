@@ -28,7 +28,6 @@ use palladium_tls::{ALPN_H2, ALPN_HTTP, Acceptor, exactly, mtls_server_config};
 use tokio::net::TcpListener;
 
 use crate::agent::{self, Agent};
-use crate::api_rules::ApiRules;
 use crate::auth::Auth;
 use crate::bindings;
 use crate::closing;
@@ -309,20 +308,17 @@ pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: S
         components: ArcSwap::default(),
         app: ArcSwapOption::empty(),
         subscriptions: Default::default(),
-        invoke: Invoke::new(Peers::in_table(&config.project_id), None, None),
+        invoke: Invoke::new(Peers::in_table(&config.project_id), None),
         app_settings: ArcSwap::from_pointee(nowhere()),
         // Nobody, until the agent has told the digests.
         auth: Auth::Digests(ArcSwap::default()),
         cors: None,
-        secrets: Default::default(),
-        pipelines: Default::default(),
+        // None yet; nothing is served before the agent has told them.
+        rules: ArcSwap::default(),
         bindings: Default::default(),
         resiliency: Default::default(),
-        api: ApiRules::default(),
         max_body: AtomicUsize::new(MAX_BODY),
         budget: Budget::new(bounds.held_body_bytes),
-        api_logging: false,
-        features: Vec::new(),
         extended: Default::default(),
         ready: Default::default(),
         metrics: Metrics::new(&config.app_id, &config.project_id, true),

@@ -41,7 +41,7 @@ fn find(server: &Server, store: &str) -> Result<Arc<Block<dyn SecretStore>>, Fau
 pub(crate) async fn get(server: &Server, store: &str, name: &str, metadata: &Metadata) -> Result<Secret, Fault> {
     let block = find(server, store)?;
     let (store, name) = (store.to_owned(), name.to_owned());
-    if !server.secrets.allow(&store, &name) {
+    if !server.rules.load().secrets.allow(&store, &name) {
         return Err(fault(SecretsError::Denied { store, name }));
     }
     let start = Instant::now();
@@ -69,6 +69,7 @@ pub(crate) async fn get_all(
         let (store, reason) = (store.to_owned(), error.to_string());
         fault(SecretsError::GetAll { store, reason })
     })?;
-    found.retain(|name, _| server.secrets.allow(store, name));
+    let rules = server.rules.load();
+    found.retain(|name, _| rules.secrets.allow(store, name));
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! What all listeners and building blocks of one Dapr Server share.
 //!
-//! One idea: requests only read; what can change (components, tokens, the application's endpoint) is replaced as a whole
+//! One idea: requests only read; what can change (components, rules, tokens, the application's endpoint) is replaced as a whole
 //! behind an [`ArcSwap`], so that no request ever waits for a lock. Must never do an API's work itself.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,26 +10,25 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
-use palladium_component::{Conversation, SecretStore};
-use palladium_engine_secrets::Scopes;
+use palladium_component::{Conversation, CryptoProvider, SecretStore};
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_http::Budget;
 use palladium_tasks::Shutdown;
 
-use crate::api_rules::ApiRules;
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
 use crate::bindings::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
-use crate::entry::{BindingEntry, Block, Entry};
+use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics, StateOperation};
-use crate::pipeline::{Piece, Pipelines};
+use crate::pipeline::Piece;
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resiliency::Policies;
 use crate::resources::Subscription;
+use crate::rules::Rules;
 use crate::secrets::Secrets;
 
 /// One Dapr Server.
@@ -46,7 +45,7 @@ pub struct Server {
     pub app: ArcSwapOption<AppChannel>,
     /// What is subscribed to beside what is declared.
     pub subscriptions: Subscriptions,
-    /// How to call other App IDs, and who may call this one.
+    /// How to call other App IDs.
     pub invoke: Invoke,
     /// How to reach the application, as metadata tells it.
     pub app_settings: ArcSwap<AppSettings>,
@@ -54,24 +53,16 @@ pub struct Server {
     pub auth: Auth,
     /// Answers for browsers, if configured.
     pub cors: Option<Cors>,
-    /// Which secrets the application may read.
-    pub secrets: Scopes,
-    /// What stands before the API and before the application.
-    pub pipelines: Pipelines,
+    /// What its Configuration says.
+    pub rules: ArcSwap<Rules>,
     /// How calls are repeated, cut short or refused.
     pub resiliency: Policies,
     /// Wakes the keeper of bindings.
     pub bindings: Bell,
-    /// Which APIs are switched off.
-    pub api: ApiRules,
     /// Greatest request body in bytes.
     pub max_body: AtomicUsize,
     /// What all calls together may hold of bodies.
     pub budget: Budget,
-    /// Whether each call is logged.
-    pub api_logging: bool,
-    /// Features switched on by configuration, for metadata.
-    pub features: Vec<String>,
     /// What callers have set through the metadata API.
     pub extended: Extended,
     /// What is ready.
@@ -129,6 +120,9 @@ pub struct Components {
     bindings: HashMap<String, Arc<BindingEntry>>,
     middleware: HashMap<String, Arc<Piece>>,
     conversations: HashMap<String, Arc<Block<dyn Conversation>>>,
+    configuration: HashMap<String, Arc<ConfigurationEntry>>,
+    locks: HashMap<String, Arc<LockEntry>>,
+    crypto: HashMap<String, Arc<Block<dyn CryptoProvider>>>,
     /// Everything that is registered, for metadata.
     pub registered: Vec<Registered>,
     /// Declared subscriptions, for metadata.
@@ -192,6 +186,9 @@ impl Components {
                 Entry::Binding(entry) => drop(all.bindings.insert(name, entry)),
                 Entry::Middleware(entry) => drop(all.middleware.insert(name, entry)),
                 Entry::Conversation(entry) => drop(all.conversations.insert(name, entry)),
+                Entry::Configuration(entry) => drop(all.configuration.insert(name, entry)),
+                Entry::Lock(entry) => drop(all.locks.insert(name, entry)),
+                Entry::Crypto(entry) => drop(all.crypto.insert(name, entry)),
             }
         }
         all
@@ -251,6 +248,36 @@ impl Components {
         self.conversations.get(name)
     }
 
+    /// The configuration store of that name.
+    pub fn configuration_store(&self, name: &str) -> Option<&Arc<ConfigurationEntry>> {
+        self.configuration.get(name)
+    }
+
+    /// All configuration stores.
+    pub fn configuration_stores(&self) -> impl Iterator<Item = &Arc<ConfigurationEntry>> {
+        self.configuration.values()
+    }
+
+    /// The lock store of that name.
+    pub fn lock(&self, name: &str) -> Option<&Arc<LockEntry>> {
+        self.locks.get(name)
+    }
+
+    /// Whether there is any lock store.
+    pub fn has_locks(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
+    /// The keeper of keys of that name.
+    pub fn crypto(&self, name: &str) -> Option<&Arc<Block<dyn CryptoProvider>>> {
+        self.crypto.get(name)
+    }
+
+    /// Whether there is any keeper of keys.
+    pub fn has_crypto(&self) -> bool {
+        !self.crypto.is_empty()
+    }
+
     /// All of them.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         let state = self.state.values().cloned().map(Entry::State);
@@ -259,12 +286,18 @@ impl Components {
         let bindings = self.bindings.values().cloned().map(Entry::Binding);
         let middleware = self.middleware.values().cloned().map(Entry::Middleware);
         let conversations = self.conversations.values().cloned().map(Entry::Conversation);
+        let configuration = self.configuration.values().cloned().map(Entry::Configuration);
+        let locks = self.locks.values().cloned().map(Entry::Lock);
+        let crypto = self.crypto.values().cloned().map(Entry::Crypto);
         state
             .chain(pubsub)
             .chain(secrets)
             .chain(bindings)
             .chain(middleware)
             .chain(conversations)
+            .chain(configuration)
+            .chain(locks)
+            .chain(crypto)
     }
 }
 

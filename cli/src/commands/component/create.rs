@@ -45,7 +45,7 @@ impl Create {
             "apiVersion": kind.api_versions[0],
             "kind": kind.kind,
             "metadata": {"name": self.name},
-            "spec": {"type": self.kind, "version": self.version, "metadata": settings(&self.metadata)?},
+            "spec": {"type": self.kind, "version": self.version, "metadata": settings("--metadata", &self.metadata)?},
             "scopes": self.scopes,
         });
         let answer = context
@@ -58,12 +58,12 @@ impl Create {
     }
 }
 
-/// `spec.metadata` entries, in the order given.
-pub fn settings(pairs: &[Pair]) -> Result<Vec<Value>, Error> {
+/// Named values of `flag`, in the order given.
+pub fn settings(flag: &'static str, pairs: &[Pair]) -> Result<Vec<Value>, Error> {
     pairs
         .iter()
         .map(|pair| {
-            let value = input::value_or_stdin("--metadata", &pair.key, &pair.value)?;
+            let value = input::value_or_stdin(flag, &pair.key, &pair.value)?;
             Ok(json!({ "name": pair.key, "value": value }))
         })
         .collect()

@@ -14,6 +14,8 @@ use crate::output::{self, Output};
 use crate::poll;
 use crate::resource::{self, DeleteArgs, Noun, OutputArg, ProjectArg};
 
+pub use create::settings;
+
 /// How a component is shown.
 pub const NOUN: Noun = Noun {
     kind: &palladium_kinds::component::KIND,

@@ -41,7 +41,10 @@ impl Update {
         }
         // Read, change, replace: resourceVersion makes the control plane refuse it when somebody else was faster.
         let mut component = context.api.get(&path).await?;
-        merge(&mut component["spec"]["metadata"], settings(&self.metadata)?);
+        merge(
+            &mut component["spec"]["metadata"],
+            settings("--metadata", &self.metadata)?,
+        );
         if let Some(scopes) = self.scopes {
             component["scopes"] = scopes.into();
         }

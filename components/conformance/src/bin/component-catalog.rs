@@ -10,6 +10,9 @@ fn main() -> std::io::Result<()> {
     catalog.extend(palladium_components_secretstores::DRIVERS.catalog());
     catalog.extend(palladium_components_middleware::DRIVERS.catalog());
     catalog.extend(palladium_components_bindings::DRIVERS.catalog());
+    catalog.extend(palladium_components_configuration::DRIVERS.catalog());
+    catalog.extend(palladium_components_lock::DRIVERS.catalog());
+    catalog.extend(palladium_components_crypto::DRIVERS.catalog());
     catalog.extend(palladium_components_conversation::DRIVERS.catalog());
     let mut text = serde_json::to_string_pretty(&catalog)?;
     text.push('\n');

@@ -3,7 +3,8 @@
 //! One idea: whoever loses is told so as an etag failure, and the winner's value stands. Must never say which writer
 //! wins a race, only that exactly one does.
 
-use palladium_component::state::{Concurrency, DeleteRequest, SetRequest};
+use palladium_component::StateError;
+use palladium_component::state::{Concurrency, DeleteRequest, Operation, SetRequest, TransactRequest};
 
 use super::Backend;
 use super::requests::{Space, first, is_etag_failure, with_etag};
@@ -125,6 +126,30 @@ pub async fn last_write(backend: &Backend) {
     assert_eq!(space.value("k").await.unwrap(), "three");
     let outcome = space.store.set(&last(with_etag(space.set("k", "four"), &old))).await;
     assert_eq!(outcome.is_ok(), backend.last_write_ignores_etag, "{outcome:?}");
+}
+
+/// A store without etags takes every write, whatever the caller hoped for.
+pub async fn conditions_are_ignored(backend: &Backend) {
+    assert!(backend.only_cache, "for stores without etags");
+    let space = Space::open(backend).await;
+    space.put("k", "one").await;
+    space.store.set(&with_etag(space.set("k", "two"), "17")).await.unwrap();
+    assert_eq!(space.value("k").await.unwrap(), "two");
+    space.store.set(&first(space.set("k", "three"))).await.unwrap();
+    assert_eq!(space.value("k").await.unwrap(), "three");
+    let delete = DeleteRequest {
+        etag: Some("17".into()),
+        ..space.delete("k")
+    };
+    space.store.delete(&delete).await.unwrap();
+    assert!(space.value("k").await.is_none());
+    let transaction = TransactRequest {
+        operations: vec![Operation::Set(space.set("k", "four"))],
+        ..TransactRequest::default()
+    };
+    let refused = space.store.transact(&transaction).await;
+    assert!(matches!(refused, Err(StateError::NotSupported(_))), "{refused:?}");
+    assert!(space.value("k").await.is_none());
 }
 
 /// Of many who write a new key first, exactly one does.

@@ -29,6 +29,12 @@ pub struct Backend {
     pub write_keeps_ttl: bool,
     /// Bytes of the largest value that the server takes as it was started; what is larger is refused.
     pub largest_value: usize,
+    /// Whether the store's layout can hold a key (prefix included); what it cannot hold is refused.
+    pub holds_key: fn(&str) -> bool,
+    /// Whether JSON comes back with the same meaning, but spelled as the store likes it (Dapr's first PostgreSQL).
+    pub respells_json: bool,
+    /// Whether the store is only a cache (Dapr's memcached): no etags, no transactions, no moment of expiry.
+    pub only_cache: bool,
     /// What has to live as long as the test: servers, folders.
     pub keep: Box<dyn Any + Send + Sync>,
 }
@@ -42,6 +48,9 @@ impl Backend {
             last_write_ignores_etag: false,
             write_keeps_ttl: false,
             largest_value: usize::MAX,
+            holds_key: |_| true,
+            respells_json: false,
+            only_cache: false,
             keep: Box::new(()),
         }
     }
@@ -67,7 +76,16 @@ macro_rules! state_suite {
             concurrency::one_holder_of_an_etag_wins, concurrency::no_increment_is_lost,
             time::expires, time::never_expires, time::rewritten_ttl, time::bad_ttl,
             many::bulk_get, many::bulk_set_and_delete, many::bulk_failures_leave_the_others, many::transactions,
-            many::transactions_roll_back, many::transactions_in_order, many::parallel_writers
+            many::transactions_roll_back, many::transactions_in_order, many::parallel_writers, many::keys_like
+        );
+    };
+    // What there is without etags and transactions.
+    (only a cache: $backend:path) => {
+        $crate::state_suite!($backend:
+            crud::create_read_update_delete, crud::values_of_every_kind, crud::large_values, crud::keys_of_every_kind,
+            crud::keys_differ_in_every_byte, crud::ping_and_features, concurrency::conditions_are_ignored,
+            time::expires, time::never_expires, time::bad_ttl,
+            many::bulk_get, many::bulk_set_and_delete, many::parallel_writers
         );
     };
     ($backend:path: $($module:ident::$case:ident),+) => {$(

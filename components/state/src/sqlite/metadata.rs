@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use palladium_component::metadata::Interval;
 use palladium_component::{ComponentMetadata, MetadataError};
 use secrecy::SecretString;
 
@@ -20,9 +21,9 @@ pub struct SqliteMetadata {
     /// Table that holds the driver's own notes.
     #[metadata(default = "metadata")]
     pub metadata_table_name: String,
-    /// How often expired rows are removed; 0 = never. Expired rows are never returned, removed or not.
+    /// How often expired rows are removed; 0 or less = never. Expired rows are never returned, removed or not.
     #[metadata(alias = "cleanupIntervalInSeconds", default = "0s")]
-    pub cleanup_interval: Duration,
+    pub cleanup_interval: Interval,
     /// How long one request may take.
     #[metadata(alias = "timeoutInSeconds", default = "20s")]
     pub timeout: Duration,

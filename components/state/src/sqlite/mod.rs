@@ -66,8 +66,8 @@ async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
         metadata.timeout,
         location.file.is_some(),
     ));
-    if !metadata.cleanup_interval.is_zero() {
-        store.clean_up_every(metadata.cleanup_interval);
+    if let Some(interval) = metadata.cleanup_interval.0 {
+        store.clean_up_every(interval);
     }
     Ok(store)
 }

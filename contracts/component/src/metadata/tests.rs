@@ -126,3 +126,26 @@ proptest! {
         prop_assert_eq!(parse(&[(&name, "there")]).unwrap().redis_host, "there");
     }
 }
+
+#[test]
+fn an_interval_can_be_switched_off() {
+    let parse = |text| Interval::parse(text).map(|interval| interval.0);
+    for text in ["0", "-1", "-10m", "0s"] {
+        assert_eq!(parse(text), Ok(None), "{text}");
+    }
+    assert_eq!(parse("10m"), Ok(Some(Duration::from_secs(600))));
+    assert_eq!(parse(" 30 "), Ok(Some(Duration::from_secs(30))));
+    assert!(parse("soon").is_err() && parse("-").is_err());
+}
+
+#[test]
+fn a_value_knows_the_secret_it_came_from() {
+    let mut properties = Properties::new();
+    properties.insert("primaryEncryptionKey", "old");
+    assert_eq!(properties.secret_of("primaryEncryptionKey"), None);
+    properties.insert_resolved("PrimaryEncryptionKey", "new", "key-2026");
+    assert_eq!(properties.get("primaryencryptionkey"), Some("new"));
+    assert_eq!(properties.secret_of("primaryEncryptionKey"), Some("key-2026"));
+    properties.insert("primaryEncryptionKey", "plain");
+    assert_eq!(properties.secret_of("primaryEncryptionKey"), None);
+}

@@ -7,15 +7,17 @@ mod access;
 mod rules;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::action::CrudActions;
 use crate::definition::{self, Group, KindDefinition, Scope, Sensitive};
 use crate::names::NameRule;
-use crate::secret_ref::SecretKeyRef;
+use crate::values::{Auth, NameValuePair};
 
 pub use access::{CREATE, DELETE, GET, LIST, READ_SECRETS, UPDATE};
+
+/// Where a component's settings stand.
+pub const SETTINGS: &str = "spec.metadata";
 
 /// The definition.
 pub static KIND: KindDefinition = KindDefinition {
@@ -77,47 +79,7 @@ pub struct ComponentSpec {
     pub init_timeout: String,
     /// The component's settings.
     #[serde(default)]
-    pub metadata: Vec<MetadataItem>,
-}
-
-/// One setting: a value or a reference to a secret.
-#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MetadataItem {
-    /// Name of the setting; compared without case, as Dapr does.
-    pub name: String,
-    /// The value; numbers and booleans become text. May be a secret until extraction.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub value: Option<Value>,
-    /// Reference to a secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_key_ref: Option<SecretKeyRef>,
-}
-
-impl std::fmt::Debug for MetadataItem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MetadataItem")
-            .field("name", &self.name)
-            .field("secret_key_ref", &self.secret_key_ref)
-            .finish_non_exhaustive()
-    }
-}
-
-impl MetadataItem {
-    /// The path of this setting, as used for sealed values: `spec.metadata.<name>`.
-    pub fn field(&self) -> String {
-        format!("spec.metadata.{}", self.name)
-    }
-}
-
-/// Where `secretKeyRef`s are looked up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Auth {
-    /// Name of a secret store component of the same project; empty = the managed store.
-    #[serde(default)]
-    pub secret_store: String,
+    pub metadata: Vec<NameValuePair>,
 }
 
 /// What a component's status holds beside the common part.

@@ -3,16 +3,13 @@
 //! One idea: settings are brought into Dapr's one form (text) first, so that comparing, sealing and checking see the
 //! same. Must never look beyond the object itself.
 
-use serde_json::Value;
-
-use super::{ComponentContent, ComponentStatus};
+use super::{ComponentContent, ComponentStatus, SETTINGS};
 use crate::definition::Content;
 use crate::error::FieldErrors;
-use crate::names::NameRule;
-use crate::secret_ref::{self, MANAGED_STORE};
+use crate::values::Auth;
+use crate::{scopes, values};
 
 const METADATA_MAX: usize = 256;
-const VALUE_MAX: usize = 64 * 1024;
 
 /// Building blocks a component's type can begin with.
 const BLOCKS: &[&str] = &[
@@ -35,21 +32,10 @@ impl Content for ComponentContent {
             self.spec.version = "v1".into();
         }
         for item in &mut self.spec.metadata {
-            // Dapr reads every setting as text; one form keeps comparisons honest.
-            match item.value.take() {
-                Some(Value::Bool(flag)) => item.value = Some(Value::String(flag.to_string())),
-                Some(Value::Number(number)) => item.value = Some(Value::String(number.to_string())),
-                other => item.value = other,
-            }
+            values::as_text(&mut item.value);
         }
-        for scope in &mut self.scopes {
-            scope.make_ascii_lowercase();
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        self.scopes.retain(|scope| seen.insert(scope.clone()));
-        if self.auth.as_ref().is_some_and(|auth| auth.secret_store.is_empty()) {
-            self.auth = None;
-        }
+        scopes::canonical(&mut self.scopes);
+        Auth::set_defaults(&mut self.auth);
     }
 
     fn validate(&self, errors: &mut FieldErrors) {
@@ -75,24 +61,8 @@ impl Content for ComponentContent {
             );
         }
         self.check_metadata(errors);
-        for scope in &self.scopes {
-            if (NameRule::Label { max: 64 }).canonical(scope).is_err() {
-                errors.push(
-                    "scopes",
-                    "holds something that is not an App ID",
-                    "name App IDs of this project",
-                );
-            }
-        }
-        if let Some(auth) = &self.auth
-            && NameRule::Component.canonical(&auth.secret_store).is_err()
-        {
-            errors.push(
-                "auth.secretStore",
-                "is not the name of a component",
-                "name a secret store component of this project",
-            );
-        }
+        scopes::check(&self.scopes, errors);
+        Auth::check(self.auth.as_ref(), errors);
     }
 
     fn validate_update(old: &Self, new: &Self, errors: &mut FieldErrors) {
@@ -109,10 +79,7 @@ impl Content for ComponentContent {
 impl ComponentContent {
     fn check_metadata(&self, errors: &mut FieldErrors) {
         let mut seen = std::collections::BTreeSet::new();
-        let own_store = self
-            .auth
-            .as_ref()
-            .is_some_and(|auth| auth.secret_store != MANAGED_STORE);
+        let own_store = Auth::is_own_store(self.auth.as_ref());
         for (index, item) in self.spec.metadata.iter().enumerate() {
             let name_ok = !item.name.is_empty()
                 && item.name.len() <= 128
@@ -129,39 +96,11 @@ impl ComponentContent {
                 );
                 continue;
             }
-            let field = item.field();
+            let field = item.field(SETTINGS);
             if !seen.insert(item.name.to_ascii_lowercase()) {
                 errors.push(&field, "is set twice", "keep one of them");
             }
-            match (&item.value, &item.secret_key_ref) {
-                (Some(_), Some(_)) => errors.push(&field, "has both a value and a secretKeyRef", "keep one of them"),
-                (Some(Value::String(text)), None) if text.len() > VALUE_MAX => {
-                    errors.push(&field, format!("is longer than {VALUE_MAX} bytes"), "shorten it");
-                }
-                (Some(Value::String(_)) | None, None) => {}
-                (Some(_), None) => errors.push(&field, "is not text, number or boolean", "write it as text"),
-                (None, Some(reference)) => {
-                    let parts = [("name", &reference.name), ("key", &reference.key)];
-                    if let Some((part, problem)) = parts
-                        .iter()
-                        .find_map(|(p, t)| secret_ref::name_problem(t).map(|w| (p, w)))
-                    {
-                        errors.push(
-                            format!("{field}.secretKeyRef.{part}"),
-                            problem,
-                            "name a secret of this project's store",
-                        );
-                    } else if reference.name.is_empty() {
-                        errors.push(format!("{field}.secretKeyRef.name"), "is missing", "name the secret");
-                    } else if !reference.is_managed() && !own_store {
-                        errors.push(
-                            format!("{field}.secretKeyRef"),
-                            "refers to a secret, but auth.secretStore names no secret store of this project",
-                            "set auth.secretStore, or give the value itself: it is extracted and sealed",
-                        );
-                    }
-                }
-            }
+            values::check_slot(&field, item.slot(), own_store, errors);
         }
     }
 }

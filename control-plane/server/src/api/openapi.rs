@@ -47,7 +47,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Palladium control plane",
             "version": "v1beta1",
-            "description": "Projects, App IDs, components, regions, API keys and the audit log. Writes are accepted (202) and then made true by the region; status says how far.",
+            "description": "Projects, App IDs, components, subscriptions, configurations, resiliency policies, HTTP endpoints, regions, API keys and the audit log. Writes are accepted (202) and then made true by the region; status says how far.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "security": [{ "apiKey": [] }, { "bearer": [] }],

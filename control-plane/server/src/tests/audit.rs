@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{CRA, Harness, detail};
+use super::{CRA, Harness, detail, minimal};
 use crate::api::route::Route;
 use crate::api::routes::routes;
 
@@ -13,11 +13,7 @@ async fn prepared(h: &Harness, route: &Route, number: usize) -> (String, Value) 
     let (project, name) = (format!("p{number}"), format!("n{number}"));
     let creates =
         route.method() == Method::POST && route.action().is_some_and(|action| action.name.ends_with(".create"));
-    let spec = if kind == "Component" {
-        json!({"type": "state.diagrid"})
-    } else {
-        json!({})
-    };
+    let spec = minimal(kind);
     let object = |name: &str| json!({"metadata": {"name": name}, "spec": spec});
     let path = |text: &str| text.replace("{project}", &project).replace("{name}", &name);
     match kind {
@@ -25,9 +21,9 @@ async fn prepared(h: &Harness, route: &Route, number: usize) -> (String, Value) 
         "Project" => {
             h.project(&project).await;
         }
-        "AppIdentity" | "Component" => {
+        "AppIdentity" | "Component" | "Subscription" | "Configuration" | "Resiliency" | "HTTPEndpoint" => {
             h.project(&project).await;
-            let plural = if kind == "Component" { "components" } else { "appids" };
+            let plural = route.kind().map_or("", |kind| kind.plural);
             if !creates {
                 h.post(&format!("{CRA}/projects/{project}/{plural}"), object(&name))
                     .await;

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use palladium_kinds::{Class, Role, registry};
+use palladium_kinds::{Class, Role, Scope, registry};
 use serde_json::{Value, json};
 
 use super::audit::second_region;
-use super::{CRA, Harness, detail};
+use super::{CRA, Harness, detail, minimal};
 use crate::api::route::Route;
 use crate::api::routes::routes;
 
@@ -59,6 +59,28 @@ const ROWS: &[(&str, u16, About)] = &[
     ("components.create", 202, About::Project),
     ("components.update", 202, About::Project),
     ("components.delete", 202, About::Project),
+    ("subscriptions.list", 200, About::Project),
+    ("subscriptions.get", 200, About::Project),
+    ("subscriptions.create", 202, About::Project),
+    ("subscriptions.update", 202, About::Project),
+    ("subscriptions.delete", 202, About::Project),
+    ("configurations.list", 200, About::Project),
+    ("configurations.get", 200, About::Project),
+    ("configurations.readSecrets", 200, About::Project),
+    ("configurations.create", 202, About::Project),
+    ("configurations.update", 202, About::Project),
+    ("configurations.delete", 202, About::Project),
+    ("resiliencies.list", 200, About::Project),
+    ("resiliencies.get", 200, About::Project),
+    ("resiliencies.create", 202, About::Project),
+    ("resiliencies.update", 202, About::Project),
+    ("resiliencies.delete", 202, About::Project),
+    ("httpendpoints.list", 200, About::Project),
+    ("httpendpoints.get", 200, About::Project),
+    ("httpendpoints.readSecrets", 200, About::Project),
+    ("httpendpoints.create", 202, About::Project),
+    ("httpendpoints.update", 202, About::Project),
+    ("httpendpoints.delete", 202, About::Project),
     ("regions.list", 200, About::Organization),
     ("regions.get", 200, About::Organization),
     ("regions.joinTokenCreate", 201, About::Organization),
@@ -92,20 +114,15 @@ fn expected(role: Role, class: Class, (_, success, about): (&str, u16, About), k
 async fn request(h: &Harness, route: &Route, project: &str, name: &str) -> (String, Value) {
     let kind = route.kind().map_or("", |kind| kind.kind);
     let (one, method) = (route.path().contains("{name}"), route.method().as_str());
-    let spec = if kind == "Component" {
-        json!({"type": "state.diagrid"})
-    } else {
-        json!({})
-    };
+    let spec = minimal(kind);
     let object = json!({"metadata": {"name": name}, "spec": spec});
     let key = json!({"name": name, "role": "viewer", "scope": format!("project:{project}")});
-    match kind {
-        "AppIdentity" | "Component" if one => {
-            let plural = if kind == "Component" { "components" } else { "appids" };
-            h.post(&format!("{CRA}/projects/{project}/{plural}"), object.clone())
+    match route.kind() {
+        Some(kind) if one && kind.scope == Scope::Project => {
+            h.post(&format!("{CRA}/projects/{project}/{}", kind.plural), object.clone())
                 .await;
         }
-        "" if one => {
+        None if one => {
             h.post(&format!("{CRA}/apikeys"), key.clone()).await;
         }
         _ => {}

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod canary;
 mod keys;
+mod kinds;
 mod managed;
 mod matrix;
 mod resources;
@@ -241,6 +242,16 @@ fn connection() -> Arc<palladium_http::Connection> {
     let mut connection = palladium_http::Connection::default();
     connection.remote = Some(([192, 0, 2, 7], 40_000).into());
     Arc::new(connection)
+}
+
+/// The least that an object of this kind can say.
+pub(super) fn minimal(kind: &str) -> Value {
+    match kind {
+        "Component" => json!({"type": "state.diagrid"}),
+        "Subscription" => json!({"pubsubname": "pubsub", "topic": "t", "routes": {"default": "/"}}),
+        "HTTPEndpoint" => json!({"baseUrl": "https://a.example"}),
+        _ => json!({}),
+    }
 }
 
 pub(super) fn detail(body: &Value) -> String {

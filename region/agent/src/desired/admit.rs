@@ -3,20 +3,22 @@
 //! The one idea: everything is decoded by the kind's own strict rules, here again, because the control plane is not
 //! believed; then the owner's guard rails decide. "Rejected" can never work, "held" waits for the owner.
 
-use palladium_component::catalog::catalog;
 use palladium_kinds::app_identity::{AppIdentityContent, AppIdentitySpec, EndpointToken};
-use palladium_kinds::component::{ComponentContent, MetadataItem};
+use palladium_kinds::component::{ComponentContent, SETTINGS};
+use palladium_kinds::configuration::ConfigurationContent;
+use palladium_kinds::http_endpoint::HttpEndpointContent;
 use palladium_kinds::ids::ProjectId;
 use palladium_kinds::project::{ProjectContent, ProjectSpec};
 use palladium_kinds::registry;
+use palladium_kinds::resiliency::ResiliencyContent;
 use palladium_kinds::secret_ref::SecretKeyRef;
+use palladium_kinds::subscription::SubscriptionContent;
 use palladium_proto::region::LogHeader;
 use palladium_sealing::SealedValue;
 use palladium_stream::{Payload, PayloadMetadata};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::hosts::{self, Found};
 use crate::guard_rails::GuardRails;
 use crate::vault::is_name;
 
@@ -34,6 +36,10 @@ pub(crate) enum Content {
     Project(ProjectSpec),
     App(AppIdentitySpec),
     Component(ComponentContent),
+    Subscription(SubscriptionContent),
+    Configuration(ConfigurationContent),
+    Resiliency(ResiliencyContent),
+    HttpEndpoint(HttpEndpointContent),
 }
 
 /// Why an object is not admitted.
@@ -87,6 +93,10 @@ pub(crate) fn admit(header: &LogHeader, payload: &[u8], rails: &GuardRails) -> R
         "Project" => Content::Project(typed::<ProjectContent>(&payload)?.spec),
         "AppIdentity" => Content::App(typed::<AppIdentityContent>(&payload)?.spec),
         "Component" => Content::Component(typed::<ComponentContent>(&payload)?),
+        "Subscription" => Content::Subscription(typed::<SubscriptionContent>(&payload)?),
+        "Configuration" => Content::Configuration(typed::<ConfigurationContent>(&payload)?),
+        "Resiliency" => Content::Resiliency(typed::<ResiliencyContent>(&payload)?),
+        "HTTPEndpoint" => Content::HttpEndpoint(typed::<HttpEndpointContent>(&payload)?),
         _ => {
             return Err(Refused::rejected(
                 "UnknownKind",
@@ -180,22 +190,25 @@ fn switches_mtls_off(content: &Map<String, Value>) -> bool {
 impl Admitted {
     /// References to managed secrets with the field that each must belong to.
     pub(crate) fn managed_references(&self) -> Vec<(&SecretKeyRef, String)> {
-        match &self.content {
-            Content::Project(_) => Vec::new(),
+        let mut all = match &self.content {
+            Content::Project(_) | Content::Subscription(_) | Content::Resiliency(_) => Vec::new(),
             Content::App(spec) => match spec.app_endpoint.as_ref().and_then(|endpoint| endpoint.token.as_ref()) {
-                Some(EndpointToken::Reference { secret_key_ref }) if secret_key_ref.is_managed() => {
+                Some(EndpointToken::Reference { secret_key_ref }) => {
                     vec![(secret_key_ref, palladium_kinds::app_identity::ENDPOINT_TOKEN.to_owned())]
                 }
                 _ => Vec::new(),
             },
             Content::Component(content) => {
-                let managed = |item: &&MetadataItem| item.secret_key_ref.as_ref().is_some_and(SecretKeyRef::is_managed);
-                let items = content.spec.metadata.iter().filter(managed);
+                let items = content.spec.metadata.iter();
                 items
-                    .filter_map(|item| Some((item.secret_key_ref.as_ref()?, item.field())))
+                    .filter_map(|item| Some((item.secret_key_ref.as_ref()?, item.field(SETTINGS))))
                     .collect()
             }
-        }
+            Content::Configuration(content) => content.references(),
+            Content::HttpEndpoint(content) => content.references(),
+        };
+        all.retain(|(reference, _)| reference.is_managed());
+        all
     }
 
     /// An object may refer to its own secrets only; the field too must be its own.
@@ -209,88 +222,6 @@ impl Admitted {
                     format!("{field}.secretKeyRef"),
                 ));
             }
-        }
-        Ok(())
-    }
-
-    fn check_rails(&self, rails: &GuardRails) -> Result<(), Refused> {
-        match &self.content {
-            Content::Project(_) => Ok(()),
-            Content::App(spec) => {
-                let url = spec.app_endpoint.as_ref().map_or("", |endpoint| endpoint.url.as_str());
-                if url.is_empty() {
-                    return Ok(());
-                }
-                let host = url::Url::parse(url)
-                    .ok()
-                    .and_then(|url| url.host_str().map(ToOwned::to_owned));
-                match host {
-                    Some(host) if rails.allows_callback(&host) => Ok(()),
-                    Some(host) => {
-                        let message = format!("applications at {host} may not be called (allow.callbackHosts)");
-                        Err(Refused::held(message, "spec.appEndpoint.url"))
-                    }
-                    None => Err(Refused::rejected(
-                        "InvalidObject",
-                        "the URL has no host",
-                        "spec.appEndpoint.url",
-                    )),
-                }
-            }
-            Content::Component(content) => {
-                let (kind, version) = (&content.spec.kind, &content.spec.version);
-                if catalog()
-                    .find(kind, version)
-                    .is_some_and(|driver| driver.hosted == "refused")
-                {
-                    let message = format!("{kind} would use this machine itself and is refused in a region");
-                    return Err(Refused::rejected("NotHosted", message, "spec.type"));
-                }
-                if rails.allows_all_components() {
-                    return Ok(());
-                }
-                for item in &content.spec.metadata {
-                    let foreign = item
-                        .secret_key_ref
-                        .as_ref()
-                        .is_some_and(|reference| !reference.is_managed());
-                    if foreign && hosts::points(&item.name) {
-                        let message = "where the component connects to is in another secret store, which cannot be checked \
-                                       (allow.componentHosts)";
-                        return Err(Refused::held(message, item.field()));
-                    }
-                    let value = match &item.value {
-                        None | Some(Value::Null) => String::new(),
-                        Some(Value::String(text)) => text.clone(),
-                        Some(other) => other.to_string(),
-                    };
-                    self.check_component_hosts(rails, &item.name, &value, true)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether a setting's value stays within the guard rails; for secret values `quote` is false.
-    pub(crate) fn check_component_hosts(
-        &self,
-        rails: &GuardRails,
-        name: &str,
-        value: &str,
-        quote: bool,
-    ) -> Result<(), Refused> {
-        if rails.allows_all_components() {
-            return Ok(());
-        }
-        for found in hosts::in_setting(name, value) {
-            let host = match found {
-                Found::Host(host) if rails.allows_component(&host) => continue,
-                Found::Host(host) if quote => host,
-                Found::Host(_) => "the host in it".to_owned(),
-                Found::Unknown => "a host that is not recognized in this setting".to_owned(),
-            };
-            let message = format!("components may not connect to {host} (allow.componentHosts)");
-            return Err(Refused::held(message, format!("spec.metadata.{name}")));
         }
         Ok(())
     }
@@ -310,6 +241,17 @@ impl Admitted {
             Some(content)
         } else {
             None
+        }
+    }
+
+    /// The App IDs that it names; `None` for kinds without scopes.
+    pub(crate) fn scopes(&self) -> Option<&[String]> {
+        match &self.content {
+            Content::Project(_) | Content::App(_) | Content::Configuration(_) => None,
+            Content::Component(content) => Some(&content.scopes),
+            Content::Subscription(content) => Some(&content.scopes),
+            Content::Resiliency(content) => Some(&content.scopes),
+            Content::HttpEndpoint(content) => Some(&content.scopes),
         }
     }
 

@@ -8,9 +8,10 @@ pub(crate) mod admit;
 pub(crate) mod disk;
 pub(crate) mod hosts;
 pub(crate) mod objects;
+mod rails;
 pub(crate) mod verify;
 
-pub(crate) use admit::Admitted;
+pub(crate) use admit::{Admitted, Content};
 pub(crate) use hosts::{canonical, points};
 pub(crate) use objects::{Desired, Judgement, Rules};
 pub(crate) use verify::{LogKey, Position, Refusal};

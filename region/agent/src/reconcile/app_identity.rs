@@ -139,8 +139,30 @@ impl Look {
             blocking(move || Ok(take_in_secrets(&region, &object))).await?
         };
         let (word, wait) = self.server(&app).await;
-        self.say(&app, secrets.err().unwrap_or(word));
+        self.say(
+            &app,
+            secrets.err().or_else(|| self.without_config(&app)).unwrap_or(word),
+        );
         Ok(wait)
+    }
+
+    /// The App ID names a Configuration that is not here: its Dapr Server gets none and must not serve without it.
+    fn without_config(&self, app: &Admitted) -> Option<Word> {
+        let name = app
+            .app()
+            .map(|spec| spec.app_config.as_str())
+            .filter(|name| !name.is_empty())?;
+        let desired = self.region.desired();
+        let kind = palladium_kinds::configuration::KIND.kind;
+        if desired
+            .given(kind, &app.meta.project_id, &app.meta.name)
+            .next()
+            .is_some()
+        {
+            return None;
+        }
+        let message = format!("Configuration {name} is not in this region, or not admitted");
+        Some(Word::pending("ConfigurationMissing", message).at("spec.appConfig"))
     }
 
     /// Starts the Dapr Server if it is not running; says how it is.

@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use palladium_kinds::component::AppIdLoad;
-use palladium_kinds::status::{Message, word};
-use palladium_stream::status::MAX_DETAILS;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Word, say, say_deleting, take_in_secrets};
+use super::loads::{Silence, loads};
+use super::{Word, say, say_deleting, secrets_here, take_in_secrets};
 use crate::Error;
 use crate::desired::Admitted;
 use crate::region::Region;
 use crate::run::blocking;
 use crate::supervisor::Supervisor;
-use crate::views::{is_managed, server_name};
+use crate::views::is_managed;
 
 pub(super) fn reconciler(region: Arc<Region>, _: Supervisor) -> super::Look {
     Box::new(move || {
@@ -37,7 +35,7 @@ fn run(region: &Region) -> Result<(), Error> {
         let (said, details) = match take_in_secrets(region, &component).and_then(|()| within_rails(region, &component))
         {
             Err(error) => (error, Value::Null),
-            Ok(()) => loads(region, &component),
+            Ok(()) => loads(region, &component, Silence::Waits),
         };
         if had != secrets_here(region, &component) {
             // Dapr Servers can be given the component now.
@@ -66,14 +64,6 @@ fn run(region: &Region) -> Result<(), Error> {
     Ok(())
 }
 
-fn secrets_here(region: &Region, component: &Admitted) -> usize {
-    let references = component.managed_references();
-    references
-        .iter()
-        .filter(|(_, field)| region.secrets.get(&component.meta.uid, field).is_some())
-        .count()
-}
-
 /// Secret settings can hold hosts too (connection strings); the guard rails see them here, in clear and unquoted.
 fn within_rails(region: &Region, component: &Admitted) -> Result<(), Word> {
     use palladium_sealing::ExposeSecret as _;
@@ -91,75 +81,4 @@ fn within_rails(region: &Region, component: &Admitted) -> Result<(), Word> {
         }
     }
     Ok(())
-}
-
-/// App IDs shown in a component's status; beyond that only their number is told.
-const MAX_ROWS: usize = 256;
-/// Characters of what a Dapr Server says that go on.
-const MAX_MESSAGE: usize = 512;
-/// Failures told in the one sentence about the component.
-const MAX_TOLD: usize = 4;
-
-/// What the Dapr Servers in scope made of it.
-fn loads(region: &Region, component: &Admitted) -> (Word, Value) {
-    let meta = &component.meta;
-    let apps: Vec<String> = {
-        let desired = region.desired();
-        let in_scope = desired
-            .apps(&meta.project_id)
-            .filter(|app| desired.in_scope(component, &app.meta.name));
-        in_scope.map(|app| app.meta.name.clone()).collect()
-    };
-    let mut rows = Vec::with_capacity(apps.len());
-    let (mut failed, mut waiting) = (Vec::new(), 0);
-    for app_id in apps {
-        let report = region.observed.app_report(&server_name(&meta.project_id, &app_id));
-        let load = report.as_ref().and_then(|report| report.loads.get(&meta.uid));
-        let (status, message) = match load.filter(|load| load.generation == meta.generation) {
-            Some(load) if load.ok => (word::READY, None),
-            Some(load) => {
-                // A Dapr Server is not believed to be brief.
-                let message = region.secrets.masked(&meta.uid, &load.message);
-                let message: String = message.chars().take(MAX_MESSAGE).collect();
-                failed.push(format!("{app_id}: {message}"));
-                (word::ERROR, Some(message))
-            }
-            None => {
-                waiting += 1;
-                (word::PENDING, None)
-            }
-        };
-        let messages = message.map(|message| Message { message }).into_iter().collect();
-        rows.push(AppIdLoad {
-            app_id,
-            status: status.to_owned(),
-            messages,
-        });
-    }
-    let (all, more) = (rows.len(), failed.len().saturating_sub(MAX_TOLD));
-    let details = |rows: &[AppIdLoad]| json!({ "appIdStatus": rows });
-    let fits = |rows: &[AppIdLoad]| details(rows).to_string().len() <= MAX_DETAILS;
-    if all > MAX_ROWS || !fits(&rows) {
-        // Stable: within each word the order of the App IDs stays.
-        rows.sort_by_key(|row| (row.status != word::ERROR, row.status == word::READY));
-        rows.truncate(MAX_ROWS);
-        while !fits(&rows) {
-            rows.truncate(rows.len() / 2);
-        }
-    }
-    let word = if !failed.is_empty() {
-        failed.truncate(MAX_TOLD);
-        let mut message = failed.join("; ");
-        if more > 0 {
-            message.push_str(&format!("; and {more} more of {all} App IDs"));
-        }
-        Word::error("NotLoaded", message)
-    } else if waiting > 0 {
-        Word::pending("Loading", format!("{waiting} App ID(s) have not loaded it yet"))
-    } else if all == 0 {
-        Word::ready("NotUsed")
-    } else {
-        Word::ready("Loaded")
-    };
-    (word, details(&rows))
 }

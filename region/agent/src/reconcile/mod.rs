@@ -1,4 +1,4 @@
-//! The reconcilers: one file per kind, one line each in [`RECONCILERS`].
+//! The reconcilers: one file per kind, or for kinds that need the same, one line each in [`RECONCILERS`].
 //!
 //! The one idea: a reconciler takes no input. It looks at what is wanted and what is observed, does the next thing that is
 //! missing, says truthfully where each object stands, and can be run at any time, any number of times. It runs on every
@@ -6,7 +6,9 @@
 
 mod app_identity;
 mod component;
+mod loads;
 mod project;
+mod resource;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,6 +49,10 @@ const RECONCILERS: &[Reconciler] = &[
     Reconciler {
         name: "reconcile-component",
         make: component::reconciler,
+    },
+    Reconciler {
+        name: "reconcile-resource",
+        make: resource::reconciler,
     },
     Reconciler {
         name: "reconcile-app-identity",
@@ -190,4 +196,13 @@ pub(crate) fn take_in_secrets(region: &Region, object: &Admitted) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// How many of the secrets that an object refers to are here.
+fn secrets_here(region: &Region, object: &Admitted) -> usize {
+    let references = object.managed_references();
+    references
+        .iter()
+        .filter(|(_, field)| region.secrets.get(&object.meta.uid, field).is_some())
+        .count()
 }

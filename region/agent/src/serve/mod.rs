@@ -4,7 +4,10 @@
 //! already refuses whoever has no business here. Must never take from a request who is calling.
 
 mod component;
+mod configuration;
+mod events;
 mod operator;
+mod resource;
 mod watch;
 mod workload;
 

@@ -3,11 +3,11 @@
 //! The one idea: the namespace in a request is compared with the certificate and never believed. Kinds that this release
 //! does not have are answered with nothing, and their streams stay open and silent, as an empty project's would.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
+use palladium_kinds::{component, configuration, http_endpoint, resiliency, subscription};
 use palladium_proto::operator::operator_server::Operator;
 use palladium_proto::operator::{
     ComponentUpdateEvent, ComponentUpdateRequest, ConfigurationUpdateEvent, ConfigurationUpdateRequest,
@@ -16,15 +16,15 @@ use palladium_proto::operator::{
     ListHttpEndpointsRequest, ListHttpEndpointsResponse, ListMcpServersRequest, ListMcpServersResponse,
     ListResiliencyRequest, ListResiliencyResponse, ListSubscriptionsRequest, ListSubscriptionsResponse,
     ListWorkflowAccessPolicyRequest, ListWorkflowAccessPolicyResponse, McpServerUpdateEvent, McpServerUpdateRequest,
-    ResiliencyUpdateEvent, ResiliencyUpdateRequest, ResourceEventType, SubscriptionUpdateEvent,
-    SubscriptionUpdateRequest, WorkflowAccessPolicyUpdateEvent, WorkflowAccessPolicyUpdateRequest,
+    ResiliencyUpdateEvent, ResiliencyUpdateRequest, SubscriptionUpdateEvent, SubscriptionUpdateRequest,
+    WorkflowAccessPolicyUpdateEvent, WorkflowAccessPolicyUpdateRequest,
 };
 use palladium_tasks::Shutdown;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::Caller;
-use super::component::{self, Resource};
+use super::events::events;
+use super::{Caller, resource};
 use crate::region::Region;
 
 /// The service.
@@ -48,6 +48,23 @@ impl Service {
         Ok((project_id, app_id))
     }
 
+    /// What the caller is given of a kind.
+    fn list(&self, kind: &str, (project_id, app_id): &(String, String)) -> Vec<Bytes> {
+        let all = resource::all(&self.region, kind, project_id, app_id);
+        all.into_iter().map(|resource| resource.json).collect()
+    }
+
+    /// What changes in it.
+    fn updates<M: Send + 'static>(
+        &self,
+        kind: &'static str,
+        caller: (String, String),
+        message: fn(Bytes, i32) -> M,
+    ) -> Response<BoxStream<M>> {
+        let events = events(self.region.clone(), self.shutdown.clone(), kind, caller, message);
+        Response::new(events.boxed())
+    }
+
     /// For kinds that do not exist yet: nothing ever happens, until the agent stops.
     fn silence<M: Send + 'static>(&self) -> Response<BoxStream<M>> {
         let shutdown = self.shutdown.clone();
@@ -59,73 +76,14 @@ impl Service {
     }
 }
 
-type Known = BTreeMap<String, Bytes>;
-
-fn known(resources: Vec<Resource>) -> Known {
-    resources
-        .into_iter()
-        .map(|resource| (resource.name, resource.json))
-        .collect()
-}
-
-/// What changed between two looks.
-fn differences(before: &Known, now: &Known) -> Vec<ComponentUpdateEvent> {
-    let event = |json: &Bytes, kind: ResourceEventType| ComponentUpdateEvent {
-        component: json.clone(),
-        r#type: kind.into(),
-    };
-    let gone = before.iter().filter(|(name, _)| !now.contains_key(*name));
-    let gone = gone.map(|(_, json)| event(json, ResourceEventType::Deleted));
-    let changed = now.iter().filter_map(|(name, json)| match before.get(name) {
-        None => Some(event(json, ResourceEventType::Created)),
-        Some(old) if old != json => Some(event(json, ResourceEventType::Updated)),
-        Some(_) => None,
-    });
-    gone.chain(changed).collect()
-}
-
-fn component_events(
-    region: Arc<Region>,
-    shutdown: Shutdown,
-    project_id: String,
-    app_id: String,
-) -> impl Stream<Item = Result<ComponentUpdateEvent, Status>> + Send {
-    // Taken now, not at the first poll: a caller lists after it has subscribed, and nothing may fall between.
-    let changed = region.versions.subscribe();
-    let before = known(component::all(&region, &project_id, &app_id));
-    let state = (region, shutdown, changed, before, project_id, app_id);
-    stream::unfold(Some(state), async |state| {
-        let (region, shutdown, mut changed, before, project_id, app_id) = state?;
-        loop {
-            if !matches!(shutdown.unless(changed.changed()).await, Some(Ok(()))) {
-                return Some((vec![Err(Status::unavailable("the agent is stopping"))], None));
-            }
-            if region.desired().app(&project_id, &app_id).is_none() {
-                return Some((
-                    vec![Err(Status::permission_denied("this App ID does not exist any more"))],
-                    None,
-                ));
-            }
-            let now = known(component::all(&region, &project_id, &app_id));
-            let events = differences(&before, &now);
-            if !events.is_empty() {
-                let events = events.into_iter().map(Ok).collect();
-                return Some((events, Some((region, shutdown, changed, now, project_id, app_id))));
-            }
-        }
-    })
-    .flat_map(stream::iter)
-}
-
 #[tonic::async_trait]
 impl Operator for Service {
     async fn list_components(
         &self,
         request: Request<ListComponentsRequest>,
     ) -> Result<Response<ListComponentResponse>, Status> {
-        let (project_id, app_id) = self.caller(&request, |request| &request.namespace)?;
-        let components = component::all(&self.region, &project_id, &app_id);
-        let components = components.into_iter().map(|resource| resource.json).collect();
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let components = self.list(component::KIND.kind, &caller);
         Ok(Response::new(ListComponentResponse { components }))
     }
 
@@ -133,54 +91,78 @@ impl Operator for Service {
         &self,
         request: Request<ComponentUpdateRequest>,
     ) -> Result<Response<BoxStream<ComponentUpdateEvent>>, Status> {
-        let (project_id, app_id) = self.caller(&request, |request| &request.namespace)?;
-        let events = component_events(self.region.clone(), self.shutdown.clone(), project_id, app_id);
-        Ok(Response::new(events.boxed()))
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let message = |component, r#type| ComponentUpdateEvent { component, r#type };
+        Ok(self.updates(component::KIND.kind, caller, message))
     }
 
     async fn get_configuration(
         &self,
         request: Request<GetConfigurationRequest>,
     ) -> Result<Response<GetConfigurationResponse>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(Response::new(GetConfigurationResponse::default()))
+        let (project_id, app_id) = self.caller(&request, |request| &request.namespace)?;
+        let named = {
+            let desired = self.region.desired();
+            let app = desired.app(&project_id, &app_id).and_then(|app| app.app());
+            app.map(|app| app.app_config.clone()).unwrap_or_default()
+        };
+        let asked = &request.get_ref().name;
+        if !asked.is_empty() && *asked != named {
+            return Err(Status::not_found("this App ID names another Configuration, or none"));
+        }
+        if named.is_empty() {
+            return Ok(Response::new(GetConfigurationResponse::default()));
+        }
+        // Not an empty one: that would be a Dapr Server without the access control that its owner relies on.
+        let found = self.list(configuration::KIND.kind, &(project_id, app_id)).pop();
+        let configuration = found.ok_or_else(|| {
+            Status::unavailable("the Configuration that this App ID names is not in this region, or lacks a secret")
+        })?;
+        Ok(Response::new(GetConfigurationResponse { configuration }))
     }
 
     async fn list_subscriptions(&self, request: Request<()>) -> Result<Response<ListSubscriptionsResponse>, Status> {
-        self.caller(&request, |()| "")?;
-        Ok(Response::new(ListSubscriptionsResponse::default()))
+        let caller = self.caller(&request, |()| "")?;
+        let subscriptions = self.list(subscription::KIND.kind, &caller);
+        Ok(Response::new(ListSubscriptionsResponse { subscriptions }))
     }
 
     async fn list_subscriptions_v2(
         &self,
         request: Request<ListSubscriptionsRequest>,
     ) -> Result<Response<ListSubscriptionsResponse>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(Response::new(ListSubscriptionsResponse::default()))
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let subscriptions = self.list(subscription::KIND.kind, &caller);
+        Ok(Response::new(ListSubscriptionsResponse { subscriptions }))
     }
 
     async fn get_resiliency(
         &self,
         request: Request<GetResiliencyRequest>,
     ) -> Result<Response<GetResiliencyResponse>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Err(Status::not_found("there is no such resiliency policy"))
+        let (project_id, app_id) = self.caller(&request, |request| &request.namespace)?;
+        let all = resource::all(&self.region, resiliency::KIND.kind, &project_id, &app_id);
+        let found = all.into_iter().find(|one| one.name == request.get_ref().name);
+        let found = found.ok_or_else(|| Status::not_found("there is no such resiliency policy"))?;
+        Ok(Response::new(GetResiliencyResponse { resiliency: found.json }))
     }
 
     async fn list_resiliency(
         &self,
         request: Request<ListResiliencyRequest>,
     ) -> Result<Response<ListResiliencyResponse>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(Response::new(ListResiliencyResponse::default()))
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let resiliencies = self.list(resiliency::KIND.kind, &caller);
+        Ok(Response::new(ListResiliencyResponse { resiliencies }))
     }
 
     async fn list_http_endpoints(
         &self,
         request: Request<ListHttpEndpointsRequest>,
     ) -> Result<Response<ListHttpEndpointsResponse>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(Response::new(ListHttpEndpointsResponse::default()))
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let http_endpoints = self.list(http_endpoint::KIND.kind, &caller);
+        Ok(Response::new(ListHttpEndpointsResponse { http_endpoints }))
     }
 
     async fn list_mcp_servers(
@@ -203,16 +185,18 @@ impl Operator for Service {
         &self,
         request: Request<SubscriptionUpdateRequest>,
     ) -> Result<Response<BoxStream<SubscriptionUpdateEvent>>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(self.silence())
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let message = |subscription, r#type| SubscriptionUpdateEvent { subscription, r#type };
+        Ok(self.updates(subscription::KIND.kind, caller, message))
     }
 
     async fn http_endpoint_update(
         &self,
         request: Request<HttpEndpointUpdateRequest>,
     ) -> Result<Response<BoxStream<HttpEndpointUpdateEvent>>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(self.silence())
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let message = |http_endpoints, r#type| HttpEndpointUpdateEvent { http_endpoints, r#type };
+        Ok(self.updates(http_endpoint::KIND.kind, caller, message))
     }
 
     async fn mcp_server_update(
@@ -227,16 +211,18 @@ impl Operator for Service {
         &self,
         request: Request<ConfigurationUpdateRequest>,
     ) -> Result<Response<BoxStream<ConfigurationUpdateEvent>>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(self.silence())
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let message = |configuration, r#type| ConfigurationUpdateEvent { configuration, r#type };
+        Ok(self.updates(configuration::KIND.kind, caller, message))
     }
 
     async fn resiliency_update(
         &self,
         request: Request<ResiliencyUpdateRequest>,
     ) -> Result<Response<BoxStream<ResiliencyUpdateEvent>>, Status> {
-        self.caller(&request, |request| &request.namespace)?;
-        Ok(self.silence())
+        let caller = self.caller(&request, |request| &request.namespace)?;
+        let message = |resiliency, r#type| ResiliencyUpdateEvent { resiliency, r#type };
+        Ok(self.updates(resiliency::KIND.kind, caller, message))
     }
 
     async fn workflow_access_policy_update(

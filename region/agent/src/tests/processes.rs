@@ -164,6 +164,11 @@ impl Running {
         );
     }
 
+    fn sees_processes(&self) -> bool {
+        let processes = self.region.observed.processes_to_act_on();
+        processes.is_some_and(|all| !all.is_empty())
+    }
+
     fn verdict(&self, uid: &str) -> Option<Verdict> {
         self.region.statuses.latest(uid).map(|status| status.verdict())
     }
@@ -344,15 +349,7 @@ async fn a_components_status_is_what_its_dapr_servers_report() {
         ok,
         message: if ok { String::new() } else { "connection refused".into() },
     };
-    running
-        .until("process seen", || {
-            running
-                .region
-                .observed
-                .processes_to_act_on()
-                .is_some_and(|all| !all.is_empty())
-        })
-        .await;
+    running.until("process seen", || running.sees_processes()).await;
     running.report("orders", vec![load(false, 1)]);
     running
         .until("failed", || running.verdict("u-memory") == Some(Verdict::Error))
@@ -374,5 +371,74 @@ async fn a_components_status_is_what_its_dapr_servers_report() {
         .until("loading the new one", || {
             running.verdict("u-memory") == Some(Verdict::Pending)
         })
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_only_handed_out_is_ready_until_a_dapr_server_complains() {
+    let mut running = Running::start();
+    running.put(&Wanted::app("orders"));
+    let routes =
+        json!({ "spec": { "pubsubname": "p", "topic": "t", "routes": { "default": "/" } }, "scopes": ["orders"] });
+    let wanted = [
+        Wanted::new("Subscription", "s", "u-s", routes),
+        Wanted::new("Resiliency", "r", "u-r", json!({ "spec": {} })),
+        Wanted::new("Configuration", "c", "u-c", json!({ "spec": {} })),
+        Wanted::new(
+            "HTTPEndpoint",
+            "h",
+            "u-h",
+            json!({ "spec": { "baseUrl": "https://a.example" } }),
+        ),
+    ];
+    for wanted in &wanted {
+        running.put(wanted);
+    }
+    let reason = |uid: &str| running.region.statuses.latest(uid).map(|status| status.reason);
+    for (uid, said) in [
+        ("u-s", "HandedOut"),
+        ("u-r", "HandedOut"),
+        ("u-c", "NotUsed"),
+        ("u-h", "HandedOut"),
+    ] {
+        running.until(uid, || reason(uid).as_deref() == Some(said)).await;
+        assert_eq!(running.verdict(uid), Some(Verdict::Ready), "{uid}");
+    }
+    let complaint = LoadResult {
+        kind: "Subscription".into(),
+        name: "s".into(),
+        uid: "u-s".into(),
+        generation: 1,
+        ok: false,
+        message: "no such pub/sub component".into(),
+    };
+    running.until("process seen", || running.sees_processes()).await;
+    running.report("orders", vec![complaint]);
+    running
+        .until("error", || running.verdict("u-s") == Some(Verdict::Error))
+        .await;
+    assert_eq!(running.details("u-s")["appIdStatus"][0]["appId"], "orders");
+    for wanted in &wanted {
+        running.region.take_entry(&running.control.delete(wanted)).unwrap();
+        let gone = || running.verdict(&wanted.uid) == Some(Verdict::Deleted);
+        running.until("deleted", gone).await;
+    }
+    assert!(!running.region.tombstones.any_in_project(PROJECT));
+}
+
+#[tokio::test]
+async fn an_app_id_without_its_configuration_is_not_ready() {
+    let mut running = Running::start();
+    let app = Wanted::app("orders").generation(1, json!({ "spec": { "appConfig": "strict" } }));
+    running.put(&app);
+    running.until("process seen", || running.sees_processes()).await;
+    running.report("orders", vec![]);
+    let said = |running: &Running| running.region.statuses.latest("u-orders").map(|s| (s.reason, s.field));
+    let missing = Some(("ConfigurationMissing".to_owned(), "spec.appConfig".to_owned()));
+    running.until("missing", || said(&running) == missing).await;
+    running.put(&Wanted::new("Configuration", "strict", "u-c", json!({ "spec": {} })));
+    running.report("orders", vec![]);
+    running
+        .until("ready", || running.verdict("u-orders") == Some(Verdict::Ready))
         .await;
 }

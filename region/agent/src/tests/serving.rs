@@ -21,11 +21,11 @@ use super::pki::Pki;
 use crate::region::{Region, now_ms};
 use crate::serve;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-struct Served {
-    region: Arc<Region>,
-    control: Control,
+pub(super) struct Served {
+    pub(super) region: Arc<Region>,
+    pub(super) control: Control,
     pki: Pki,
     address: String,
     shutdown: Shutdown,
@@ -33,7 +33,7 @@ struct Served {
 }
 
 impl Served {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (mut control, pki) = (Control::new(), Pki::new(DOMAIN));
         let region = Arc::new(region(folder.path(), &control));
@@ -66,7 +66,7 @@ impl Served {
         self.channel_of(&self.pki, path)
     }
 
-    fn operator(&self, app: &str) -> OperatorClient<Channel> {
+    pub(super) fn operator(&self, app: &str) -> OperatorClient<Channel> {
         OperatorClient::new(self.channel(&format!("/ns/{PROJECT}/{app}")))
     }
 
@@ -74,7 +74,7 @@ impl Served {
         WorkloadClient::new(self.channel(path))
     }
 
-    fn put(&mut self, wanted: &Wanted) {
+    pub(super) fn put(&mut self, wanted: &Wanted) {
         self.region.take_entry(&self.control.put(wanted)).unwrap();
     }
 

@@ -12,6 +12,7 @@ use palladium_proto::region::{AppEndpoint, AppServerState, LoadResult};
 use palladium_tasks::{Shutdown, Tasks};
 use secrecy::SecretString;
 
+use super::{APP_IDENTITY, GRPC};
 use crate::app_channel::{AppChannel, ChannelError, watch};
 use crate::auth::{Auth, Digest256, TOKEN_HEADER};
 use crate::config::{AppProtocol, AppSettings, HealthSettings};
@@ -59,7 +60,7 @@ impl Apply {
             self.fault = self.replace_endpoint().err().map(|error| error.to_string());
         }
         self.fault.clone().map(|message| LoadResult {
-            kind: "AppIdentity".to_owned(),
+            kind: APP_IDENTITY.to_owned(),
             name: state.app_id.clone(),
             message,
             ..LoadResult::default()
@@ -76,7 +77,7 @@ impl Apply {
         let Some(endpoint) = self.endpoint.as_ref().filter(|endpoint| !endpoint.url.is_empty()) else {
             return Ok(());
         };
-        let protocol = if endpoint.protocol == "grpc" {
+        let protocol = if endpoint.protocol == GRPC {
             AppProtocol::Grpc
         } else {
             AppProtocol::Http

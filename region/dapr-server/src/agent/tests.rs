@@ -1,4 +1,6 @@
-//! What a Dapr Server tells its agent about components, good and bad.
+//! What a Dapr Server tells its agent about what it was given, good and bad.
+
+mod resources;
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -6,12 +8,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use palladium_proto::operator::operator_server::{Operator, OperatorServer};
 use palladium_proto::operator::{
-    ComponentUpdateEvent, ComponentUpdateRequest, ListComponentResponse, ListComponentsRequest,
+    ComponentUpdateEvent, ComponentUpdateRequest, ConfigurationUpdateEvent, ConfigurationUpdateRequest,
+    GetConfigurationRequest, GetConfigurationResponse, ListComponentResponse, ListComponentsRequest,
+    ListResiliencyRequest, ListResiliencyResponse, ListSubscriptionsRequest, ListSubscriptionsResponse,
+    ResiliencyUpdateEvent, ResiliencyUpdateRequest, SubscriptionUpdateEvent, SubscriptionUpdateRequest,
 };
 use palladium_proto::region::workload_server::{Workload, WorkloadServer};
 use palladium_proto::region::{AppEndpoint, AppServerState, ReportResponse};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tokio_stream::{StreamExt as _, pending};
 use tonic::transport::Endpoint;
@@ -22,9 +28,30 @@ use crate::platform::{MAX_BODY, new_server};
 
 const SECRET: &str = "hunter2-is-a-secret";
 
-/// The agent's side: fixed components, settings that a test may change, and the reports.
-struct FakeAgent {
+/// What the agent hands out; without a Configuration the one that the App ID names is missing.
+#[derive(Clone)]
+struct Given {
+    configuration: Option<Bytes>,
     components: Vec<Bytes>,
+    subscriptions: Vec<Bytes>,
+    resiliencies: Vec<Bytes>,
+}
+
+impl Default for Given {
+    /// Nothing, and no Configuration is named.
+    fn default() -> Self {
+        Self {
+            configuration: Some(Bytes::new()),
+            components: Vec::new(),
+            subscriptions: Vec::new(),
+            resiliencies: Vec::new(),
+        }
+    }
+}
+
+/// The agent's side: resources and settings that a test may change, and the reports.
+struct FakeAgent {
+    given: watch::Receiver<Given>,
     settings: watch::Receiver<AppServerState>,
     reports: Arc<Mutex<Vec<ReportRequest>>>,
 }
@@ -54,7 +81,7 @@ impl Operator for Shared {
         &self,
         _: Request<ListComponentsRequest>,
     ) -> Result<Response<ListComponentResponse>, Status> {
-        let components = self.0.components.clone();
+        let components = self.0.given.borrow().components.clone();
         Ok(Response::new(ListComponentResponse { components }))
     }
 
@@ -62,21 +89,87 @@ impl Operator for Shared {
         &self,
         _: Request<ComponentUpdateRequest>,
     ) -> Result<Response<Stream<ComponentUpdateEvent>>, Status> {
+        let changes = WatchStream::from_changes(self.0.given.clone());
+        Ok(Response::new(Box::pin(changes.map(|_| Ok(Default::default())))))
+    }
+
+    async fn get_configuration(
+        &self,
+        _: Request<GetConfigurationRequest>,
+    ) -> Result<Response<GetConfigurationResponse>, Status> {
+        let configuration = self.0.given.borrow().configuration.clone();
+        let configuration = configuration.ok_or_else(|| Status::unavailable("not here yet"))?;
+        Ok(Response::new(GetConfigurationResponse { configuration }))
+    }
+
+    async fn configuration_update(
+        &self,
+        _: Request<ConfigurationUpdateRequest>,
+    ) -> Result<Response<Stream<ConfigurationUpdateEvent>>, Status> {
+        Ok(Response::new(Box::pin(pending())))
+    }
+
+    async fn list_subscriptions_v2(
+        &self,
+        _: Request<ListSubscriptionsRequest>,
+    ) -> Result<Response<ListSubscriptionsResponse>, Status> {
+        let subscriptions = self.0.given.borrow().subscriptions.clone();
+        Ok(Response::new(ListSubscriptionsResponse { subscriptions }))
+    }
+
+    async fn subscription_update(
+        &self,
+        _: Request<SubscriptionUpdateRequest>,
+    ) -> Result<Response<Stream<SubscriptionUpdateEvent>>, Status> {
+        Ok(Response::new(Box::pin(pending())))
+    }
+
+    async fn list_resiliency(
+        &self,
+        _: Request<ListResiliencyRequest>,
+    ) -> Result<Response<ListResiliencyResponse>, Status> {
+        let resiliencies = self.0.given.borrow().resiliencies.clone();
+        Ok(Response::new(ListResiliencyResponse { resiliencies }))
+    }
+
+    async fn resiliency_update(
+        &self,
+        _: Request<ResiliencyUpdateRequest>,
+    ) -> Result<Response<Stream<ResiliencyUpdateEvent>>, Status> {
         Ok(Response::new(Box::pin(pending())))
     }
 }
 
 struct World {
     server: Arc<Server>,
+    given: watch::Sender<Given>,
     settings: watch::Sender<AppServerState>,
     reports: Arc<Mutex<Vec<ReportRequest>>>,
     folder: tempfile::TempDir,
+    /// Ends when calls may be served.
+    following: JoinHandle<Tasks>,
     _tasks: Tasks,
 }
 
 impl World {
     /// A Dapr Server that has looked at these components once.
     async fn with(components: Vec<Bytes>) -> Self {
+        Self::given(Given {
+            components,
+            ..Given::default()
+        })
+        .await
+    }
+
+    /// A Dapr Server that has looked at these resources once.
+    async fn given(given: Given) -> Self {
+        let mut world = Self::begin(given).await;
+        world._tasks = (&mut world.following).await.unwrap();
+        world
+    }
+
+    /// A Dapr Server that begins to look at these resources.
+    async fn begin(given: Given) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (settings, receiver) = watch::channel(AppServerState {
@@ -84,8 +177,9 @@ impl World {
             ..AppServerState::default()
         });
         let reports = Arc::new(Mutex::new(Vec::new()));
+        let (given, now) = watch::channel(given);
         let shared = Shared(Arc::new(FakeAgent {
-            components,
+            given: now,
             settings: receiver,
             reports: reports.clone(),
         }));
@@ -127,13 +221,21 @@ impl World {
             data_folder: config.data_folder.clone(),
             said: Default::default(),
         };
-        follow(server.clone(), agent, &mut tasks).await;
+        let following = tokio::spawn({
+            let server = server.clone();
+            async move {
+                follow(server, agent, &mut tasks).await;
+                tasks
+            }
+        });
         Self {
             server,
+            given,
             settings,
             reports,
             folder,
-            _tasks: tasks,
+            following,
+            _tasks: Tasks::new(),
         }
     }
 
@@ -207,7 +309,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
             json!([{"name": "redisHost", "envRef": "HOME"}]),
         ),
         component("shape", "state.redis", json!([SECRET])),
-        component("later", "configuration.redis", json!([password])),
+        component("later", "nameresolution.sqlite", json!([password])),
         component("prefix", "state.in-memory", json!([field("keyPrefix", "a||b")])),
     ])
     .await;
@@ -226,7 +328,7 @@ async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
         ("reference", "\"vault\""),
         ("environment", "envRef is not allowed here"),
         ("shape", "wrong form"),
-        ("later", "configuration.redis cannot be used yet"),
+        ("later", "nameresolution.sqlite cannot be used yet"),
         ("prefix", "can't contain '||'"),
     ];
     assert_eq!(report.loads.len(), says.len());

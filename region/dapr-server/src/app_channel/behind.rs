@@ -3,7 +3,7 @@
 //! One idea: a request goes through the pipeline as the application would see it, with the path below its endpoint. Must
 //! never be in the way of an application without a pipeline.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response};
 
@@ -12,35 +12,39 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{AppBody, AppChannel, CallError, collected};
 use crate::http::Body;
 use crate::pipeline;
+use crate::resources::Handler;
 use crate::server::Server;
 
-/// The way to the components of a pipeline.
-pub(super) struct Pipeline(Weak<Server>);
-
 impl AppChannel {
-    /// Puts what the server's configuration names before the application; what is held of its calls counts against the
-    /// server's budget.
+    /// Puts what the server's Configuration names before the application, whatever it names when a call is made; what is
+    /// held of calls counts against the server's budget.
     pub fn behind(mut self, server: &Arc<Server>) -> Self {
         self.budget = server.budget.clone();
-        self.pipeline = server.pipelines.app().map(|_| Pipeline(Arc::downgrade(server)));
+        self.behind = Arc::downgrade(server);
         self
+    }
+
+    /// What stands before the application now.
+    pub(super) fn pipeline(&self) -> Option<(Arc<Server>, Arc<[Handler]>)> {
+        let server = self.behind.upgrade()?;
+        let list = server.rules.load().pipelines.app()?;
+        Some((server, list))
     }
 
     pub(super) async fn call_behind(
         &self,
-        pipeline: &Pipeline,
+        server: &Server,
+        list: &[Handler],
         method: Method,
         path: &str,
         headers: HeaderMap,
         body: Body,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Response<Body>, CallError> {
-        let server = pipeline.0.upgrade();
-        let server = server.ok_or_else(|| CallError::Transport("the process ends".to_owned()))?;
         let request = Request::builder().method(method).uri(path).body(())?;
         let (mut head, ()) = request.into_parts();
         head.headers = headers;
-        let passed = match pipeline::pass(&server, server.pipelines.app().unwrap_or_default(), &mut head).await {
+        let passed = match pipeline::pass(server, list, &mut head).await {
             Ok(passed) => passed,
             Err(answer) => return Ok(answer.map(Body::from)),
         };

@@ -9,17 +9,20 @@ use palladium_proto::common::InvokeResponse;
 use palladium_proto::runtime::dapr_server::Dapr;
 use palladium_proto::runtime::{
     BulkPublishRequest, BulkPublishResponse, ConversationRequest, ConversationRequestAlpha2, ConversationResponse,
-    ConversationResponseAlpha2, DeleteBulkStateRequest, DeleteStateRequest, ExecuteStateTransactionRequest,
-    GetBulkSecretRequest, GetBulkSecretResponse, GetBulkStateRequest, GetBulkStateResponse, GetMetadataRequest,
+    ConversationResponseAlpha2, DecryptRequest, DecryptResponse, DeleteBulkStateRequest, DeleteStateRequest,
+    EncryptRequest, EncryptResponse, ExecuteStateTransactionRequest, GetBulkSecretRequest, GetBulkSecretResponse,
+    GetBulkStateRequest, GetBulkStateResponse, GetConfigurationRequest, GetConfigurationResponse, GetMetadataRequest,
     GetMetadataResponse, GetSecretRequest, GetSecretResponse, GetStateRequest, GetStateResponse, InvokeBindingRequest,
     InvokeBindingResponse, InvokeServiceRequest, PublishEventRequest, QueryStateRequest, QueryStateResponse,
-    SaveStateRequest, SetMetadataRequest, ShutdownRequest, SubscribeTopicEventsRequestAlpha1,
-    SubscribeTopicEventsResponseAlpha1,
+    SaveStateRequest, SetMetadataRequest, ShutdownRequest, SubscribeConfigurationRequest,
+    SubscribeConfigurationResponse, SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsResponseAlpha1,
+    TryLockRequest, TryLockResponse, UnlockRequest, UnlockResponse, UnsubscribeConfigurationRequest,
+    UnsubscribeConfigurationResponse,
 };
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bindings, conversation, invoke, publish, secrets, state};
+use super::{bindings, configuration, conversation, crypto, invoke, lock, publish, secrets, state};
 use crate::errors::grpc_status;
 use crate::metadata;
 use crate::pubsub::stream;
@@ -98,6 +101,66 @@ impl Dapr for Api {
 
     async fn invoke_binding(&self, request: Request<InvokeBindingRequest>) -> Answer<InvokeBindingResponse> {
         bindings::invoke(&self.0, request).await
+    }
+
+    async fn get_configuration(&self, request: Request<GetConfigurationRequest>) -> Answer<GetConfigurationResponse> {
+        configuration::get(&self.0, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn get_configuration_alpha1(
+        &self,
+        request: Request<GetConfigurationRequest>,
+    ) -> Answer<GetConfigurationResponse> {
+        self.get_configuration(request).await
+    }
+
+    async fn subscribe_configuration(
+        &self,
+        request: Request<SubscribeConfigurationRequest>,
+    ) -> Answer<BoxStream<SubscribeConfigurationResponse>> {
+        let updates = configuration::subscribe(&self.0, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(updates)))
+    }
+
+    async fn subscribe_configuration_alpha1(
+        &self,
+        request: Request<SubscribeConfigurationRequest>,
+    ) -> Answer<BoxStream<SubscribeConfigurationResponse>> {
+        self.subscribe_configuration(request).await
+    }
+
+    async fn unsubscribe_configuration(
+        &self,
+        request: Request<UnsubscribeConfigurationRequest>,
+    ) -> Answer<UnsubscribeConfigurationResponse> {
+        Ok(Response::new(configuration::unsubscribe(&self.0, request.get_ref())))
+    }
+
+    async fn unsubscribe_configuration_alpha1(
+        &self,
+        request: Request<UnsubscribeConfigurationRequest>,
+    ) -> Answer<UnsubscribeConfigurationResponse> {
+        self.unsubscribe_configuration(request).await
+    }
+
+    async fn try_lock_alpha1(&self, request: Request<TryLockRequest>) -> Answer<TryLockResponse> {
+        lock::try_lock(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unlock_alpha1(&self, request: Request<UnlockRequest>) -> Answer<UnlockResponse> {
+        lock::unlock(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn encrypt_alpha1(&self, request: Request<Streaming<EncryptRequest>>) -> Answer<BoxStream<EncryptResponse>> {
+        let document = crypto::encrypt(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(document)))
+    }
+
+    async fn decrypt_alpha1(&self, request: Request<Streaming<DecryptRequest>>) -> Answer<BoxStream<DecryptResponse>> {
+        let document = crypto::decrypt(self.0.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(document)))
     }
 
     async fn converse_alpha1(&self, request: Request<ConversationRequest>) -> Answer<ConversationResponse> {

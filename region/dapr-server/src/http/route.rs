@@ -40,6 +40,24 @@ pub enum Route<'a> {
     Binding { name: Cow<'a, str> },
     /// Talk to a language model.
     Converse { name: Cow<'a, str>, version: &'static str },
+    /// Read configuration.
+    ConfigurationGet { store: Cow<'a, str>, version: &'static str },
+    /// Have the application told of changed configuration.
+    ConfigurationSubscribe { store: Cow<'a, str>, version: &'static str },
+    /// End that.
+    ConfigurationUnsubscribe {
+        store: Cow<'a, str>,
+        id: Cow<'a, str>,
+        version: &'static str,
+    },
+    /// Take a lock.
+    Lock { store: Cow<'a, str> },
+    /// Give a lock back.
+    Unlock { store: Cow<'a, str> },
+    /// Encrypt a document.
+    Encrypt { name: Cow<'a, str> },
+    /// Decrypt one.
+    Decrypt { name: Cow<'a, str> },
     /// Tell about this process.
     MetadataGet,
     /// Attach a name and a value to this process.
@@ -83,6 +101,12 @@ impl Route<'_> {
             Self::SecretGet { .. } | Self::SecretGetAll { .. } => ("secrets", "v1.0"),
             Self::Binding { .. } => ("bindings", "v1.0"),
             Self::Converse { version, .. } => ("conversation", *version),
+            Self::ConfigurationGet { version, .. }
+            | Self::ConfigurationSubscribe { version, .. }
+            | Self::ConfigurationUnsubscribe { version, .. } => ("configuration", *version),
+            Self::Lock { .. } => ("lock", "v1.0-alpha1"),
+            Self::Unlock { .. } => ("unlock", "v1.0-alpha1"),
+            Self::Encrypt { .. } | Self::Decrypt { .. } => ("crypto", "v1.0-alpha1"),
             Self::MetadataGet | Self::MetadataPut { .. } => ("metadata", "v1.0"),
             Self::Health | Self::HealthOutbound => ("healthz", "v1.0"),
             Self::Shutdown => ("shutdown", "v1.0"),
@@ -129,6 +153,11 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
             name,
             version: "v1.0-alpha2",
         }),
+        ("GET", [version @ ("v1.0" | "v1.0-alpha1"), "configuration", rest @ ..]) => configuration(version, rest),
+        ("POST", ["v1.0-alpha1", "lock", store]) => name(store, |store| Route::Lock { store }),
+        ("POST", ["v1.0-alpha1", "unlock", store]) => name(store, |store| Route::Unlock { store }),
+        ("PUT", ["v1.0-alpha1", "crypto", component, "encrypt"]) => name(component, |name| Route::Encrypt { name }),
+        ("PUT", ["v1.0-alpha1", "crypto", component, "decrypt"]) => name(component, |name| Route::Decrypt { name }),
         ("GET", ["v1.0", "metadata"]) => Some(Route::MetadataGet),
         ("PUT", ["v1.0", "metadata", key]) => name(key, |key| Route::MetadataPut { key }),
         ("GET", ["v1.0", "healthz"]) => Some(Route::Health),
@@ -139,6 +168,21 @@ pub fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         _ => Some(Route::Fallback),
     };
     matched.unwrap_or(Route::Malformed("failed to unescape request parameter"))
+}
+
+/// Configuration, the same in both versions.
+fn configuration<'a>(version: &str, rest: &[&'a str]) -> Option<Route<'a>> {
+    let version = if version == "v1.0" { "v1.0" } else { "v1.0-alpha1" };
+    match rest {
+        [store] => name(store, |store| Route::ConfigurationGet { store, version }),
+        [store, "subscribe"] => name(store, |store| Route::ConfigurationSubscribe { store, version }),
+        [store, id, "unsubscribe"] => pair(store, id, |store, id| Route::ConfigurationUnsubscribe {
+            store,
+            id,
+            version,
+        }),
+        _ => Some(Route::Fallback),
+    }
 }
 
 /// Publishing: everything behind the component's name is the topic, slashes too.
@@ -166,17 +210,7 @@ fn publish(path: &str) -> Option<Route<'_>> {
 
 /// Groups that Dapr has and this program has not yet: a truthful 501 instead of "no app id".
 fn unavailable(version: &str, group: &str) -> Route<'static> {
-    const GROUPS: [&str; 9] = [
-        "configuration",
-        "lock",
-        "unlock",
-        "actors",
-        "crypto",
-        "subtlecrypto",
-        "workflows",
-        "jobs",
-        "job",
-    ];
+    const GROUPS: [&str; 5] = ["actors", "subtlecrypto", "workflows", "jobs", "job"];
     const VERSIONS: [&str; 4] = ["v1.0", "v1.0-alpha1", "v1.0-alpha2", "v1.0-beta1"];
     let version = VERSIONS.into_iter().find(|known| *known == version);
     let group = GROUPS.into_iter().find(|known| *known == group);
@@ -287,13 +321,34 @@ mod tests {
         assert_eq!(get("/orders"), Route::Fallback);
         assert_eq!(get("/"), Route::Fallback);
         assert_eq!(route(&Method::OPTIONS, "/v1.0/metadata"), Route::Fallback);
-        assert!(matches!(
-            get("/v1.0/configuration/s"),
-            Route::Unavailable {
-                group: "configuration",
-                ..
-            }
-        ));
+        assert!(matches!(get("/v1.0/jobs/s"), Route::Unavailable { group: "jobs", .. }));
+    }
+
+    #[test]
+    fn configuration_locks_and_documents() {
+        let (store, version) = ("s".into(), "v1.0");
+        assert_eq!(get("/v1.0/configuration/s"), Route::ConfigurationGet { store, version });
+        let (store, version) = ("a b".into(), "v1.0-alpha1");
+        let subscribed = get("/v1.0-alpha1/configuration/a%20b/subscribe");
+        assert_eq!(subscribed, Route::ConfigurationSubscribe { store, version });
+        let (store, id, version) = ("s".into(), "1-2".into(), "v1.0");
+        let ended = get("/v1.0/configuration/s/1-2/unsubscribe");
+        assert_eq!(ended, Route::ConfigurationUnsubscribe { store, id, version });
+        assert_eq!(get("/v1.0/configuration/s/t"), Route::Fallback);
+        assert_eq!(route(&Method::POST, "/v1.0/configuration/s"), Route::Fallback);
+        let (post, put) = (|path| route(&Method::POST, path), |path| route(&Method::PUT, path));
+        assert_eq!(post("/v1.0-alpha1/lock/s"), Route::Lock { store: "s".into() });
+        assert_eq!(post("/v1.0-alpha1/unlock/s"), Route::Unlock { store: "s".into() });
+        assert_eq!(post("/v1.0/lock/s"), Route::Fallback);
+        assert_eq!(
+            put("/v1.0-alpha1/crypto/k/encrypt"),
+            Route::Encrypt { name: "k".into() }
+        );
+        assert_eq!(
+            put("/v1.0-alpha1/crypto/k/decrypt"),
+            Route::Decrypt { name: "k".into() }
+        );
+        assert_eq!(post("/v1.0-alpha1/crypto/k/decrypt"), Route::Fallback);
     }
 
     #[test]

@@ -253,7 +253,8 @@ pub fn permit(
     verb: Option<Verb>,
     proxied: bool,
 ) -> Result<(), Status> {
-    let Some(access) = &server.invoke.access else {
+    let rules = server.rules.load();
+    let Some(access) = &rules.access else {
         return Ok(());
     };
     let question = Question {

@@ -30,7 +30,6 @@ use http::{HeaderMap, HeaderValue};
 use palladium_engine_resiliency::{BuiltIn, Policy};
 use palladium_proto::common::HttpExtension;
 
-use access::AccessControl;
 pub use callee::{handle as handle_internal, refused};
 pub use chunks::Chunks;
 use local::Call;
@@ -57,14 +56,12 @@ use crate::server::Server;
 pub struct Invoke {
     /// The other Dapr Servers.
     pub peers: Peers,
-    /// Who may call what here.
-    pub access: Option<AccessControl>,
     forwarded: Vec<(&'static str, HeaderValue)>,
 }
 
 impl Invoke {
     /// `host`: this machine's name and address, told to whoever is called.
-    pub fn new(peers: Peers, access: Option<AccessControl>, host: Option<(&str, IpAddr)>) -> Self {
+    pub fn new(peers: Peers, host: Option<(&str, IpAddr)>) -> Self {
         let mut forwarded = Vec::new();
         if let Some((name, ip)) = host {
             let node = match ip {
@@ -83,7 +80,6 @@ impl Invoke {
         }
         Self {
             peers,
-            access,
             forwarded,
         }
     }

@@ -6,19 +6,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use palladium_component::bindings::{Answer as Answered, BindingError, Listener, Listening, Operation, Ways};
+use palladium_component::configuration::{Items, Listener as Watcher, Listening as Watching, Selection};
 use palladium_component::conversation::{Answer as Said, Request};
 use palladium_component::error::RemoteError;
+use palladium_component::lock::Unlocked;
 use palladium_component::middleware::Verdict;
 use palladium_component::pubsub::{
     BulkPublishFailure, BulkPublishRequest, Features, PublishRequest, SubscribeRequest, Subscription,
 };
 use palladium_component::secrets::Secret;
 use palladium_component::state::Metadata;
-use palladium_component::{Binding, CallError, Conversation, Middleware, PubSub, PubsubError, Reply, SecretStore};
+use palladium_component::{
+    Binding, CallError, ConfigurationStore, Conversation, CryptoProvider, LockStore, Middleware, PubSub, PubsubError,
+    Reply, SecretStore,
+};
+use secrecy::SecretSlice;
 
 use super::Secrets;
 
@@ -173,6 +180,58 @@ impl Middleware for Guarded<dyn Middleware> {
 impl Conversation for Guarded<dyn Conversation> {
     fn converse<'a>(&'a self, request: &'a Request) -> Reply<'a, Said, CallError> {
         self.clean(self.driver.converse(request), call)
+    }
+
+    fn close(&self) -> Reply<'_, (), CallError> {
+        self.clean(self.driver.close(), call)
+    }
+}
+
+impl ConfigurationStore for Guarded<dyn ConfigurationStore> {
+    fn get<'a>(&'a self, selection: &'a Selection) -> Reply<'a, Items, CallError> {
+        self.clean(self.driver.get(selection), call)
+    }
+
+    fn subscribe<'a>(&'a self, selection: &'a Selection, listener: Arc<dyn Watcher>) -> Reply<'a, Watching, CallError> {
+        self.clean(self.driver.subscribe(selection, listener), call)
+    }
+
+    fn close(&self) -> Reply<'_, (), CallError> {
+        self.clean(self.driver.close(), call)
+    }
+}
+
+impl LockStore for Guarded<dyn LockStore> {
+    fn try_lock<'a>(&'a self, resource: &'a str, owner: &'a str, expiry: Duration) -> Reply<'a, bool, CallError> {
+        self.clean(self.driver.try_lock(resource, owner, expiry), call)
+    }
+
+    fn unlock<'a>(&'a self, resource: &'a str, owner: &'a str) -> Reply<'a, Unlocked, CallError> {
+        self.clean(self.driver.unlock(resource, owner), call)
+    }
+
+    fn close(&self) -> Reply<'_, (), CallError> {
+        self.clean(self.driver.close(), call)
+    }
+}
+
+impl CryptoProvider for Guarded<dyn CryptoProvider> {
+    fn wrap_key<'a>(
+        &'a self,
+        key: &'a SecretSlice<u8>,
+        algorithm: &'a str,
+        name: &'a str,
+    ) -> Reply<'a, Vec<u8>, CallError> {
+        self.clean(self.driver.wrap_key(key, algorithm, name), call)
+    }
+
+    fn unwrap_key<'a>(
+        &'a self,
+        wrapped: &'a [u8],
+        algorithm: &'a str,
+        name: &'a str,
+    ) -> Reply<'a, SecretSlice<u8>, CallError> {
+        self.clean(self.driver.unwrap_key(wrapped, algorithm, name), call)
     }
 
     fn close(&self) -> Reply<'_, (), CallError> {

@@ -1,7 +1,8 @@
 //! One loaded state store, and the set of them that a Dapr Server has.
 //!
-//! The one idea: a call takes the application's keys, and the driver never sees one without its prefix. The prefix is
-//! fixed when the component is loaded; no request can choose another.
+//! The one idea: a call takes the application's keys and values, and the driver never sees a key without its prefix, nor,
+//! where the component has an encryption key, a value that is not encrypted. Both are fixed when the component is loaded;
+//! no request can choose otherwise. Actors and workflows, whose state Dapr does not encrypt, use [`StateComponent::store`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use palladium_component::state::{
     self, BulkGetItem, BulkOptions, DeleteRequest, Feature, Features, GetRequest, GetResponse, Metadata, QueryResponse,
     SetRequest, StateStore,
 };
-use palladium_component::{Properties, StateError};
+use palladium_component::{MetadataError, Properties, StateError};
+use thiserror::Error;
 
+use crate::encryption::Encryption;
 use crate::error::{ApiError, Operation};
 use crate::keys::{KeyPrefix, original_key};
 use crate::query;
@@ -57,27 +60,41 @@ pub struct StateComponent {
     name: String,
     store: Arc<dyn StateStore>,
     prefix: KeyPrefix,
+    encryption: Option<Encryption>,
+}
+
+/// A component whose metadata cannot be used.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// Its `keyPrefix` is illegal.
+    #[error("{0}")]
+    KeyPrefix(ApiError),
+    /// Its encryption keys are.
+    #[error(transparent)]
+    Encryption(#[from] MetadataError),
 }
 
 impl StateComponent {
-    /// A component over an opened store. Fails when its `keyPrefix` is illegal.
+    /// A component over an opened store. Fails when its `keyPrefix` is illegal or an encryption key is none.
     pub fn new(
         name: &str,
         app_id: &str,
         namespace: &str,
         properties: &Properties,
         store: Arc<dyn StateStore>,
-    ) -> Result<Self, ApiError> {
-        let prefix =
-            KeyPrefix::from_metadata(properties, name, app_id, namespace).map_err(|message| ApiError::IllegalKey {
+    ) -> Result<Self, SetupError> {
+        let prefix = KeyPrefix::from_metadata(properties, name, app_id, namespace).map_err(|message| {
+            SetupError::KeyPrefix(ApiError::IllegalKey {
                 store: name.into(),
                 key: properties.get("keyPrefix").unwrap_or_default().to_lowercase(),
                 message,
-            })?;
+            })
+        })?;
         Ok(StateComponent {
             name: name.into(),
             store,
             prefix,
+            encryption: Encryption::from_metadata(properties, name)?,
         })
     }
 
@@ -102,7 +119,7 @@ impl StateComponent {
             key: self.key(&request.key)?,
             ..request
         };
-        let answer = self.store.get(&stored).await;
+        let answer = self.store.get(&stored).await.and_then(|found| self.readable(found));
         answer.map_err(|source| {
             self.failed(
                 Operation::Get {
@@ -139,6 +156,12 @@ impl StateComponent {
         let mut items = items.map_err(|source| self.failed(Operation::BulkGet, source))?;
         for item in &mut items {
             item.key = original_key(&item.key).to_string();
+            if let (Some(encryption), Some(value)) = (&self.encryption, &item.value) {
+                match encryption.open(value) {
+                    Ok(value) => item.value = Some(value),
+                    Err(error) => (item.value, item.error) = (None, Some(error.to_string())),
+                }
+            }
         }
         Ok(items)
     }
@@ -150,6 +173,8 @@ impl StateComponent {
                 return Err(ApiError::MissingKey);
             }
             request.key = self.key(&request.key)?;
+            self.close(request)
+                .map_err(|source| self.failed(Operation::Save, source))?;
         }
         let result = match requests.as_slice() {
             [] => Ok(()),
@@ -226,6 +251,12 @@ impl StateComponent {
                 max,
             });
         }
+        for operation in &mut operations {
+            if let state::Operation::Set(request) = operation {
+                self.close(request)
+                    .map_err(|source| self.failed(Operation::Transaction, source))?;
+            }
+        }
         let answer = self
             .store
             .transact(&state::TransactRequest { operations, metadata })
@@ -244,6 +275,9 @@ impl StateComponent {
             store: self.name.clone(),
             source,
         };
+        if self.encryption.is_some() {
+            return Err(failed(StateError::NotSupported("cannot query encrypted store".into())));
+        }
         let request = query::parse(document, metadata)
             .map_err(|error| failed(StateError::Invalid(format!("failed to parse JSON query body: {error}"))))?;
         let mut response = self.store.query(&request).await.map_err(failed)?;
@@ -262,6 +296,19 @@ impl StateComponent {
         }
     }
 
+    fn readable(&self, mut found: GetResponse) -> Result<GetResponse, StateError> {
+        if let (Some(encryption), Some(value)) = (&self.encryption, &found.value) {
+            found.value = Some(encryption.open(value)?);
+        }
+        Ok(found)
+    }
+
+    fn close(&self, request: &mut SetRequest) -> Result<(), StateError> {
+        self.encryption
+            .as_ref()
+            .map_or(Ok(()), |encryption| encryption.close(request))
+    }
+
     fn key(&self, key: &str) -> Result<String, ApiError> {
         self.prefix.apply(key).map_err(|message| ApiError::IllegalKey {
             store: self.name.clone(),
@@ -276,6 +323,7 @@ impl std::fmt::Debug for StateComponent {
         f.debug_struct("StateComponent")
             .field("name", &self.name)
             .field("prefix", &self.prefix)
+            .field("encrypted", &self.encryption.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -49,8 +49,17 @@ impl ApiError {
                 details: vec![],
                 ..self.common()
             },
-            ApiError::Failed { operation, source, .. } => {
-                let http_status = match (operation, source) {
+            ApiError::Failed {
+                store,
+                operation,
+                source,
+            } => {
+                // Of several failures HTTP callers are told only the first that is about an etag.
+                let told = match operation {
+                    Operation::Transaction => source,
+                    _ => etag_failure(source).unwrap_or(source),
+                };
+                let http_status = match (operation, told) {
                     (Operation::Transaction, _) => 500,
                     (_, StateError::EtagMismatch(_)) => 409,
                     (_, StateError::EtagInvalid(_)) => 400,
@@ -60,7 +69,7 @@ impl ApiError {
                 Report {
                     http_status,
                     details: vec![],
-                    ..self.common()
+                    ..failed(store, operation, told)
                 }
             }
             _ => self.common(),
@@ -170,11 +179,20 @@ impl ApiError {
     }
 }
 
+/// The failure about an etag in a failure, if there is one: it decides the class of a bulk call, whatever else failed.
+fn etag_failure(source: &StateError) -> Option<&StateError> {
+    match source {
+        StateError::EtagMismatch(_) | StateError::EtagInvalid(_) => Some(source),
+        StateError::Bulk(failures) => failures.iter().find_map(|failure| etag_failure(&failure.error)),
+        _ => None,
+    }
+}
+
 fn failed(store: &str, operation: &Operation, source: &StateError) -> Report {
-    let grpc_code = match (operation, source) {
+    let grpc_code = match (operation, etag_failure(source)) {
         (Operation::Transaction, _) => code::INTERNAL,
-        (_, StateError::EtagMismatch(_)) => code::ABORTED,
-        (_, StateError::EtagInvalid(_)) => code::INVALID_ARGUMENT,
+        (_, Some(StateError::EtagMismatch(_))) => code::ABORTED,
+        (_, Some(StateError::EtagInvalid(_))) => code::INVALID_ARGUMENT,
         _ => code::INTERNAL,
     };
     let (tag, message) = match operation {

@@ -7,7 +7,9 @@ use palladium_kinds::audit_event::FieldChange;
 use palladium_kinds::component::ComponentContent;
 use palladium_kinds::meta::Draft;
 use palladium_kinds::project::MANAGED_KV_NAME;
-use palladium_kinds::{FieldErrors, KindDefinition, ProjectId, app_identity, component, decode, project, region};
+use palladium_kinds::{
+    FieldErrors, KindDefinition, ProjectId, app_identity, component, configuration, decode, project, region,
+};
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -98,6 +100,7 @@ pub(super) async fn complete(
 ) -> Result<Option<Resource>, Failure> {
     if kind.kind == app_identity::KIND.kind {
         complete_app_identity(content, existing, project)?;
+        check_app_config(app, content, existing, project).await?;
     } else if kind.kind == component::KIND.kind {
         let typed: ComponentContent = decode::strict("", Value::Object(content.clone()))?;
         palladium_secrets::check_component(app.catalog, &typed)?;
@@ -136,6 +139,68 @@ fn complete_app_identity(
     }
     Ok(())
 }
+
+/// The name in `spec.appConfig`; empty = none.
+fn app_config(content: &Map<String, Value>) -> &str {
+    let spec = content.get("spec").and_then(|spec| spec.get("appConfig"));
+    spec.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A Configuration that is named must be there: with a misspelt one the App ID would run without the access control that
+/// its owner relies on.
+async fn check_app_config(
+    app: &App,
+    content: &Map<String, Value>,
+    existing: Option<&Resource>,
+    project: Option<&Resource>,
+) -> Result<(), Failure> {
+    let name = app_config(content);
+    if name.is_empty() || existing.is_some_and(|existing| app_config(&existing.content) == name) {
+        return Ok(());
+    }
+    let id = project.and_then(Resource::owning_project);
+    let kind = configuration::KIND.kind;
+    let found = app.store.resource_find(&app.organization.id, kind, id.as_ref(), name);
+    if found.await?.is_some_and(|found| found.deleted_at.is_none()) {
+        return Ok(());
+    }
+    let remedy = "create the Configuration first; see: palladium configuration list";
+    Err(FieldErrors::one(
+        "spec.appConfig",
+        "there is no such Configuration in this project",
+        remedy,
+    )
+    .into())
+}
+
+/// A Configuration that App IDs name stays: without it they would run without its access control, or not at all.
+pub(super) async fn check_unused(app: &App, existing: &Resource) -> Result<(), Failure> {
+    let (Some(project), true) = (&existing.project, existing.kind == configuration::KIND.kind) else {
+        return Ok(());
+    };
+    let (organization, kind) = (&app.organization.id, app_identity::KIND.kind);
+    let mut after = String::new();
+    loop {
+        let page = app
+            .store
+            .resource_list(organization, kind, Some(project), None, &after, PAGE);
+        let page = page.await?;
+        let uses = |one: &&Resource| one.deleted_at.is_none() && app_config(&one.content) == existing.name;
+        if let Some(user) = page.iter().find(uses) {
+            return Err(Failure::conflict(format!(
+                "App ID {} runs with it; change its appConfig first: palladium appid update {} --app-config NAME",
+                user.name, user.name
+            )));
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE as usize => after.clone_from(&last.name),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// App IDs that are looked at together.
+const PAGE: u32 = 500;
 
 async fn complete_project(
     app: &App,

@@ -212,6 +212,7 @@ impl Authorized {
         if managed::is_managed(&existing.kind, &existing.name, self.project.as_ref()) {
             return Err(complete::is_managed(self.project.as_ref()));
         }
+        complete::check_unused(app, existing).await?;
         let secrets = fingerprints(&app.store.secret_states(&app.organization.id, &existing.uid).await?);
         let before = whole(&existing.content, &existing.labels, &existing.annotations);
         let before = Side {

@@ -1,4 +1,4 @@
-//! Scopes of components that name nobody.
+//! Scopes of objects that name nobody.
 //!
 //! The one idea: files may name App IDs before they exist, so such a scope is no error; but it is told on every read
 //! until it is true.
@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use palladium_control_store::Resource;
 use palladium_kinds::status::Message;
-use palladium_kinds::{ProjectId, app_identity, component};
+use palladium_kinds::{ProjectId, app_identity};
 use serde_json::Value;
 
 use super::App;
 use crate::api::failure::Failure;
 
-/// Adds a message to every component with a scope that is no App ID of its project; asks the store once for each project.
+/// Adds a message to every object with a scope that is no App ID of its project; asks the store once for each project.
 pub(super) async fn tell_unknown(app: &App, objects: &mut [Resource]) -> Result<(), Failure> {
     let mut named: BTreeMap<ProjectId, BTreeSet<&str>> = BTreeMap::new();
     for object in objects.iter() {
@@ -45,10 +45,9 @@ pub(super) async fn tell_unknown(app: &App, objects: &mut [Resource]) -> Result<
     Ok(())
 }
 
-/// The scopes of a component that is not being deleted.
+/// The scopes of an object that is not being deleted; kinds without scopes have none.
 fn scopes(object: &Resource) -> impl Iterator<Item = (&ProjectId, &str)> {
-    let counts = object.kind == component::KIND.kind && object.deleted_at.is_none();
-    let project = object.project.as_ref().filter(|_| counts);
+    let project = object.project.as_ref().filter(|_| object.deleted_at.is_none());
     project.into_iter().flat_map(|project| {
         let scopes = object.content.get("scopes").and_then(Value::as_array);
         let scopes = scopes.into_iter().flatten().filter_map(Value::as_str);

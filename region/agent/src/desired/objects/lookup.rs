@@ -7,7 +7,7 @@ use std::sync::Arc;
 use palladium_kinds::project::ScopesDefault;
 
 use super::{Desired, Entry, PROJECT};
-use crate::desired::Admitted;
+use crate::desired::{Admitted, Content};
 
 impl Desired {
     /// All objects.
@@ -56,24 +56,35 @@ impl Desired {
         self.named(PROJECT, project_id, "")
     }
 
-    /// Whether `app_id` may use a component of its own project.
-    pub(crate) fn in_scope(&self, component: &Admitted, app_id: &str) -> bool {
-        let Some(content) = component.component() else {
-            return false;
+    /// Whether `app_id` is given an object of its own project: by the object's scopes; a configuration, when it names it.
+    pub(crate) fn in_scope(&self, object: &Admitted, app_id: &str) -> bool {
+        let project_id = &object.meta.project_id;
+        let Some(scopes) = object.scopes() else {
+            let app = self.app(project_id, app_id).and_then(|app| app.app());
+            let named = app.is_some_and(|app| app.app_config == object.meta.name);
+            return named && matches!(object.content, Content::Configuration(_));
         };
-        if content.scopes.is_empty() {
-            let project = self.project(&component.meta.project_id);
+        // Empty scopes are everybody, as in Dapr; what leads out of the project can be closed by the project.
+        let closable = matches!(object.content, Content::Component(_) | Content::HttpEndpoint(_));
+        if scopes.is_empty() && closable {
+            let project = self.project(project_id);
             // A project that is not known yet is treated as the stricter one.
             return project
                 .and_then(|project| project.project())
                 .is_some_and(|project| project.component_scopes_default == ScopesDefault::Allow);
         }
-        content.scopes.iter().any(|scope| scope == app_id)
+        scopes.is_empty() || scopes.iter().any(|scope| scope == app_id)
     }
 
-    /// The components that an App ID may use.
-    pub(crate) fn components_of(&self, project_id: &str, app_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
-        self.of_project("Component", project_id)
-            .filter(move |component| self.in_scope(component, app_id))
+    /// The objects of one kind that an App ID is given.
+    pub(crate) fn given(&self, kind: &str, project_id: &str, app_id: &str) -> impl Iterator<Item = &Arc<Admitted>> {
+        self.of_project(kind, project_id)
+            .filter(move |object| self.in_scope(object, app_id))
+    }
+
+    /// The App IDs that are given an object.
+    pub(crate) fn users(&self, object: &Admitted) -> Vec<String> {
+        let apps = self.apps(&object.meta.project_id).map(|app| &app.meta.name);
+        apps.filter(|name| self.in_scope(object, name)).cloned().collect()
     }
 }

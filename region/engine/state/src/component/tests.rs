@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use palladium_component::state::{Operation as Step, QueryRequest, TransactRequest};
+use bytes::Bytes;
+use palladium_component::state::{Operation as Step, QueryRequest, TransactRequest, ValueForm};
 use palladium_component::{BulkFailure, Reply};
 
 use super::*;
@@ -178,14 +179,20 @@ async fn etag_failures_of_a_bulk_call_are_one_etag_failure() {
         .await,
         (400, 3)
     );
+    // Beside other failures an etag decides too, and over HTTP it is all that is told.
+    let mixed = vec![
+        failure(StateError::Other("disk".into())),
+        failure(StateError::EtagMismatch(None)),
+    ];
+    assert_eq!(run(mixed.clone()).await, (409, 10));
+    *recorder.failure.lock().unwrap() = Some(StateError::Bulk(mixed));
+    let error = component.save(vec![set("a"), set("b")]).await.unwrap_err();
     assert_eq!(
-        run(vec![
-            failure(StateError::EtagMismatch(None)),
-            failure(StateError::Other("disk".into()))
-        ])
-        .await,
-        (500, 13)
+        error.http().message,
+        "failed saving state in state store mystore: possible etag mismatch. error from state store"
     );
+    assert!(error.grpc().message.contains("disk"));
+    assert_eq!(run(vec![failure(StateError::Other("disk".into()))]).await, (500, 13));
 }
 
 #[tokio::test]
@@ -335,4 +342,143 @@ fn an_illegal_prefix_is_refused() {
     let properties: Properties = [("keyPrefix", "a||b")].into_iter().collect();
     let error = StateComponent::new("s", "app", "", &properties, Arc::new(Recorder::default())).unwrap_err();
     assert!(error.to_string().contains("'a||b' can't contain '||'"));
+}
+
+/// A store that keeps what it is given, as it is given.
+#[derive(Default)]
+struct Drawer(Mutex<HashMap<String, (Bytes, ValueForm)>>);
+
+impl Drawer {
+    fn put(&self, request: &SetRequest) {
+        let value = (request.value.clone(), request.form);
+        self.0.lock().unwrap().insert(request.key.clone(), value);
+    }
+    fn found(&self, key: &str) -> Option<Bytes> {
+        self.0.lock().unwrap().get(key).map(|(value, _)| value.clone())
+    }
+}
+
+impl StateStore for Drawer {
+    fn features(&self) -> Features {
+        Features::NONE.with(Feature::Transactional).with(Feature::QueryApi)
+    }
+    fn get<'a>(&'a self, request: &'a GetRequest) -> Reply<'a, GetResponse> {
+        let value = self.found(&request.key);
+        Reply::ready(Ok(GetResponse {
+            value,
+            ..GetResponse::default()
+        }))
+    }
+    fn set<'a>(&'a self, request: &'a SetRequest) -> Reply<'a, ()> {
+        self.put(request);
+        Reply::ready(Ok(()))
+    }
+    fn delete<'a>(&'a self, request: &'a DeleteRequest) -> Reply<'a, ()> {
+        self.0.lock().unwrap().remove(&request.key);
+        Reply::ready(Ok(()))
+    }
+    fn bulk_get<'a>(&'a self, requests: &'a [GetRequest], _: BulkOptions) -> Reply<'a, Vec<BulkGetItem>> {
+        let item = |request: &GetRequest| BulkGetItem {
+            key: request.key.clone(),
+            value: self.found(&request.key),
+            etag: Some("1".into()),
+            ..BulkGetItem::default()
+        };
+        Reply::ready(Ok(requests.iter().map(item).collect()))
+    }
+    fn bulk_set<'a>(&'a self, requests: &'a [SetRequest], _: BulkOptions) -> Reply<'a, ()> {
+        requests.iter().for_each(|request| self.put(request));
+        Reply::ready(Ok(()))
+    }
+    fn bulk_delete<'a>(&'a self, _: &'a [DeleteRequest], _: BulkOptions) -> Reply<'a, ()> {
+        Reply::ready(Ok(()))
+    }
+    fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()> {
+        for operation in &request.operations {
+            if let Step::Set(request) = operation {
+                self.put(request);
+            }
+        }
+        Reply::ready(Ok(()))
+    }
+    fn ping(&self) -> Reply<'_, ()> {
+        Reply::ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
+    let drawer = Arc::new(Drawer::default());
+    let with_key = |digit: &str, secret: &str| {
+        let mut properties = Properties::new();
+        properties.insert_resolved("primaryEncryptionKey", digit.repeat(32), secret);
+        StateComponent::new("mystore", "myapp", "", &properties, drawer.clone()).unwrap()
+    };
+    let component = with_key("a", "key-1");
+    let json = |key: &str, value: &str| SetRequest {
+        value: value.to_string().into(),
+        form: ValueForm::Json,
+        ..set(key)
+    };
+    component.save(vec![json("one", "\"value1\"")]).await.unwrap();
+    component
+        .save(vec![json("two", "[2]"), json("three", "3")])
+        .await
+        .unwrap();
+    let steps = vec![Step::Set(json("four", "\"value4\""))];
+    component.transact(steps, Metadata::new()).await.unwrap();
+    {
+        let kept = drawer.0.lock().unwrap();
+        assert_eq!(kept.len(), 4);
+        for (key, (value, form)) in kept.iter() {
+            assert!(value.ends_with(b"||key-1") && *form == ValueForm::Binary, "{key}");
+            assert!(!value.windows(5).any(|five| five == b"value"), "{key}");
+        }
+    }
+    let read = async |component: &StateComponent, key: &str| {
+        let request = GetRequest {
+            key: key.into(),
+            ..GetRequest::default()
+        };
+        component.get(request).await
+    };
+    for (key, expected) in [("one", "value1"), ("two", "[2]"), ("three", "3"), ("four", "value4")] {
+        assert_eq!(read(&component, key).await.unwrap().value.unwrap(), expected);
+    }
+    assert!(read(&component, "absent").await.unwrap().value.is_none());
+    let keys: Vec<String> = ["one", "absent", "two"].map(String::from).to_vec();
+    let items = component.bulk_get(&keys, &Metadata::new(), 0).await.unwrap();
+    let values: Vec<Option<&[u8]>> = items.iter().map(|item| item.value.as_deref()).collect();
+    assert_eq!(values, [Some(&b"value1"[..]), None, Some(b"[2]")]);
+
+    // Another key opens nothing, and says so.
+    let other = with_key("b", "key-1");
+    let error = read(&other, "one").await.unwrap_err().http();
+    assert_eq!((error.http_status, error.tag.as_str()), (500, "ERR_STATE_GET"));
+    assert_eq!(
+        error.message,
+        "fail to get one from state store mystore: could not decrypt data for state store mystore: message authentication failed"
+    );
+    let items = other.bulk_get(&keys[..1], &Metadata::new(), 0).await.unwrap();
+    assert!(items[0].value.is_none() && items[0].key == "one");
+    assert!(
+        items[0]
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("message authentication failed")
+    );
+
+    let report = component.query("{}", Metadata::new()).await.unwrap_err().http();
+    assert_eq!(
+        report.message,
+        "state store mystore query failed: cannot query encrypted store"
+    );
+}
+
+#[test]
+fn a_bad_encryption_key_is_refused() {
+    let properties: Properties = [("primaryEncryptionKey", "hunter2")].into_iter().collect();
+    let error = StateComponent::new("s", "app", "", &properties, Arc::new(Recorder::default())).unwrap_err();
+    assert!(error.to_string().contains("'primaryEncryptionKey'") && !error.to_string().contains("hunter2"));
 }
