@@ -317,12 +317,14 @@ async fn open_components(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Components, Fatal> {
     let (mut declared, mut subscriptions, mut policies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut endpoints = Vec::new();
     for folder in &settings.resources_paths {
         let found = load_folder(folder, &server.app_id, &server.namespace, env)
             .map_err(|error| format!("failed to load components: {error}"))?;
         declared.extend(found.components);
         subscriptions.extend(found.subscriptions);
         policies.extend(found.resiliency);
+        endpoints.extend(found.http_endpoints);
     }
     resiliency::load(server, policies);
     declared.retain(|component| {
@@ -365,6 +367,8 @@ async fn open_components(
             Err(error) => failed(component, &error)?,
         }
     }
+    opener.complete(&mut endpoints).await;
+    server.invoke.endpoints.set(endpoints);
     let components = Components::new(stores, registered, subscriptions);
     for store in configuration.secrets.stores() {
         if components.secret_store(store).is_none() {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use palladium_proto::runtime::{
-    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, PubsubSubscription,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataHttpEndpoint, PubsubSubscription,
     PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
     actor_runtime::ActorRuntimeStatus,
 };
@@ -68,6 +68,8 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             }
             .into(),
         });
+    let endpoints = server.invoke.endpoints.names().into_iter();
+    let endpoints = endpoints.map(|name| MetadataHttpEndpoint { name });
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
     GetMetadataResponse {
@@ -75,6 +77,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         registered_components: registered.collect(),
         extended_metadata: extended.into_iter().collect(),
         subscriptions: subscriptions.collect(),
+        http_endpoints: endpoints.collect(),
         app_connection_properties: Some(app(server)),
         runtime_version: DAPR_VERSION.to_owned(),
         enabled_features: server.rules.load().features.clone(),

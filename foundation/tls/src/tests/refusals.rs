@@ -1,13 +1,14 @@
 //! Certificates that must never make a connection, each offered by a client and by a server.
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rustls_pki_types::UnixTime;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    handshakes::judged_good,
+    handshakes::{judged_good, trusting},
     pki::{Ca, Made, ca_params, leaf_params},
 };
-use crate::{Bundle, TlsError};
+use crate::{Bundle, Side, TlsError, TrustBundles, verify_svid};
 
 const GOOD: &str = "spiffe://td/ns/prj-a/app";
 
@@ -54,6 +55,23 @@ async fn sec_002_a_leaf_that_may_sign_is_refused() {
     assert!(refused(&ca, |p| p.key_usages.push(KeyUsagePurpose::CrlSign)).await);
     assert!(refused(&ca, |p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment]).await);
     assert!(refused(&ca, |p| p.key_usages.clear()).await);
+}
+
+#[test]
+fn sec_002_a_leaf_that_says_nothing_of_key_usage_is_for_the_drop_in_forms_alone() {
+    let ca = Ca::new("td");
+    let (strict, shared) = (trusting(&[&ca]), TrustBundles::shared(ca.bundle()));
+    let judge = |usages: Vec<KeyUsagePurpose>, bundles: &TrustBundles| {
+        let mut params = leaf_params(&[GOOD]);
+        params.key_usages = usages;
+        let made = ca.sign(&params);
+        let (leaf, rest) = made.chain.split_first().unwrap();
+        verify_svid(leaf, rest, bundles, UnixTime::now(), Side::Client).is_ok()
+    };
+    assert!(judge(Vec::new(), &shared) && !judge(Vec::new(), &strict));
+    for usage in [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::KeyEncipherment] {
+        assert!(!judge(vec![usage], &shared), "what it does say counts");
+    }
 }
 
 #[tokio::test]

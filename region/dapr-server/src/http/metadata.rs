@@ -71,6 +71,8 @@ fn to_json(message: GetMetadataResponse) -> Value {
         subscription
     });
     put("subscriptions", subscriptions.collect());
+    let endpoints = message.http_endpoints.into_iter();
+    put("httpEndpoints", endpoints.map(|one| json!({ "name": one.name })).collect());
     if let Some(app) = message.app_connection_properties {
         let mut connection = Map::new();
         if app.port != 0 {
