@@ -100,6 +100,9 @@ pub enum LoadError {
     /// The driver refused or failed.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The building block is one that this program does not have yet.
+    #[error("components of type {0} cannot be used yet")]
+    Later(String),
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),
@@ -269,10 +272,7 @@ impl Opener {
                 field: reference.field.clone(),
                 reason,
             })?;
-            let (field, value) = (
-                reference.field.clone(),
-                expand(value, &self.app_id, &self.namespace),
-            );
+            let (field, value) = (reference.field.clone(), expand(value, &self.app_id, &self.namespace));
             resolved
                 .properties
                 .insert_resolved(field, value, reference.secret.clone());

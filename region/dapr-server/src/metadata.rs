@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use palladium_proto::runtime::{
-    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataHttpEndpoint, PubsubSubscription,
-    PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
-    actor_runtime::ActorRuntimeStatus,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataHttpEndpoint,
+    MetadataResiliency, PubsubSubscription, PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType,
+    RegisteredComponents, actor_runtime::ActorRuntimeStatus,
 };
 use tonic::Code;
 
@@ -70,6 +70,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         });
     let endpoints = server.invoke.endpoints.names().into_iter();
     let endpoints = endpoints.map(|name| MetadataHttpEndpoint { name });
+    let names = server.resiliency.names().into_iter();
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
     GetMetadataResponse {
@@ -86,6 +87,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             placement: "placement: disconnected".to_owned(),
             ..ActorRuntime::default()
         }),
+        resiliencies: names.map(|name| MetadataResiliency { name }).collect(),
         ..GetMetadataResponse::default()
     }
 }

@@ -142,10 +142,10 @@ fn sec_010_an_empty_bundle_and_one_that_is_no_ca_trust_nobody() {
     let ca = Ca::new("td");
     let leaf = ca.sign(&leaf_params(&[GOOD]));
     assert_eq!(Bundle::from_der([leaf.chain[0].clone()]), Err(TlsError::NotCa));
-    let bundles = crate::TrustBundles::new();
+    let bundles = TrustBundles::new();
     bundles.set(ca.domain.clone(), Bundle::default());
     let now = rustls_pki_types::UnixTime::now();
-    let judged = crate::verify_svid(&leaf.chain[0], &leaf.chain[1..], &bundles, now, crate::Side::Client);
+    let judged = verify_svid(&leaf.chain[0], &leaf.chain[1..], &bundles, now, Side::Client);
     assert!(matches!(judged, Err(TlsError::UnknownTrustDomain(_))));
 }
 
@@ -159,12 +159,12 @@ fn an_expired_root_vouches_for_nobody() {
     });
     let bundles = super::handshakes::trusting(&[&ca]);
     let later = std::time::Duration::from_secs(2 * 3600) + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let judged = crate::verify_svid(
+    let judged = verify_svid(
         &made.chain[0],
         &made.chain[1..],
         &bundles,
         rustls_pki_types::UnixTime::since_unix_epoch(later),
-        crate::Side::Client,
+        Side::Client,
     );
     assert!(judged.is_err());
 }

@@ -72,7 +72,15 @@ fn to_json(message: GetMetadataResponse) -> Value {
     });
     put("subscriptions", subscriptions.collect());
     let endpoints = message.http_endpoints.into_iter();
-    put("httpEndpoints", endpoints.map(|one| json!({ "name": one.name })).collect());
+    put(
+        "httpEndpoints",
+        endpoints.map(|one| json!({ "name": one.name })).collect(),
+    );
+    let resiliencies = message.resiliencies.into_iter();
+    put(
+        "resiliencies",
+        resiliencies.map(|one| json!({ "name": one.name })).collect(),
+    );
     if let Some(app) = message.app_connection_properties {
         let mut connection = Map::new();
         if app.port != 0 {

@@ -160,7 +160,12 @@ impl Endpoints {
     }
 
     /// What a caller means by a target, if it is no App ID.
-    pub(super) fn find(&self, target: &str, own: &peers::Peers, namespace: &str) -> Result<Option<Place>, EndpointError> {
+    pub(super) fn find(
+        &self,
+        target: &str,
+        own: &peers::Peers,
+        namespace: &str,
+    ) -> Result<Option<Place>, EndpointError> {
         if is_address(target) {
             if self.hosted {
                 return Err(EndpointError::Undeclared);
@@ -227,7 +232,11 @@ impl Endpoint {
         let mut endpoint = Self {
             fingerprint,
             headers: HeaderMap::with_capacity(declared.headers.len()),
-            roots: if declared.base.secure { Roots::System } else { Roots::Nobody },
+            roots: if declared.base.secure {
+                Roots::System
+            } else {
+                Roots::Nobody
+            },
             own: None,
             unusable: None,
             client: OnceCell::new(),

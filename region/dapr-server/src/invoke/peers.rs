@@ -155,7 +155,12 @@ impl Peers {
 
     /// Whether a namespace is that of this process, by whichever of its names.
     pub fn is_own_namespace(&self, namespace: &str) -> bool {
-        let project = || self.project.load().as_ref().is_some_and(|own| own.as_str() == namespace);
+        let project = || {
+            self.project
+                .load()
+                .as_ref()
+                .is_some_and(|own| own.as_str() == namespace)
+        };
         namespace == self.namespace || (!namespace.is_empty() && project())
     }
 

@@ -305,7 +305,10 @@ mod tests {
         let leases = futures_util::future::join_all((0..5).map(|_| shard.lease(dial()))).await;
         for lease in leases {
             let error = lease.err().expect("nobody is there");
-            assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::TimedOut, "dead"));
+            assert_eq!(
+                (error.kind(), error.to_string().as_str()),
+                (io::ErrorKind::TimedOut, "dead")
+            );
         }
         assert_eq!((dials.load(Ordering::Relaxed), start.elapsed()), (1, CONNECT));
         assert!(shard.lease(dial()).await.is_err());

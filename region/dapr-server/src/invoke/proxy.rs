@@ -264,7 +264,12 @@ mod tests {
             ("grpc-timeout", "1S"),
             ("x-bin", "AA"),
         ];
-        let given = given.map(|(name, value)| (name.parse::<http::HeaderName>().expect("a name"), HeaderValue::from_static(value)));
+        let given = given.map(|(name, value)| {
+            (
+                name.parse::<http::HeaderName>().expect("a name"),
+                HeaderValue::from_static(value),
+            )
+        });
         let headers = next_hop(HeaderMap::from_iter(given));
         let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();

@@ -159,7 +159,10 @@ async fn the_own_application_is_found_by_both_names_of_its_namespace() {
         assert_eq!(parts.headers[metadata::CALLEE], "orders");
     }
     for target in ["orders.other", "orders."] {
-        assert!(invoke(&server, post(target, "a", &[], Body::Empty)).await.is_err(), "{target}");
+        assert!(
+            invoke(&server, post(target, "a", &[], Body::Empty)).await.is_err(),
+            "{target}"
+        );
         assert!(!server.invoke.is_own_app(&server, target), "{target}");
     }
 }

@@ -146,7 +146,10 @@ impl HttpEndpoint {
             let name = HeaderName::try_from(&pair.name);
             let name = name.map_err(|_| wrong(format!("spec.headers: {:?} is no name of a header", pair.name)))?;
             if is_hop_by_hop(&name) {
-                tracing::warn!("Header {name} of HTTPEndpoint {} is left out: connections have their own", metadata.name);
+                tracing::warn!(
+                    "Header {name} of HTTPEndpoint {} is left out: connections have their own",
+                    metadata.name
+                );
                 continue;
             }
             endpoint.take(Part::Header(name), pair, references);
@@ -263,7 +266,10 @@ impl BaseUrl {
     /// See [`AddressError`].
     pub fn parse(text: &str) -> Result<(Self, Option<SecretString>), AddressError> {
         // The library also reads `http:host`, and leaves out what is no part of an address: others may read it otherwise.
-        let starts = |start: &str| text.get(..start.len()).is_some_and(|first| first.eq_ignore_ascii_case(start));
+        let starts = |start: &str| {
+            text.get(..start.len())
+                .is_some_and(|first| first.eq_ignore_ascii_case(start))
+        };
         let odd = |byte: u8| byte <= b' ' || byte == b'\\' || byte == 0x7f;
         if !(starts("http://") || starts("https://")) || text.bytes().any(odd) {
             return Err(AddressError::Malformed);
@@ -272,7 +278,10 @@ impl BaseUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(AddressError::Query);
         }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(AddressError::Malformed)?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or(AddressError::Malformed)?;
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
@@ -350,10 +359,16 @@ mod tests {
         assert_eq!(endpoint.base.to_string(), "https://example.com:8443/base");
         assert_eq!(header(&endpoint, "x-number"), Some("7"));
         assert_eq!(header(&endpoint, "x-env"), Some("from-env"));
-        assert_eq!((header(&endpoint, "connection"), header(&endpoint, "host")), (None, None));
+        assert_eq!(
+            (header(&endpoint, "connection"), header(&endpoint, "host")),
+            (None, None)
+        );
         assert!(endpoint.root_ca.is_some() && endpoint.private_key.is_none());
         let references = endpoint.take_references();
-        let wanted: Vec<_> = references.iter().map(|(part, one)| (part.to_string(), &*one.secret, &*one.key)).collect();
+        let wanted: Vec<_> = references
+            .iter()
+            .map(|(part, one)| (part.to_string(), &*one.secret, &*one.key))
+            .collect();
         assert_eq!(
             wanted,
             [
@@ -369,13 +384,23 @@ mod tests {
 
     #[test]
     fn who_it_is_for_and_what_it_must_be() {
-        let document = |name: &str, namespace: &str, scopes: Value, spec: Value| {
-            json!({"metadata": {"name": name, "namespace": namespace}, "scopes": scopes, "spec": spec})
-        };
+        let document = |name: &str, namespace: &str, scopes: Value, spec: Value| json!({"metadata": {"name": name, "namespace": namespace}, "scopes": scopes, "spec": spec});
         let spec = || json!({"baseUrl": "http://h"});
-        assert!(read(document("a", "ns", json!(["app"]), spec())).expect("fine").is_some());
-        assert!(read(document("a", "other", json!(null), spec())).expect("fine").is_none());
-        assert!(read(document("a", "", json!(["somebody"]), spec())).expect("fine").is_none());
+        assert!(
+            read(document("a", "ns", json!(["app"]), spec()))
+                .expect("fine")
+                .is_some()
+        );
+        assert!(
+            read(document("a", "other", json!(null), spec()))
+                .expect("fine")
+                .is_none()
+        );
+        assert!(
+            read(document("a", "", json!(["somebody"]), spec()))
+                .expect("fine")
+                .is_none()
+        );
         for bad in [
             json!({"baseUrl": "ftp://h"}),
             json!({"baseUrl": "http:h"}),
@@ -398,7 +423,12 @@ mod tests {
             "baseUrl": "http://h", "headers": [{"name": "x", "secretKeyRef": {"name": "s", "key": "k"}}],
         }});
         let endpoint = read(document).expect("well formed").expect("in scope");
-        assert!(endpoint.unusable.expect("no secret store").starts_with("header x: secret \"s\""));
+        assert!(
+            endpoint
+                .unusable
+                .expect("no secret store")
+                .starts_with("header x: secret \"s\"")
+        );
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub(super) async fn client(roots: Roots, own: Option<PublicCert>, hosted: bool) 
         web_client_config(roots, own.as_ref(), ALPN_HTTP)
     };
     let config = tokio::task::spawn_blocking(configure).await;
-    let config = config.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let config = config
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
     let mut tcp = HttpConnector::new_with_resolver(Careful {
         inner: GaiResolver::new(),
         hosted,
@@ -129,7 +131,10 @@ impl Service<Name> for Careful {
         let free = !self.hosted || name.as_str().eq_ignore_ascii_case("localhost");
         let looked_up = self.inner.call(name);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = looked_up.await?.filter(|address| free || leads_out(address.ip())).collect();
+            let found: Vec<SocketAddr> = looked_up
+                .await?
+                .filter(|address| free || leads_out(address.ip()))
+                .collect();
             if found.is_empty() {
                 return Err(io::Error::new(
                     io::ErrorKind::AddrNotAvailable,

@@ -29,7 +29,10 @@ async fn an_endpoint_is_called_with_what_it_declares_and_nothing_of_the_connecti
                 "headers": [{"name": "X-Key", "value": "declared"}, {"name": "dapr-api-token", "value": "theirs"}],
             }),
         )]);
-        assert_eq!((unusable, server.invoke.endpoints.names()), (vec![], vec!["site".to_owned()]));
+        assert_eq!(
+            (unusable, server.invoke.endpoints.names()),
+            (vec![], vec!["site".to_owned()])
+        );
         let headers = [
             ("x-key", "mine"),
             ("x-mine", "1"),
@@ -48,15 +51,31 @@ async fn an_endpoint_is_called_with_what_it_declares_and_nothing_of_the_connecti
             assert!(!reply.headers.contains_key("x-hop") && !reply.headers.contains_key("connection"));
             assert_eq!(shown(reply).await, (200, "answer 1".into()));
             let (asked, body) = service.asked().pop().expect("asked");
-            assert_eq!((asked.uri.to_string().as_str(), &body[..]), ("/base/c?x=1", &b"hello"[..]));
+            assert_eq!(
+                (asked.uri.to_string().as_str(), &body[..]),
+                ("/base/c?x=1", &b"hello"[..])
+            );
             assert_eq!(asked.headers["host"], service.address.as_str());
             let mut names: Vec<_> = asked.headers.keys().map(HeaderName::as_str).collect();
             names.sort_unstable();
-            assert_eq!(names, ["content-length", "content-type", "dapr-api-token", "host", "x-key", "x-mine"]);
-            assert_eq!((&asked.headers["x-key"], &asked.headers["dapr-api-token"]), (
-                &HeaderValue::from_static("declared"),
-                &HeaderValue::from_static("theirs"),
-            ));
+            assert_eq!(
+                names,
+                [
+                    "content-length",
+                    "content-type",
+                    "dapr-api-token",
+                    "host",
+                    "x-key",
+                    "x-mine"
+                ]
+            );
+            assert_eq!(
+                (&asked.headers["x-key"], &asked.headers["dapr-api-token"]),
+                (
+                    &HeaderValue::from_static("declared"),
+                    &HeaderValue::from_static("theirs"),
+                )
+            );
         }
         // What is taken back is nobody's name any more.
         server.invoke.endpoints.set(Vec::new());
@@ -69,18 +88,34 @@ async fn sec_119_where_tenants_are_no_address_is_called_that_nobody_declared() {
     let service = Service::start(&[200]).await;
     let (hosted, own) = (server(true), server(false));
     let address = format!("http://{}", service.address);
-    let refused = invoke(&hosted, post(&address, "a", &[], Body::Empty)).await.expect_err("refused");
+    let refused = invoke(&hosted, post(&address, "a", &[], Body::Empty))
+        .await
+        .expect_err("refused");
     assert_eq!(refused.fault(&address).status(), 403);
     assert!(service.asked().is_empty());
-    let reply = invoke(&own, post(&format!("{address}/base"), "a", &[], Body::Empty)).await.expect("answered");
+    let reply = invoke(&own, post(&format!("{address}/base"), "a", &[], Body::Empty))
+        .await
+        .expect("answered");
     assert_eq!(shown(reply).await.0, 200);
     assert_eq!(service.asked().pop().expect("asked").0.uri, "/base/a?x=1");
-    for bad in ["http://", "https://:1", "http://h/?a", "http://h/#a", "http://a b", "http://a:b:c"] {
+    for bad in [
+        "http://",
+        "https://:1",
+        "http://h/?a",
+        "http://h/#a",
+        "http://a b",
+        "http://a:b:c",
+    ] {
         let refused = invoke(&own, post(bad, "a", &[], Body::Empty)).await;
-        assert!(matches!(refused, Err(InvokeError::Endpoint(EndpointError::Address(_)))), "{bad}");
+        assert!(
+            matches!(refused, Err(InvokeError::Endpoint(EndpointError::Address(_)))),
+            "{bad}"
+        );
     }
     let with = format!("http://user:horse@{}", service.address);
-    let error = invoke(&own, post(&with, "a", &[], Body::Empty)).await.expect_err("refused");
+    let error = invoke(&own, post(&with, "a", &[], Body::Empty))
+        .await
+        .expect_err("refused");
     assert!(!error.to_string().contains("horse"), "{error}");
     assert!(service.asked().is_empty());
 }
@@ -97,7 +132,9 @@ async fn sec_119_an_answer_that_points_elsewhere_is_not_followed() {
         let (server, service) = (server(false), Service::start(statuses).await);
         let spec = json!({"baseUrl": format!("http://{}", service.address)});
         server.invoke.endpoints.set(vec![declared("site", spec)]);
-        let reply = invoke(&server, post("site", "a", &[], Body::Empty)).await.expect("answered");
+        let reply = invoke(&server, post("site", "a", &[], Body::Empty))
+            .await
+            .expect("answered");
         assert_eq!(reply.headers["location"], "/elsewhere");
         assert_eq!(shown(reply).await.0, status);
         assert_eq!(service.asked().len(), 1);
@@ -110,21 +147,38 @@ async fn sec_066_one_that_lacks_something_is_not_called_and_the_reason_shows_no_
     let plain = format!("http://{}", service.address);
     let secure = format!("https://{}", service.address);
     for (name, spec) in [
-        ("header", json!({"baseUrl": plain, "headers": [{"name": "x", "value": "correct\nhorse"}]})),
-        ("roots", json!({"baseUrl": secure, "clientTLS": {"rootCA": {"value": "correct horse"}}})),
-        ("half", json!({"baseUrl": secure, "clientTLS": {"certificate": {"value": "correct horse"}}})),
+        (
+            "header",
+            json!({"baseUrl": plain, "headers": [{"name": "x", "value": "correct\nhorse"}]}),
+        ),
+        (
+            "roots",
+            json!({"baseUrl": secure, "clientTLS": {"rootCA": {"value": "correct horse"}}}),
+        ),
+        (
+            "half",
+            json!({"baseUrl": secure, "clientTLS": {"certificate": {"value": "correct horse"}}}),
+        ),
         (
             "key",
             json!({"baseUrl": secure, "clientTLS": {
                 "certificate": {"value": "correct horse"}, "privateKey": {"value": "correct horse"},
             }}),
         ),
-        ("secret", json!({"baseUrl": plain, "headers": [{"name": "x", "secretKeyRef": {"name": "s", "key": "k"}}]})),
+        (
+            "secret",
+            json!({"baseUrl": plain, "headers": [{"name": "x", "secretKeyRef": {"name": "s", "key": "k"}}]}),
+        ),
     ] {
         let unusable = server.invoke.endpoints.set(vec![declared(name, spec)]);
         assert_eq!(unusable.first().map(|(name, _)| name.as_str()), Some(name));
-        let error = invoke(&server, post(name, "a", &[], Body::Empty)).await.expect_err("unusable");
-        assert!(matches!(error, InvokeError::Endpoint(EndpointError::Unusable { .. })), "{error:?}");
+        let error = invoke(&server, post(name, "a", &[], Body::Empty))
+            .await
+            .expect_err("unusable");
+        assert!(
+            matches!(error, InvokeError::Endpoint(EndpointError::Unusable { .. })),
+            "{error:?}"
+        );
         assert!(!format!("{error:?} {unusable:?}").contains("horse"), "{error}");
     }
     assert!(service.asked().is_empty());
@@ -133,26 +187,43 @@ async fn sec_066_one_that_lacks_something_is_not_called_and_the_reason_shows_no_
 #[tokio::test]
 async fn one_that_is_away_says_so_and_one_that_is_the_same_keeps_its_connections() {
     let server = server(true);
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("any port").local_addr().expect("bound");
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("any port")
+        .local_addr()
+        .expect("bound");
     let spec = json!({"baseUrl": format!("http://{closed}"), "headers": [{"name": "x", "value": "correct-horse"}]});
     let endpoints = &server.invoke.endpoints;
     endpoints.set(vec![declared("site", spec.clone())]);
-    let error = invoke(&server, post("site", "a", &[], Body::Empty)).await.expect_err("away");
-    assert!(matches!(error, InvokeError::Endpoint(EndpointError::Unreachable { .. })), "{error:?}");
+    let error = invoke(&server, post("site", "a", &[], Body::Empty))
+        .await
+        .expect_err("away");
+    assert!(
+        matches!(error, InvokeError::Endpoint(EndpointError::Unreachable { .. })),
+        "{error:?}"
+    );
     assert!(error.to_string().starts_with("HTTP endpoint site: "), "{error}");
     let find = |name: &str| match endpoints.find(name, &server.invoke.peers, "prj-a") {
         Ok(Some(Place::Declared(endpoint))) => endpoint,
         _ => panic!("{name}"),
     };
     let first = find("site");
-    endpoints.set(vec![declared("other", json!({"baseUrl": "http://h"})), declared("site", spec.clone())]);
+    endpoints.set(vec![
+        declared("other", json!({"baseUrl": "http://h"})),
+        declared("site", spec.clone()),
+    ]);
     assert!(Arc::ptr_eq(&first, &find("site")));
     assert_eq!(endpoints.names(), ["other", "site"]);
     let mut changed = spec;
     changed["headers"][0]["value"] = "another".into();
     endpoints.set(vec![declared("site", changed)]);
     assert!(!Arc::ptr_eq(&first, &find("site")));
-    assert!(endpoints.find("other", &server.invoke.peers, "prj-a").expect("fine").is_none());
+    assert!(
+        endpoints
+            .find("other", &server.invoke.peers, "prj-a")
+            .expect("fine")
+            .is_none()
+    );
     assert_eq!(endpoints.guarded("site", "a"), format!("site:http://{closed}"));
     assert_eq!(endpoints.guarded("http://h", "a"), "http://h/a");
     assert_eq!(endpoints.guarded("app", "a"), "app:a");
@@ -189,14 +260,24 @@ async fn over_tls_the_service_is_verified_by_the_declared_roots_and_http_2_is_sp
     });
     let server = server(true);
     let spec = |roots: &str| json!({"baseUrl": url, "clientTLS": {"rootCA": {"value": roots}}});
-    let unusable = server.invoke.endpoints.set(vec![declared("good", spec(&roots)), declared("bad", spec(&others))]);
+    let unusable = server
+        .invoke
+        .endpoints
+        .set(vec![declared("good", spec(&roots)), declared("bad", spec(&others))]);
     assert_eq!(unusable, []);
-    let reply = invoke(&server, post("good", "a", &[], Body::from("hello"))).await.expect("answered");
+    let reply = invoke(&server, post("good", "a", &[], Body::from("hello")))
+        .await
+        .expect("answered");
     assert!(matches!(reply.outcome, Outcome::Http(status) if status == 200));
     let (parts, body) = asked.lock().expect("no panic").pop().expect("asked");
     assert_eq!((parts.version, &body[..]), (http::Version::HTTP_2, &b"hello"[..]));
-    let refused = invoke(&server, post("bad", "a", &[], Body::Empty)).await.expect_err("not verified");
-    assert!(matches!(refused, InvokeError::Endpoint(EndpointError::Unreachable { .. })), "{refused:?}");
+    let refused = invoke(&server, post("bad", "a", &[], Body::Empty))
+        .await
+        .expect_err("not verified");
+    assert!(
+        matches!(refused, InvokeError::Endpoint(EndpointError::Unreachable { .. })),
+        "{refused:?}"
+    );
     assert!(asked.lock().expect("no panic").is_empty());
 }
 
@@ -221,6 +302,10 @@ fn sec_119_names_must_not_lead_back_into_the_machine() {
         ("224.0.0.1", false),
         ("255.255.255.255", false),
     ] {
-        assert_eq!(client::leads_out(address.parse().expect("an address")), out, "{address}");
+        assert_eq!(
+            client::leads_out(address.parse().expect("an address")),
+            out,
+            "{address}"
+        );
     }
 }

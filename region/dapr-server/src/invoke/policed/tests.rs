@@ -82,7 +82,10 @@ async fn an_open_circuit_breaker_answers_in_place_of_the_application() {
     let breaker = json!({"circuitBreakers": {"b": {"timeout": "60s", "trip": "consecutiveFailures >= 2"}}});
     let (server, service) = policed(breaker, &[500]).await;
     for _ in 0..2 {
-        assert_eq!(shown(call(&server, "m", Body::Empty).await.expect("answered")).await.0, 500);
+        assert_eq!(
+            shown(call(&server, "m", Body::Empty).await.expect("answered")).await.0,
+            500
+        );
     }
     let refused = call(&server, "m", Body::Empty).await;
     assert!(matches!(refused, Err(InvokeError::Cut(Cut::Open))), "{refused:?}");
