@@ -114,13 +114,12 @@ async fn sec_004_malformed_ids_in_certificates_are_refused() {
 
 #[tokio::test]
 async fn sec_007_an_extended_key_usage_without_the_peers_role_is_refused_for_that_role() {
-    use crate::{Side, verify_svid};
     let ca = Ca::new("td");
-    let bundles = super::handshakes::trusting(&[&ca]);
+    let bundles = trusting(&[&ca]);
     let mut params = leaf_params(&[GOOD]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let made = ca.sign(&params);
-    let now = rustls_pki_types::UnixTime::now();
+    let now = UnixTime::now();
     let judge = |side| verify_svid(&made.chain[0], &made.chain[1..], &bundles, now, side);
     assert!(judge(Side::Client).is_ok());
     assert!(matches!(judge(Side::Server), Err(TlsError::Chain(_))));
@@ -144,7 +143,7 @@ fn sec_010_an_empty_bundle_and_one_that_is_no_ca_trust_nobody() {
     assert_eq!(Bundle::from_der([leaf.chain[0].clone()]), Err(TlsError::NotCa));
     let bundles = TrustBundles::new();
     bundles.set(ca.domain.clone(), Bundle::default());
-    let now = rustls_pki_types::UnixTime::now();
+    let now = UnixTime::now();
     let judged = verify_svid(&leaf.chain[0], &leaf.chain[1..], &bundles, now, Side::Client);
     assert!(matches!(judged, Err(TlsError::UnknownTrustDomain(_))));
 }
@@ -157,13 +156,13 @@ fn an_expired_root_vouches_for_nobody() {
         params.not_after = OffsetDateTime::now_utc() + Duration::hours(10);
         params
     });
-    let bundles = super::handshakes::trusting(&[&ca]);
+    let bundles = trusting(&[&ca]);
     let later = std::time::Duration::from_secs(2 * 3600) + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let judged = verify_svid(
         &made.chain[0],
         &made.chain[1..],
         &bundles,
-        rustls_pki_types::UnixTime::since_unix_epoch(later),
+        UnixTime::since_unix_epoch(later),
         Side::Client,
     );
     assert!(judged.is_err());

@@ -138,7 +138,7 @@ impl Endpoints {
         for endpoint in endpoints {
             let same = old.by_name.get(&endpoint.name);
             let same = same.filter(|old| old.fingerprint == endpoint.fingerprint()).cloned();
-            let endpoint = same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint)));
+            let endpoint = same.unwrap_or_else(|| Arc::new(Endpoint::new(endpoint, self.hosted)));
             if let Some(reason) = &endpoint.unusable {
                 tracing::error!("HTTP endpoint {} cannot be called: {reason}", endpoint.name);
             }
@@ -227,7 +227,7 @@ fn unusable(name: &str, reason: &str) -> EndpointError {
 }
 
 impl Endpoint {
-    fn new(declared: HttpEndpoint) -> Self {
+    fn new(declared: HttpEndpoint, hosted: bool) -> Self {
         let fingerprint = declared.fingerprint();
         let mut endpoint = Self {
             fingerprint,
@@ -245,6 +245,10 @@ impl Endpoint {
         };
         let lacks = match declared.unusable {
             Some(reason) => Err(reason),
+            // Names are judged when they are resolved.
+            None if hosted && endpoint.base.ip().is_some_and(client::is_off_limits) => {
+                Err("baseUrl: that address may not be called here".to_owned())
+            }
             None => endpoint.fill(
                 &declared.headers,
                 declared.root_ca.as_ref().map(|pem| pem.expose_secret()),

@@ -133,7 +133,8 @@ pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeEr
     if resiliency.is_plain() {
         return once(server, call, &resiliency.built_in(BuiltIn::Service)).await;
     }
-    policed::invoke(server, &resiliency, call).await
+    // Apart, so that the state of a call without a policy stays small.
+    Box::pin(policed::invoke(server, &resiliency, call)).await
 }
 
 /// One attempt. `built_in`: how a peer that cannot be reached is tried again.
@@ -156,7 +157,7 @@ async fn once(server: &Server, call: Invocation, built_in: &Policy) -> Result<Re
     };
     let (peers, endpoints) = (&server.invoke.peers, &server.invoke.endpoints);
     if let Some(place) = endpoints.find(&call.target, peers, server.namespace())? {
-        return endpoint::call(server, &place, sent).await;
+        return Box::pin(endpoint::call(server, &place, sent)).await;
     }
     let (id, namespace) = split(&call.target, server.namespace())?;
     let parties = Parties {

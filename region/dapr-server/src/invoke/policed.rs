@@ -52,7 +52,8 @@ pub(super) async fn invoke(server: &Server, all: &Resiliency, call: Invocation) 
     // The kept call goes into what is repeated: it may not be looked at from elsewhere meanwhile.
     let outcome = policy.run(move |_| {
         let call = first.take().or_else(|| kept.as_ref().and_then(copy));
-        async move {
+        // An attempt is large, and would stand in the state of everything that waits for it.
+        Box::pin(async move {
             let Some(call) = call else {
                 return Err(Unwell::Error(InvokeError::Other("the request is gone".to_owned())));
             };
@@ -62,7 +63,7 @@ pub(super) async fn invoke(server: &Server, all: &Resiliency, call: Invocation) 
                 Some(code) => Err(Unwell::Answer(Box::new(reply), code)),
                 None => Ok(reply),
             }
-        }
+        })
     });
     match outcome.await {
         Ok(reply) => Ok(reply),

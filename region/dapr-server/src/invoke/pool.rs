@@ -157,8 +157,13 @@ impl Pool {
             let words = format!("no connection to {} in time", self.address);
             io::Error::new(io::ErrorKind::TimedOut, words)
         };
-        let dial = async { timeout(CONNECT, self.dial()).await.map_err(late)? };
-        self.shards[shard()].lease(dial).await
+        let shard = &self.shards[shard()];
+        if let Some(lease) = shard.free() {
+            return Ok(lease);
+        }
+        // Apart: dialling is rare and its state is large.
+        let dial = Box::pin(async { timeout(CONNECT, self.dial()).await.map_err(late)? });
+        shard.lease(dial).await
     }
 
     async fn dial(&self) -> io::Result<Connection> {
@@ -185,9 +190,6 @@ impl Shard {
 
     /// A place on a connection that is open, or on one that is dialled now.
     async fn lease(&self, dial: impl Future<Output = io::Result<Connection>>) -> io::Result<Lease> {
-        if let Some(lease) = self.free() {
-            return Ok(lease);
-        }
         let before = self.dialled.load(Ordering::Acquire);
         let mut failed = self.dialling.lock().await;
         if let Some(lease) = self.free() {

@@ -89,7 +89,7 @@ async fn to_peer_policed(
     let outcome = policy.run(|_| {
         let body = first.take().or_else(|| record.whole().map(Body::from));
         let headers = headers.clone();
-        async {
+        Box::pin(async {
             let Some(body) = body else {
                 return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
             };
@@ -100,7 +100,7 @@ async fn to_peer_policed(
                 Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
                 _ => Ok(answer),
             }
-        }
+        })
     });
     match outcome.await {
         Ok(answer) => Ok(answer),

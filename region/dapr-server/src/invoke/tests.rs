@@ -166,3 +166,16 @@ async fn the_own_application_is_found_by_both_names_of_its_namespace() {
         assert!(!server.invoke.is_own_app(&server, target), "{target}");
     }
 }
+
+#[tokio::test]
+async fn the_state_of_a_call_is_small() {
+    let server = server(true);
+    let call = || post("orders", "a", &[], Body::Empty);
+    let built_in = Policy::default();
+    let (whole, once) = (
+        size_of_val(&invoke(&server, call())),
+        size_of_val(&once(&server, call(), &built_in)),
+    );
+    // Each call under way has one, and without optimization a thread's stack has several copies.
+    assert!(whole < 24 << 10 && once < 20 << 10, "{whole} {once}");
+}

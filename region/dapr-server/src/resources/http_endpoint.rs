@@ -6,6 +6,7 @@
 //! address.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -292,6 +293,11 @@ impl BaseUrl {
             path: url.path().trim_end_matches('/').to_owned(),
         };
         Ok((base, credentials(&url)))
+    }
+
+    /// The host, if it is no name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.authority.host().trim_matches(['[', ']']).parse().ok()
     }
 
     /// Its scheme.

@@ -153,12 +153,17 @@ const ABOUT_MACHINES: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// Whether an address is neither this machine nor one that only a machine itself may call.
-pub(super) fn leads_out(ip: IpAddr) -> bool {
+/// Whether an address is one that only a machine itself may call.
+pub(super) fn is_off_limits(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
-    let inside = match ip {
+    let local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets()[0] == 0,
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
-    !(inside || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ABOUT_MACHINES.contains(&ip))
+    local || ip.is_unspecified() || ip.is_multicast() || ABOUT_MACHINES.contains(&ip)
+}
+
+/// Whether an address is neither such a one nor this machine.
+pub(super) fn leads_out(ip: IpAddr) -> bool {
+    !(is_off_limits(ip) || ip.to_canonical().is_loopback())
 }
