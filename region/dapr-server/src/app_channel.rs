@@ -11,8 +11,8 @@ mod grpc;
 mod headers;
 mod health;
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use tonic::transport::Channel;
 
 pub use body::AppBody;
 pub use grpc::GrpcApp;
-pub use headers::{is_reserved, strip_request, strip_response};
+pub use headers::{is_hop_by_hop, is_reserved, strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;

@@ -38,6 +38,7 @@ use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::cors::Cors;
 use crate::errors::Fault;
+use crate::invoke::without_dots;
 use crate::pipeline;
 use crate::resources::Handler;
 use crate::server::Server;
@@ -84,7 +85,7 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     }
 
     let uri = std::mem::take(&mut parts.uri);
-    let path = route::clean(uri.path());
+    let path = without_dots(uri.path());
     let route = route::route(&method, &path);
     let mut answer = if let Err(refusal) = authorize(server, surface, &route, &mut parts.headers) {
         unauthorized(refusal)
@@ -138,7 +139,7 @@ async fn behind(
     };
     // A piece may have named another path.
     let uri = std::mem::take(&mut parts.uri);
-    let path = route::clean(uri.path());
+    let path = without_dots(uri.path());
     let method = parts.method.clone();
     let route = route::route(&method, &path);
     let body = held.meter(body);

@@ -94,7 +94,7 @@ pub async fn call(
     match read(answer, lease, limit, budget).await {
         Ok(reply) => Ok(reply),
         Err(status) if status.code() == Code::Unimplemented => match copy {
-            Some(copy) => unary(pool, head, copy, limit, budget).await,
+            Some(copy) => Box::pin(unary(pool, head, copy, limit, budget)).await,
             None => {
                 let words = format!(
                     "target app '{destination}' is running a version of Dapr that does not support streaming-based \

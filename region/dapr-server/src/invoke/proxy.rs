@@ -4,10 +4,10 @@
 //! are the other side's own. Must never choose the target by anything but the metadata, nor let a peer use this process
 //! as a way to a third one.
 
-use http::header::{CONTENT_TYPE, HOST, TE};
+use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use palladium_engine_resiliency::{Failed, Failure, Policy};
+use palladium_engine_resiliency::{Cut, Failed, Failure, Policy};
 use palladium_http::Upload;
 use palladium_spiffe::SpiffeId;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,7 +19,7 @@ use super::method::canonical;
 use super::peers::Peer;
 use super::pool::{Lease, Pool, SendError};
 use super::recorded::Recorded;
-use crate::app_channel::CallError;
+use crate::app_channel::{CallError, strip_request};
 use crate::http::Body;
 use crate::server::Server;
 
@@ -43,11 +43,8 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         .map_err(|error| Status::unknown(error.to_string()))?;
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    headers.remove(HOST);
-    headers.remove(APP_ID);
+    let mut headers = next_hop(parts.headers);
     own_stamp(server, &peer.id, &mut headers);
-    headers.insert(TE, HeaderValue::from_static("trailers"));
     let resiliency = server.resiliency.now();
     let policy = if resiliency.is_plain() {
         Policy::default()
@@ -92,7 +89,7 @@ async fn to_peer_policed(
     let outcome = policy.run(|_| {
         let body = first.take().or_else(|| record.whole().map(Body::from));
         let headers = headers.clone();
-        async {
+        Box::pin(async {
             let Some(body) = body else {
                 return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
             };
@@ -103,15 +100,16 @@ async fn to_peer_policed(
                 Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
                 _ => Ok(answer),
             }
-        }
+        })
     });
     match outcome.await {
         Ok(answer) => Ok(answer),
         Err(Failed::Operation(Unwell::Answer(answer, _))) => Ok(*answer),
         Err(Failed::Operation(Unwell::Status(status))) => Err(status),
-        Err(Failed::Timeout(_)) => Err(Status::deadline_exceeded("context deadline exceeded")),
-        Err(Failed::TooMany) => Err(Status::unavailable("too many requests")),
-        Err(Failed::Open) => Err(Status::unavailable("circuit breaker is open")),
+        Err(Failed::Cut(cut)) => Err(match cut {
+            Cut::Deadline => Status::deadline_exceeded(cut.to_string()),
+            Cut::Open | Cut::TooMany => Status::unavailable(cut.to_string()),
+        }),
     }
 }
 
@@ -156,15 +154,21 @@ fn apart(server: &Server, request: Request<Upload>) -> Result<(String, HeaderMap
         .map_err(|error| Status::invalid_argument(error.to_string()))?
         .into_owned();
     let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    headers.remove(HOST);
-    headers.remove(APP_ID);
+    let mut headers = next_hop(parts.headers);
     // The original marks what it passes on by a kind of its own.
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if kind.is_none_or(|kind| kind == b"application/grpc+proxy") {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     }
     Ok((path, headers, passing(server, body)))
+}
+
+/// Metadata without what was said for one connection or for a Dapr Server alone. A caller may come by HTTP/1.1, whose
+/// headers about its connection HTTP/2 does not take.
+fn next_hop(mut headers: HeaderMap) -> HeaderMap {
+    strip_request(&mut headers);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers
 }
 
 /// A body that passes through: it counts as long as it is on its way.
@@ -240,4 +244,36 @@ fn request(pool: &Pool, path: &str, headers: HeaderMap, body: Body) -> Request<B
 /// `permit`: the call's place at the application, until its answer has ended.
 fn passed_on(answer: Response<Incoming>, lease: Lease, permit: Option<OwnedSemaphorePermit>) -> Response<Body> {
     answer.map(|body| Body::Leased(body, lease, permit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_by_http_1_says_of_its_connection_ends_here() {
+        let given = [
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers, deflate"),
+            ("host", "a"),
+            (APP_ID, "orders"),
+            ("dapr-api-token", "t"),
+            ("grpc-timeout", "1S"),
+            ("x-bin", "AA"),
+        ];
+        let given = given.map(|(name, value)| {
+            (
+                name.parse::<http::HeaderName>().expect("a name"),
+                HeaderValue::from_static(value),
+            )
+        });
+        let headers = next_hop(HeaderMap::from_iter(given));
+        let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["grpc-timeout", "te", "x-bin"]);
+        assert_eq!(headers[TE], "trailers");
+    }
 }

@@ -156,9 +156,7 @@ async fn policed(entry: &PubsubEntry, by: Protocol, policy: &Policy, request: Pu
     outcome.await.map_err(|failed| {
         let error = match failed {
             Failed::Operation(Coded(error, _)) => error,
-            Failed::Timeout(_) => PubsubError::Unavailable("context deadline exceeded".to_owned()),
-            Failed::TooMany => PubsubError::Unavailable("too many requests".to_owned()),
-            Failed::Open => PubsubError::Unavailable("circuit breaker is open".to_owned()),
+            Failed::Cut(cut) => PubsubError::Unavailable(cut.to_string()),
         };
         component.failed(topic, error)
     })

@@ -38,26 +38,34 @@ impl Failure for palladium_component::BindingError {
     }
 }
 
+/// How a policy ended a call. The words are the original's; whoever tells a caller takes them from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The last attempt took longer than it may.
+    #[error("context deadline exceeded")]
+    Deadline,
+    /// The circuit breaker is open.
+    #[error("circuit breaker is open")]
+    Open,
+    /// The circuit breaker is half-open, and enough calls try already.
+    #[error("too many requests")]
+    TooMany,
+}
+
 /// Why a call did not succeed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failed<E> {
     /// The last attempt failed by itself.
     Operation(E),
-    /// The last attempt took longer than this.
-    Timeout(Duration),
-    /// The circuit breaker is open.
-    Open,
-    /// The circuit breaker is half-open, and enough calls try already.
-    TooMany,
+    /// The policy ended it.
+    Cut(Cut),
 }
 
 impl<E: fmt::Display> fmt::Display for Failed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation(error) => error.fmt(f),
-            Self::Timeout(_) => f.write_str("context deadline exceeded"),
-            Self::Open => f.write_str("circuit breaker is open"),
-            Self::TooMany => f.write_str("too many requests"),
+            Self::Cut(cut) => cut.fmt(f),
         }
     }
 }
@@ -121,7 +129,7 @@ impl Policy {
                 }
                 Err(failed) => failed,
             };
-            if matches!(failed, Failed::Timeout(_)) && !std::mem::replace(&mut timed_out, true) {
+            if matches!(failed, Failed::Cut(Cut::Deadline)) && !std::mem::replace(&mut timed_out, true) {
                 self.activated(PolicyKind::Timeout, "");
             }
             let again = self.is_again(&failed);
@@ -141,8 +149,8 @@ impl Policy {
         };
         let before = breaker.state();
         let begun = breaker.begin().map_err(|refused| match refused {
-            Refused::Open => Failed::Open,
-            Refused::TooMany => Failed::TooMany,
+            Refused::Open => Failed::Cut(Cut::Open),
+            Refused::TooMany => Failed::Cut(Cut::TooMany),
         })?;
         let outcome = self.in_time(operation).await;
         begun.end(outcome.is_ok());
@@ -159,14 +167,13 @@ impl Policy {
         };
         match timeout(limit, operation).await {
             Ok(outcome) => outcome.map_err(Failed::Operation),
-            Err(_) => Err(Failed::Timeout(limit)),
+            Err(_) => Err(Failed::Cut(Cut::Deadline)),
         }
     }
 
     fn is_again<E: Failure>(&self, failed: &Failed<E>) -> bool {
         match failed {
-            Failed::Open | Failed::TooMany => false,
-            Failed::Timeout(_) => true,
+            Failed::Cut(cut) => *cut == Cut::Deadline,
             Failed::Operation(error) if error.is_permanent() => false,
             Failed::Operation(error) => match (error.status_code(), &self.retry) {
                 (Some(code), Some(retry)) => retry.matching.retries(code),
@@ -244,9 +251,6 @@ mod tests {
                 std::future::pending()
             })
             .await;
-        assert_eq!(
-            (count.get(), outcome),
-            (3, Err(Failed::Timeout(Duration::from_secs(1))))
-        );
+        assert_eq!((count.get(), outcome), (3, Err(Failed::Cut(Cut::Deadline))));
     }
 }
