@@ -37,7 +37,9 @@ pub use mtls::{
     mtls_client_config, mtls_optional_client_server_config, mtls_optional_client_server_config_with_roots,
     mtls_server_config, svid_client_without_certificate, svid_server_config,
 };
-pub use public::{PublicCert, PublicCertSource, pem_roots_client_config, public_server_config};
+pub use public::{
+    PublicCert, PublicCertSource, pem_roots_client_config, public_server_config, system_roots_client_config,
+};
 pub use root_pin::root_pin_client_config;
 pub use svid::{Svid, SvidSource};
 pub use verify::{Side, verify_svid};

@@ -13,6 +13,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::sync::watch;
 
 use crate::{TlsError, alpn_list, bundle, provider, svid};
@@ -117,6 +118,21 @@ pub fn pem_roots_client_config(roots_pem: &[u8], alpn: &[&[u8]]) -> Result<Arc<C
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("invariant: the provider has suites for both versions")
         .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn_list(alpn);
+    Ok(Arc::new(config))
+}
+
+/// A client that verifies the server's name against the authorities that the operating system trusts.
+///
+/// # Errors
+/// When it knows none.
+pub fn system_roots_client_config(alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("invariant: the provider has suites for both versions")
+        .with_platform_verifier()
+        .map_err(|_| TlsError::NoCertificate)?
         .with_no_client_auth();
     config.alpn_protocols = alpn_list(alpn);
     Ok(Arc::new(config))

@@ -144,7 +144,7 @@ impl Opener {
     pub async fn open(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let outcome = timeout(declared.init_timeout, self.open_now(declared, metrics)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(LoadError::Timeout(declared.name.clone())));
-        metrics.component(&declared.kind, outcome.is_ok());
+        metrics.component(&declared.kind, &declared.name, outcome.is_ok());
         outcome
     }
 
@@ -279,7 +279,9 @@ impl Opener {
             let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
             let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
             let name = secret.clone();
-            resolved.properties.insert_resolved(reference.field.clone(), value, name);
+            resolved
+                .properties
+                .insert_resolved(reference.field.clone(), value, name);
         }
         Ok(resolved)
     }

@@ -7,6 +7,7 @@
 mod component;
 mod configuration;
 mod files;
+mod observed;
 mod resiliency;
 mod subscription;
 
@@ -14,6 +15,9 @@ pub(crate) use component::expand;
 pub use component::{Component, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{load_configurations, load_folder};
+#[cfg(test)]
+pub use observed::OtelSettings;
+pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;

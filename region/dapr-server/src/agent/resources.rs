@@ -165,7 +165,13 @@ impl Keeper {
             namespace: namespace.clone(),
         });
         let resiliencies = told(resiliencies.await?.into_inner());
-        let all = [components, configuration, subscriptions, resiliencies, protocols(self.state.clone())];
+        let all = [
+            components,
+            configuration,
+            subscriptions,
+            resiliencies,
+            protocols(self.state.clone()),
+        ];
         Ok(stream::select_all(all))
     }
 
@@ -261,7 +267,12 @@ impl Keeper {
     /// Puts a Configuration into force; one that cannot be used leaves the one before.
     fn configure(&mut self, document: &Bytes, loads: &mut Vec<LoadResult>) {
         let http = speaks_http(self.state.borrow().as_deref());
-        let made = |configuration: &Configuration| Rules::new(configuration, http).map_err(|error| error.to_string());
+        let server = self.server.clone();
+        let made = |configuration: &Configuration| {
+            let rules = Rules::new(configuration, http).map_err(|error| error.to_string())?;
+            server.observe(configuration).map_err(|error| error.to_string())?;
+            Ok::<_, String>(rules)
+        };
         let (about, configuration, rules) = if document.is_empty() {
             // The App ID names none.
             let configuration = Configuration::default();

@@ -220,10 +220,13 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
         entries,
         metadata: call.metadata,
     };
-    let start = Instant::now();
+    let (start, count) = (Instant::now(), request.entries.len());
     let outcome = entry.component.bulk_publish(request).await;
+    let published = outcome
+        .as_ref()
+        .map_or(0, |failures| count.saturating_sub(failures.len()));
     let good = outcome.as_ref().is_ok_and(Vec::is_empty);
-    entry.metrics.egress(&call.topic, good, start.elapsed());
+    entry.metrics.bulk_egress(&call.topic, good, published, start.elapsed());
     outcome
 }
 
