@@ -109,7 +109,11 @@ fn rewrite<'a>(rewrites: &[Rewrite], label: usize, value: &'a str) -> Cow<'a, st
         return value;
     }
     for (_, expression, by) in rewrites.iter().filter(|(at, ..)| *at == label) {
-        if let Cow::Owned(other) = expression.replace_all(&value, by.as_str()) {
+        let other = match expression.replace_all(&value, by.as_str()) {
+            Cow::Owned(other) => Some(other),
+            Cow::Borrowed(_) => None,
+        };
+        if let Some(other) = other {
             value = Cow::Owned(other);
         }
     }
