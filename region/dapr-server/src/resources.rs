@@ -14,7 +14,7 @@ mod subscription;
 pub(crate) use component::expand;
 pub use component::{Component, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
-pub use files::{load_configurations, load_folder};
+pub use files::{Declared, load_configurations, load_folders};
 #[cfg(test)]
 pub use observed::OtelSettings;
 pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
