@@ -114,7 +114,7 @@ async fn run(
     let mut configuration = load_configurations(&settings.config_files)?;
     let logging = &mut configuration.api_logging;
     logging.enabled = settings.api_logging.unwrap_or(logging.enabled);
-    configuration.tracing.with_environment(env)?;
+    configuration.tracing.with_environment(&env)?;
     if configuration.metrics.enabled == Some(false) {
         settings.listen.metrics_port = None;
     }

@@ -107,7 +107,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return refused(&Status::unimplemented("requested endpoint is not available"));
     }
     drop(rules);
-    let traced = Traced::begin(server, Kind::Client, &mut request);
+    let traced = Traced::begin(server, |_| Kind::Client, &mut request);
     let agent = agent(logging, request.headers());
     // Until the end of the call, whatever becomes of the message.
     let held = server.budget.hold();
@@ -133,20 +133,19 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
         services.ready(server.max_body()).call(request).await
     };
-    let path = format_args!("{DAPR}{method}").to_string();
     let received = (!is_stream).then(|| held.bytes());
     let mut answer = match answer {
         Ok(answer) => answer.map(|body| {
-            let sent = (!is_stream).then(|| server.metrics.grpc_answer(&path));
+            let sent = (!is_stream).then(|| server.metrics.grpc_answer(method));
             Body::Grpc(Message::new(body, &server.budget, sent))
         }),
         Err(never) => match never {},
     };
     drop(held);
     let code = code_of(answer.headers());
-    server.metrics.grpc(&path, code, received, start.elapsed());
+    server.metrics.grpc(method, code, received, start.elapsed());
     traced.end(&mut answer, code);
-    log(logging, &path, code, start, &agent);
+    log(logging, (DAPR, method), code, start, &agent);
     if method == "InvokeBinding" {
         return bindings::head_first(answer);
     }
@@ -158,17 +157,16 @@ async fn proxied(server: &Arc<Server>, mut request: Request<Upload>, start: Inst
     let path = request.uri().path().to_owned();
     let logging = server.rules.load().api_logging;
     let agent = agent(logging, request.headers());
-    let kind = if is_for_own_app(server, request.headers()) {
-        Kind::Server
-    } else {
-        Kind::Client
+    let kind = |headers: &HeaderMap| match is_for_own_app(server, headers) {
+        true => Kind::Server,
+        false => Kind::Client,
     };
     let traced = Traced::begin(server, kind, &mut request);
     let mut answer = proxy(server, request).await.unwrap_or_else(|status| refused(&status));
     let code = code_of(answer.headers());
     server.metrics.grpc(&path, code, None, start.elapsed());
     traced.end(&mut answer, code);
-    log(logging, &path, code, start, &agent);
+    log(logging, ("", &path), code, start, &agent);
     answer
 }
 
@@ -188,10 +186,10 @@ fn agent(logging: ApiLogging, headers: &HeaderMap) -> String {
         .to_owned()
 }
 
-fn log(logging: ApiLogging, path: &str, code: Code, start: Instant, agent: &str) {
+fn log(logging: ApiLogging, (service, method): (&str, &str), code: Code, start: Instant, agent: &str) {
     if logging.enabled {
-        let duration = start.elapsed().as_millis();
-        crate::logs::called("gRPC", path, code as i32, duration, None, agent);
+        let (duration, path) = (start.elapsed().as_millis(), format!("{service}{method}"));
+        crate::logs::called("gRPC", &path, code as i32, duration, None, agent);
     }
 }
 

@@ -122,7 +122,7 @@ impl Metrics {
         self.calls.load().http.probe(status, elapsed);
     }
 
-    /// A gRPC call of the API has ended. `method`: its whole path. `received`: bytes of its request; `None` = a stream.
+    /// A gRPC call of the API has ended. `method`: its name, or the whole path of one that is passed on. `received`: bytes of its request; `None` = a stream.
     pub fn grpc(&self, method: &str, code: tonic::Code, received: Option<usize>, elapsed: Duration) {
         self.calls.load().grpc.server(method, code, received, elapsed);
     }

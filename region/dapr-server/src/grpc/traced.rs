@@ -3,7 +3,7 @@
 //! One idea: the span is found by whoever looks into the message, beside the request. Must never do anything for a call that
 //! nobody will see.
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use palladium_http::Upload;
 use tonic::Code;
 
@@ -25,7 +25,11 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Begins. The metadata then say where the call stands.
-    pub(super) fn begin(server: &Server, kind: Kind, request: &mut Request<Upload>) -> Self {
+    pub(super) fn begin(
+        server: &Server,
+        kind: impl FnOnce(&HeaderMap) -> Kind,
+        request: &mut Request<Upload>,
+    ) -> Self {
         let baggage = trace::joined_baggage(request.headers());
         let path = request.uri().path();
         let is_api = path.starts_with(super::DAPR);
@@ -38,7 +42,7 @@ impl Traced {
         let Some(tracer) = server.tracing.now() else {
             return traced;
         };
-        let path = path.to_owned();
+        let (path, kind) = (path.to_owned(), kind(request.headers()));
         let span = tracer.enter(path.clone(), kind, request.headers_mut());
         traced.about = span.about(request.headers());
         if let (Some(about), true) = (&traced.about, is_api) {

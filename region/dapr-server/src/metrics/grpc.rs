@@ -9,10 +9,12 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use super::family::{Counts, Maker, Spreads, Timed, millis};
-use super::words::{ByNumber, ByWord};
+use super::words::{ByNumber, ByWord, OTHER};
 
 /// Methods that are told apart, in each direction.
 const MOST_METHODS: usize = 200;
+/// The service of the API: its methods come here by their names alone.
+const API: &str = "/dapr.proto.runtime.v1.Dapr/";
 /// What gRPC puts before a message.
 const FRAME: usize = 5;
 
@@ -71,7 +73,7 @@ impl GrpcMetrics {
         }
     }
 
-    /// A call of the API. `method`: its whole path. `received`: bytes of its request on the wire; `None` = it is a stream.
+    /// A call of the API. `method`: its name, or the whole path of a call that is passed on. `received`: bytes of its request on the wire; `None` = it is a stream.
     pub fn server(&self, method: &str, code: tonic::Code, received: Option<usize>, elapsed: Duration) {
         let method = self.server.method(method);
         self.server.count(&self.app_id, &method, code, elapsed);
@@ -108,7 +110,11 @@ impl GrpcMetrics {
 impl Direction {
     fn method(&self, method: &str) -> Arc<Method> {
         self.methods.get(method, |method| Method {
-            name: method.to_owned(),
+            name: if method.starts_with('/') || method == OTHER {
+                method.to_owned()
+            } else {
+                format!("{API}{method}")
+            },
             by_status: ByNumber::default(),
             received: OnceLock::new(),
             sent: OnceLock::new(),
@@ -165,6 +171,7 @@ mod tests {
         let (registry, settings) = (Registry::new(), MetricsSettings::default());
         let metrics = GrpcMetrics::new("a", &Maker::new(&registry, &settings));
         metrics.server("/p.S/M", tonic::Code::NotFound, Some(7), Duration::ZERO);
+        metrics.server("GetState", tonic::Code::Ok, Some(7), Duration::ZERO);
         for number in 0..2 * MOST_METHODS {
             metrics.client(&format!("/x/{number}"), tonic::Code::Ok, None, Duration::ZERO);
         }
@@ -173,6 +180,7 @@ mod tests {
         let text = String::from_utf8(text).expect("text");
         for line in [
             r#"dapr_grpc_io_server_completed_rpcs{app_id="a",grpc_server_method="/p.S/M",grpc_server_status="NotFound"} 1"#,
+            r#"dapr_grpc_io_server_completed_rpcs{app_id="a",grpc_server_method="/dapr.proto.runtime.v1.Dapr/GetState",grpc_server_status="OK"} 1"#,
             r#"dapr_grpc_io_server_received_bytes_per_rpc_sum{app_id="a",grpc_server_method="/p.S/M"} 2"#,
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
