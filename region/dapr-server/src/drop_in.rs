@@ -38,7 +38,6 @@ use crate::rules::Rules;
 use crate::server::Server;
 use crate::{bindings, closing, logs, workers};
 
-
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
 

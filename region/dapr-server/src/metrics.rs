@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use ::http::Method;
 use arc_swap::ArcSwap;
+use palladium_spiffe::SpiffeId;
 use prometheus::{Encoder, Histogram, Registry, TextEncoder};
 
 pub use components::{CallMetrics, Counted, PubsubMetrics, StateMetrics, StateOperation};
@@ -150,6 +151,14 @@ impl Metrics {
     /// A call by another App ID begins.
     pub fn called(&self, caller: &str) -> Received {
         self.calls.load().invocation.received(caller)
+    }
+
+    /// Access control judged a call of a peer, by a policy for its App ID or by the one for all.
+    pub fn judged(&self, peer: &SpiffeId, by_app: bool, allowed: bool) {
+        let (domain, namespace) = (peer.trust_domain(), peer.namespace_and_name());
+        let namespace = namespace.map_or("", |(namespace, _)| namespace);
+        let calls = self.calls.load();
+        calls.invocation.judged(domain.as_str(), namespace, by_app, allowed);
     }
 
     /// The handles for one state store.

@@ -80,7 +80,11 @@ where
 
 /// What a call of a component runs through.
 pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Policy {
-    server.resiliency.table.load().component(name, kind, Direction::Outbound)
+    server
+        .resiliency
+        .table
+        .load()
+        .component(name, kind, Direction::Outbound)
 }
 
 /// An error in words only, and with the status of an answer if there was one.

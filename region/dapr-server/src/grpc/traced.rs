@@ -25,11 +25,7 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Begins. The metadata then say where the call stands.
-    pub(super) fn begin(
-        server: &Server,
-        kind: impl FnOnce(&HeaderMap) -> Kind,
-        request: &mut Request<Upload>,
-    ) -> Self {
+    pub(super) fn begin(server: &Server, kind: impl FnOnce(&HeaderMap) -> Kind, request: &mut Request<Upload>) -> Self {
         let baggage = trace::joined_baggage(request.headers());
         let path = request.uri().path();
         let is_api = path.starts_with(super::DAPR);

@@ -280,7 +280,11 @@ pub fn permit(
         verb: verb.as_ref().map(Verb::as_str_name),
         proxied,
     };
-    access.check(&question).map_err(Status::permission_denied)
+    let judged = access.check(&question);
+    if let Some(peer) = peer {
+        server.metrics.judged(peer, access.knows(peer), judged.is_ok());
+    }
+    judged.map_err(Status::permission_denied)
 }
 
 /// Says who calls: by the certificate, or as the peer says where there is none.

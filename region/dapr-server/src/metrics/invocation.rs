@@ -3,7 +3,7 @@
 //! One idea: the other App ID is a label, and a caller may name it, so only so many have one of their own. Must never count a
 //! call of the own application, as Dapr does not.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
@@ -26,6 +26,15 @@ pub struct InvocationMetrics {
     latency: Spreads,
     callees: ByWord<Callee>,
     callers: ByWord<Caller>,
+    /// By whose word, and whether it was yes.
+    judged: [[Counts; 2]; 2],
+    strangers: ByWord<Stranger>,
+}
+
+/// A trust domain and namespace that calls come out of.
+struct Stranger {
+    labels: [String; 2],
+    judged: [[OnceLock<IntCounter>; 2]; 2],
 }
 
 /// An App ID that is called.
@@ -57,6 +66,13 @@ const KINDS: [&str; 2] = ["unary", "streaming"];
 
 impl InvocationMetrics {
     pub(super) fn new(app_id: &str, make: &Maker<'_>) -> Self {
+        let judged = ["global", "app"].map(|whose| {
+            ["blocked", "allowed"].map(|how| {
+                let name = format!("dapr_runtime_acl_{whose}_policy_action_{how}_total");
+                let labels = ["app_id", "namespace", "trustDomain"];
+                make.counts(&name, "Calls that access control judged.", &labels)
+            })
+        });
         let name = |what: &str| format!("dapr_runtime_service_invocation_{what}");
         let counts = |what: &str, help: &str, labels: &[&str]| make.counts(&name(what), help, labels);
         Self {
@@ -84,7 +100,30 @@ impl InvocationMetrics {
             ),
             callees: ByWord::new(MOST_APP_IDS),
             callers: ByWord::new(MOST_APP_IDS),
+            judged,
+            strangers: ByWord::new(MOST_APP_IDS),
         }
+    }
+
+    /// Access control judged a call out of a trust domain and namespace, by a policy for its App ID or by the one for all.
+    pub fn judged(&self, domain: &str, namespace: &str, by_app: bool, allowed: bool) {
+        let stranger = self.strangers.get(&format!("{domain}/{namespace}"), |word| {
+            let labels = if word == OTHER {
+                [word, word]
+            } else {
+                [namespace, domain]
+            };
+            Stranger {
+                labels: labels.map(str::to_owned),
+                judged: Default::default(),
+            }
+        });
+        let (whose, how) = (usize::from(by_app), usize::from(allowed));
+        let make = || {
+            let [namespace, domain] = &stranger.labels;
+            self.judged[whose][how].with(&[self.app_id.as_str(), namespace, domain])
+        };
+        stranger.judged[whose][how].get_or_init(make).inc();
     }
 
     /// A call goes out.
@@ -193,6 +232,7 @@ mod tests {
         let metrics = Arc::new(InvocationMetrics::new("a", &Maker::new(&registry, &settings)));
         metrics.sent("b", Kind::Unary).answered(200);
         metrics.received("").answered(13);
+        metrics.judged("d", "n", true, false);
         let sent = metrics.sent("c", Kind::Streaming);
         for status in 0..1000 {
             sent.answered(status);
@@ -206,6 +246,7 @@ mod tests {
         for line in [
             r#"dapr_runtime_service_invocation_req_sent_total{app_id="a",dst_app_id="b",type="unary"} 1"#,
             r#"dapr_runtime_service_invocation_res_recv_total{app_id="a",src_app_id="b",status="200",type="unary"} 1"#,
+            r#"dapr_runtime_acl_app_policy_action_blocked_total{app_id="a",namespace="n",trustDomain="d"} 1"#,
             r#"dapr_runtime_service_invocation_res_sent_total{app_id="a",dst_app_id="unknown",status="13"} 1"#,
             r#"dapr_runtime_service_invocation_res_recv_total{app_id="a",src_app_id="c",status="other",type="streaming"} 936"#,
         ] {
