@@ -110,7 +110,7 @@ pub fn put_beside(headers: &HeaderMap, metadata: &mut HashMap<String, String>) {
         .and_then(|baggage| baggage.to_str().ok())
         .unwrap_or_default();
     metadata.insert(TRACEPARENT.as_str().to_owned(), parent);
-    for (name, value) in [(TRACESTATE.as_str(), state.as_str()), (BAGGAGE, baggage)] {
+    for (name, value) in [(TRACESTATE.as_str(), state.as_str()), (BAGGAGE.as_str(), baggage)] {
         if !value.is_empty() {
             metadata.insert(name.to_owned(), value.to_owned());
         }

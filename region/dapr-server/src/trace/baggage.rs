@@ -4,10 +4,10 @@
 //! read out of it. Must never log what it says: it is the application's.
 
 use http::header::GetAll;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header.
-pub const BAGGAGE: &str = "baggage";
+pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// As the specification bounds it.
 const MOST_MEMBERS: usize = 180;
 const MOST_BYTES: usize = 8192;
@@ -28,20 +28,20 @@ pub enum BadBaggage {
 /// # Errors
 /// See [`BadBaggage`].
 pub fn check(headers: &HeaderMap) -> Result<(), BadBaggage> {
-    if !headers.contains_key(BAGGAGE) {
+    if !headers.contains_key(&BAGGAGE) {
         return Ok(());
     }
-    read(headers.get_all(BAGGAGE))
+    read(headers.get_all(&BAGGAGE))
 }
 
 /// All of it in one header, for an answer; `None` when there is none.
 pub fn joined(headers: &HeaderMap) -> Option<HeaderValue> {
-    let first = headers.get(BAGGAGE)?;
-    let mut all = headers.get_all(BAGGAGE).iter();
+    let first = headers.get(&BAGGAGE)?;
+    let mut all = headers.get_all(&BAGGAGE).iter();
     if all.nth(1).is_none() {
         return Some(first.clone());
     }
-    let parts: Vec<&[u8]> = headers.get_all(BAGGAGE).iter().map(HeaderValue::as_bytes).collect();
+    let parts: Vec<&[u8]> = headers.get_all(&BAGGAGE).iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&parts.join(&b","[..])).ok()
 }
 
@@ -97,7 +97,7 @@ mod tests {
     fn with(values: &[&str]) -> HeaderMap {
         let values = values.iter().map(|value| value.parse().expect("visible"));
         values
-            .map(|value: HeaderValue| (http::HeaderName::from_static(BAGGAGE), value))
+            .map(|value: HeaderValue| (BAGGAGE, value))
             .collect()
     }
 
