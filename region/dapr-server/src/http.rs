@@ -189,7 +189,7 @@ async fn respond(
     let route = if allowed { route } else { Route::Fallback };
     let traced = match Traced::begin(server, &route, uri.path(), &mut parts) {
         Ok(traced) => traced,
-        Err(answer) => return answer,
+        Err(bad) => return text(StatusCode::BAD_REQUEST, &bad.to_string()),
     };
     let logged = Logged::new(logging, &route, &parts.method, uri.path(), &parts.headers);
     let head = Head {

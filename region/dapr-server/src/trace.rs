@@ -18,7 +18,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use palladium_engine_pubsub::Trace;
 
-pub use baggage::{BAGGAGE, check as check_baggage, joined as joined_baggage};
+pub use baggage::{BAGGAGE, BadBaggage, check as check_baggage, joined as joined_baggage};
 pub use tracer::{About, Kind, Span, Tracer, Tracing, TracingError};
 
 /// In no trace.

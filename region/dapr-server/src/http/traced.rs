@@ -6,11 +6,11 @@
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
+use super::Body;
 use super::route::Route;
-use super::{Body, text};
 use crate::resources::ApiLogging;
 use crate::server::Server;
-use crate::trace::{self, About, Kind, Span};
+use crate::trace::{self, About, BadBaggage, Kind, Span};
 
 /// A call under way, as traces see it. Nothing of it is there where calls are not traced.
 #[derive(Default)]
@@ -24,17 +24,12 @@ impl Traced {
     /// Begins; health checks are in no trace. The headers then say where the call stands.
     ///
     /// # Errors
-    /// The answer, when the baggage is none.
-    pub(super) fn begin(
-        server: &Server,
-        route: &Route<'_>,
-        path: &str,
-        parts: &mut Parts,
-    ) -> Result<Self, Response<Body>> {
+    /// When the baggage is none.
+    pub(super) fn begin(server: &Server, route: &Route<'_>, path: &str, parts: &mut Parts) -> Result<Self, BadBaggage> {
         if matches!(route, Route::Health | Route::HealthOutbound) {
             return Ok(Self::default());
         }
-        trace::check_baggage(&parts.headers).map_err(|bad| text(http::StatusCode::BAD_REQUEST, &bad.to_string()))?;
+        trace::check_baggage(&parts.headers)?;
         let baggage = trace::joined_baggage(&parts.headers);
         let Some(tracer) = server.tracing.now() else {
             return Ok(Self {

@@ -223,8 +223,11 @@ mod tests {
                 { "name": "none", "regex": { "x": ".*" } } ] })
         };
         for name in ["dapr_http_server_request_count", "http/server/request_count"] {
-            let mut settings = MetricsSettings::default();
-            settings.rules = vec![serde_json::from_value(rule(name)).expect("sound")];
+            let rules = vec![serde_json::from_value(rule(name)).expect("sound")];
+            let mut settings = MetricsSettings {
+                rules,
+                ..MetricsSettings::default()
+            };
             settings.rules[0].labels[0].regex.remove("ignored");
             let registry = Registry::new();
             let maker = Maker::new(&registry, &settings);

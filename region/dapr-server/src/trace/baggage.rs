@@ -96,9 +96,7 @@ mod tests {
 
     fn with(values: &[&str]) -> HeaderMap {
         let values = values.iter().map(|value| value.parse().expect("visible"));
-        values
-            .map(|value: HeaderValue| (BAGGAGE, value))
-            .collect()
+        values.map(|value: HeaderValue| (BAGGAGE, value)).collect()
     }
 
     fn two(first: &str, second: &str) -> HeaderMap {
