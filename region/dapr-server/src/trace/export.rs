@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use palladium_tls::{ALPN_H2, Connector, system_roots_client_config};
 use prost::Message as _;
@@ -197,21 +197,15 @@ impl SpanExporter for Exporter {
             Ok(Ok(Err(reason))) => Some(reason),
             Ok(Err(_)) => Some("no answer in time".to_owned()),
             // The process ends.
-            Err(_) => return Err(OTelSdkError::AlreadyShutdown),
+            Err(_) => return Ok(()),
         };
-        let was = self.failing.swap(failure.is_some(), Ordering::Relaxed);
-        match (was, failure) {
-            (false, Some(reason)) => {
-                tracing::warn!("Spans cannot be exported and are lost: {reason}");
-                Err(OTelSdkError::InternalFailure(reason))
-            }
-            (true, Some(reason)) => Err(OTelSdkError::InternalFailure(reason)),
-            (true, None) => {
-                tracing::info!("Spans are exported again");
-                Ok(())
-            }
-            (false, None) => Ok(()),
+        match (self.failing.swap(failure.is_some(), Ordering::Relaxed), failure) {
+            (false, Some(reason)) => tracing::warn!("Spans cannot be exported and are lost: {reason}"),
+            (true, None) => tracing::info!("Spans are exported again"),
+            _ => {}
         }
+        // The library would say each lost batch once more.
+        Ok(())
     }
 }
 
