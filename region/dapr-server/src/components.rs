@@ -150,7 +150,7 @@ impl Opener {
     pub async fn open(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let outcome = timeout(declared.init_timeout, self.open_now(declared, metrics)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(LoadError::Timeout(declared.name.clone())));
-        metrics.component(&declared.kind, outcome.is_ok());
+        metrics.component(&declared.kind, &declared.name, outcome.is_ok());
         outcome
     }
 

@@ -111,8 +111,10 @@ async fn run(
         env!("CARGO_PKG_VERSION")
     );
     let mut configuration = load_configurations(&settings.config_files)?;
-    configuration.api_logging = settings.api_logging.unwrap_or(configuration.api_logging);
-    if configuration.metrics == Some(false) {
+    let logging = &mut configuration.api_logging;
+    logging.enabled = settings.api_logging.unwrap_or(logging.enabled);
+    configuration.tracing.with_environment(&env)?;
+    if configuration.metrics.enabled == Some(false) {
         settings.listen.metrics_port = None;
     }
     let signals = Shutdown::on_signals()?;
@@ -146,6 +148,8 @@ async fn run(
     };
 
     let server = Arc::new(new_server(&settings, &configuration, own)?);
+    let observed = server.observe(&configuration);
+    observed.map_err(|error| format!("failed to setup tracing: {error}"))?;
     if settings
         .unasked_endpoints
         .iter()
@@ -221,6 +225,7 @@ async fn run(
         tracing::warn!(%overdue, "not everything ended in time");
     }
     closing::close_all(&server.components.load_full()).await;
+    server.tracing.close().await;
     fatal.map_or(Ok(threads), Err)
 }
 
@@ -256,7 +261,8 @@ fn new_server(
         budget: Budget::new(settings.held_bodies()),
         extended: Default::default(),
         ready: Default::default(),
-        metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
+        metrics: Metrics::new(&settings.app_id, &settings.namespace, &configuration.metrics),
+        tracing: Default::default(),
         shutdown: Shutdown::new(),
         end_at_once: Default::default(),
     })

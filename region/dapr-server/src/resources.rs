@@ -8,6 +8,7 @@ mod component;
 mod configuration;
 mod files;
 mod http_endpoint;
+mod observed;
 mod resiliency;
 mod subscription;
 
@@ -16,6 +17,9 @@ pub use component::{Component, Reference, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{Declared, load_configurations, load_folders};
 pub use http_endpoint::{AddressError, BaseUrl, HttpEndpoint};
+#[cfg(test)]
+pub use observed::OtelSettings;
+pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;

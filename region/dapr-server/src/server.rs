@@ -27,9 +27,10 @@ use crate::pipeline::Piece;
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resiliency::Policies;
-use crate::resources::Subscription;
+use crate::resources::{Configuration, Subscription};
 use crate::rules::Rules;
 use crate::secrets::Secrets;
+use crate::trace::{Tracing, TracingError};
 
 /// One Dapr Server.
 pub struct Server {
@@ -69,6 +70,8 @@ pub struct Server {
     pub ready: Readiness,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub tracing: Tracing,
     /// Ends the process in order.
     pub shutdown: Shutdown,
     /// Whether the end was asked for without waiting for calls under way.
@@ -93,6 +96,19 @@ impl Server {
         tracing::info!(force, "Shutdown requested via API");
         self.end_at_once.store(force, Ordering::Release);
         self.shutdown.trigger();
+        Ok(())
+    }
+
+    /// Counts and traces calls as a Configuration says, from now on.
+    ///
+    /// # Errors
+    /// When they cannot be traced so; then they are as before.
+    pub fn observe(&self, configuration: &Configuration) -> Result<(), TracingError> {
+        self.tracing.apply(&configuration.tracing, &self.app_id)?;
+        let mut metrics = configuration.metrics.clone();
+        // Whoever runs this for others wants to know.
+        metrics.record_error_codes |= self.hosted;
+        self.metrics.apply(&metrics);
         Ok(())
     }
 

@@ -266,7 +266,12 @@ impl Keeper {
     /// Puts a Configuration into force; one that cannot be used leaves the one before.
     fn configure(&mut self, document: &Bytes, loads: &mut Vec<LoadResult>) {
         let http = speaks_http(self.state.borrow().as_deref());
-        let made = |configuration: &Configuration| Rules::new(configuration, http).map_err(|error| error.to_string());
+        let server = self.server.clone();
+        let made = |configuration: &Configuration| {
+            let rules = Rules::new(configuration, http).map_err(|error| error.to_string())?;
+            server.observe(configuration).map_err(|error| error.to_string())?;
+            Ok::<_, String>(rules)
+        };
         let (about, configuration, rules) = if document.is_empty() {
             // The App ID names none.
             let configuration = Configuration::default();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use palladium_component::bindings::{Event, Operation};
+use palladium_component::bindings::{Event, Metadata, Operation};
 use palladium_proto::runtime::app_callback_client::AppCallbackClient;
 use palladium_proto::runtime::binding_event_response::BindingEventConcurrency;
 use palladium_proto::runtime::{BindingEventRequest, BindingEventResponse};
@@ -25,7 +25,10 @@ use crate::http::Body;
 use crate::invoke::PATH;
 use crate::resiliency::Said;
 use crate::server::Server;
+use crate::trace::{self, About, Kind, Span};
 
+/// The call of an application by gRPC.
+const ON_EVENT: &str = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
 /// Bytes of the longest answer.
 const LONGEST: usize = 4 << 20;
 /// How long the application may take for one event.
@@ -84,9 +87,16 @@ async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result
         }
     }
     headers.extend(json_headers());
-    let answer = app
-        .call(Method::POST, &path(entry), headers, Body::from(event.data))
-        .await;
+    let path = path(entry);
+    let mut span = span(app, entry, &event.metadata, &format!("POST {path}"));
+    if let Some(span) = &span {
+        span.put(&mut headers);
+    }
+    let answer = app.call(Method::POST, &path, headers, Body::from(event.data)).await;
+    if let (Some(span), Ok(answer)) = (&mut span, &answer) {
+        span.http_status(answer.status().as_u16());
+    }
+    drop(span);
     let answer = answer.map_err(|error| plain(format!("error invoking app: {error}")))?;
     let status = answer.status();
     let body = app.read(answer.into_body(), LONGEST).await;
@@ -110,18 +120,31 @@ async fn by_grpc(
     entry: &BindingEntry,
     event: Event,
 ) -> Result<Option<Bytes>, Said> {
+    let mut span = span(app, entry, &event.metadata, ON_EVENT);
+    let mut metadata = MetadataMap::new();
+    if let Some(span) = &span {
+        span.put(metadata.as_mut());
+        if let Some(binary) = span.binary() {
+            metadata.as_mut().insert(trace::TRACE_BIN, binary);
+        }
+    }
     let request = BindingEventRequest {
         name: entry.out.name.clone(),
         data: event.data,
         metadata: event.metadata,
     };
-    let answer = app.callback(MetadataMap::new(), request, |channel, request| async move {
+    let answer = app.callback(metadata, request, |channel, request| async move {
         AppCallbackClient::new(channel)
             .max_decoding_message_size(LONGEST)
             .on_binding_event(request)
             .await
     });
-    let answer: BindingEventResponse = match answer.await {
+    let answer = answer.await;
+    if let (Some(span), Err(status)) = (&mut span, &answer) {
+        span.failed(status.message());
+    }
+    drop(span);
+    let answer: BindingEventResponse = match answer {
         Ok(answer) => answer,
         Err(status) => return Err(plain(format!("error invoking app: {status}"))),
     };
@@ -130,6 +153,25 @@ async fn by_grpc(
         fan_out(&server, answer).await;
     }
     Ok(Some(data))
+}
+
+/// The span of an event's way to the application; `None` where calls are not traced. `to`: what is called.
+fn span(app: &AppChannel, entry: &BindingEntry, metadata: &Metadata, to: &str) -> Option<Span> {
+    let said = |name: &str| metadata.get(name).map_or("", String::as_str);
+    let tracer = app.tracer()?;
+    let name = format!("bindings/{}", entry.out.name);
+    let mut span = tracer.below(name, Kind::Client, said("traceparent"), said("tracestate"));
+    if span.is_seen() {
+        let about = About::default();
+        about.say_all(&[
+            ("db.name", &entry.out.name),
+            ("rpc.service", "Dapr"),
+            ("db.system", "bindings"),
+            ("db.connection_string", to),
+        ]);
+        span.tell(Some(&about));
+    }
+    Some(span)
 }
 
 /// Passes the application's answer on to the bindings that it names.

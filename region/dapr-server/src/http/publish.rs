@@ -78,6 +78,10 @@ pub(super) async fn bulk(
         topic: topic.clone(),
         metadata,
         trace: trace::of_headers(&head.headers),
+        spans: server
+            .tracing
+            .now()
+            .map(|tracer| (tracer, format!("/v1.0/publish/bulk/{}/{topic}", pubsub.as_ref()))),
         entries,
     };
     let failures = publish::bulk(&entry, call)

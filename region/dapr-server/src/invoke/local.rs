@@ -3,19 +3,23 @@
 //! One idea: whoever calls (the own caller, a peer), the same call is made: canonical method, headers without anything of
 //! the connection before. Must never decode a method: it came here decoded and judged.
 
+use std::time::Instant;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use palladium_proto::common::http_extension::Verb;
 use palladium_proto::common::{HttpExtension, InvokeRequest};
 use palladium_proto::prost_types::Any;
+use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::metadata::{self, Origin};
 use super::method::to_path;
 use super::reply::{InvokeError, Outcome, Reply, internal};
-use crate::app_channel::{AppChannel, CallError, GrpcApp, collected};
+use crate::app_channel::{AppChannel, CallError, GrpcApp, ON_INVOKE, collected};
 use crate::http::Body;
 use crate::server::Server;
+use crate::trace;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -70,6 +74,7 @@ impl Call {
         let path = to_path(&self.method, &http.querystring)?;
         let mut headers = self.headers;
         metadata::for_http(&mut headers);
+        trace::for_http(&mut headers);
         let kind = if self.type_url.is_empty() {
             &self.content_type
         } else {
@@ -103,6 +108,7 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
     let data = collected(call.body, &held, server.max_body()).await?;
     let mut headers = call.headers;
     metadata::for_grpc(&mut headers, call.origin);
+    trace::for_grpc(&mut headers);
     let request = InvokeRequest {
         method: call.method,
         data: Some(Any {
@@ -115,8 +121,17 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
     let _permit = app.permit().await?;
     // From here on the message counts that is made of it.
     drop(held);
+    let (start, sent) = (Instant::now(), request.encoded_len());
     let invoking = grpc.invoke(request, headers, server.max_body(), &server.budget);
-    let invoked = match app.in_time(invoking).await {
+    let invoked = app.in_time(invoking).await;
+    let (code, received) = match &invoked {
+        Ok(invoked) => (invoked.status.code(), invoked.message.encoded_len()),
+        Err(_) => (Code::Unavailable, 0),
+    };
+    server
+        .metrics
+        .grpc_client(ON_INVOKE, code, Some((sent, received)), start.elapsed());
+    let invoked = match invoked {
         Ok(invoked) => invoked,
         Err(CallError::Transport(reason)) => {
             return Ok(Reply::failed(&Status::new(Code::Unavailable, reason)));

@@ -22,6 +22,7 @@ mod pool;
 mod proxy;
 mod recorded;
 mod reply;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -46,7 +47,7 @@ pub(crate) use method::{PATH, without_dots};
 pub use payload::{Messages, Payloads};
 use peers::{Peers, split};
 pub use pool::{Lease, Pool, SendError};
-pub use proxy::from_caller as proxy;
+pub use proxy::{from_caller as proxy, is_for_own_app};
 pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
 pub use watched::Watched;
@@ -54,6 +55,7 @@ pub use wire::{StreamedRequest, StreamedResponse, framed};
 
 use crate::app_channel::strip_request;
 use crate::http::Body;
+use crate::metrics::Kind;
 use crate::server::Server;
 
 /// What invocation needs to know beside the application itself.
@@ -184,6 +186,7 @@ async fn remote(
 ) -> Result<Reply, InvokeError> {
     let limit = server.max_body().saturating_add(caller::HEAD_ROOM);
     let mut peer = server.invoke.peers.find(target).await?;
+    let counted = server.metrics.invoked(&peer.id, Kind::Unary);
     let mut pauses = built_in.pauses();
     let mut tries = 0;
     loop {
@@ -191,7 +194,10 @@ async fn remote(
             return Err(peers::ResolveError::NotFound(peer.id.clone()).into());
         };
         let failed = match caller::call(&pool, &peer.id, &mut call, length, limit, &server.budget).await {
-            Ok(reply) => return Ok(reply),
+            Ok(reply) => {
+                counted.answered(reply.outcome.code());
+                return Ok(reply);
+            }
             Err(failed) => failed,
         };
         if let Some(error) = failed.broken {

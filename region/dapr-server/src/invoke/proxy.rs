@@ -21,7 +21,12 @@ use super::pool::{Lease, Pool, SendError};
 use super::recorded::Recorded;
 use crate::app_channel::{CallError, strip_request};
 use crate::http::Body;
+use crate::metrics::Kind;
 use crate::server::Server;
+use crate::trace;
+
+/// Says that a call streams.
+const STREAM: &str = "dapr-stream";
 
 /// A call of the own caller.
 ///
@@ -33,6 +38,7 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         let (path, mut headers, body) = apart(server, request)?;
         permit(server, None, &path, None, true)?;
         own_stamp(server, &server.app_id, &mut headers);
+        trace::in_both_forms(&mut headers);
         return to_app(server, &path, headers, body).await;
     }
     let peer = server
@@ -45,6 +51,26 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
     let (parts, body) = request.into_parts();
     let mut headers = next_hop(parts.headers);
     own_stamp(server, &peer.id, &mut headers);
+    trace::in_both_forms(&mut headers);
+    let streams = headers.get(STREAM).is_some_and(|value| value == "true");
+    let kind = if streams { Kind::Streaming } else { Kind::Unary };
+    let counted = server.metrics.invoked(&peer.id, kind);
+    let answer = to_peer_as_told(server, &peer, &path, headers, body).await;
+    counted.answered(match &answer {
+        Ok(answer) => status_of(answer.headers()).unwrap_or_default().into(),
+        Err(status) => status.code() as i32,
+    });
+    answer
+}
+
+/// Passes a call on, through whatever policy there is for its target.
+async fn to_peer_as_told(
+    server: &Server,
+    peer: &Peer,
+    path: &str,
+    headers: HeaderMap,
+    body: Upload,
+) -> Result<Response<Body>, Status> {
     let resiliency = server.resiliency.now();
     let policy = if resiliency.is_plain() {
         Policy::default()
@@ -52,9 +78,9 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         resiliency.app(&peer.id, &format!("{}:{path}", peer.id))
     };
     if policy.is_empty() {
-        return to_peer(server, &peer, &path, headers, passing(server, body)).await;
+        return to_peer(server, peer, path, headers, passing(server, body)).await;
     }
-    to_peer_policed(server, &peer, &path, headers, body, policy).await
+    to_peer_policed(server, peer, path, headers, body, policy).await
 }
 
 /// What came of one attempt at a peer that was no success.
@@ -134,7 +160,20 @@ pub async fn from_peer(
     let (path, mut headers, body) = apart(server, request)?;
     permit(server, peer, &path, None, true)?;
     stamp(server, peer, &mut headers);
-    to_app(server, &path, headers, body).await
+    trace::unify(&mut headers);
+    let tracer = server.tracing.now();
+    let mut span = tracer.map(|tracer| tracer.enter(path.clone(), trace::Kind::Server, &mut headers));
+    trace::in_both_forms(&mut headers);
+    let answer = to_app(server, &path, headers, body).await;
+    if let (Some(span), Err(status)) = (&mut span, &answer) {
+        span.failed(status.message());
+    }
+    answer
+}
+
+/// Whether a call is meant for the own application.
+pub fn is_for_own_app(server: &Server, headers: &HeaderMap) -> bool {
+    target(headers).is_ok_and(|target| server.invoke.is_own_app(server, &target))
 }
 
 /// The target that the metadata name.

@@ -24,6 +24,16 @@ pub enum Outcome {
     Grpc(InternalStatus),
 }
 
+impl Outcome {
+    /// Of whichever protocol.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Http(status) => status.as_u16().into(),
+            Self::Grpc(status) => status.code,
+        }
+    }
+}
+
 /// An application's answer.
 #[derive(Debug)]
 pub struct Reply {

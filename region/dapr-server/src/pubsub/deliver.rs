@@ -18,6 +18,7 @@ pub(super) use grpc::{event_request, verdict};
 use super::PubsubEntry;
 use crate::app_channel::AppChannel;
 use crate::resiliency::{Policies, delivered};
+use crate::trace::{About, Kind, Span};
 
 /// How long the application may take for one delivery.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -71,6 +72,19 @@ fn late() -> Verdict {
 /// Where an event says that it stands in a trace; `None` when it says nothing.
 fn traceparent(event: &Event) -> Option<String> {
     event.text("traceparent").or_else(|| event.text("traceid"))
+}
+
+/// The span of a delivery of an event that says where it stands; `None` where calls are not traced.
+fn span(app: &AppChannel, incoming: &Incoming, parent: &str) -> Option<Span> {
+    let tracer = app.tracer()?;
+    let state = incoming.event.text("tracestate").unwrap_or_default();
+    let mut span = tracer.below(format!("pubsub/{}", incoming.topic), Kind::Client, parent, &state);
+    if span.is_seen() {
+        let about = About::default();
+        about.messaged(&incoming.topic);
+        span.tell(Some(&about));
+    }
+    Some(span)
 }
 
 /// The same verdict for every event of a delivery.

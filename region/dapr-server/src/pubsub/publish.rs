@@ -20,6 +20,7 @@ use crate::api_rules::Protocol;
 use crate::invoke::http_status;
 use crate::resiliency::outbound;
 use crate::server::Server;
+use crate::trace::{Kind, Tracer};
 
 /// One message as a caller gave it.
 pub struct Single {
@@ -45,6 +46,8 @@ pub struct Bulk {
     pub metadata: Metadata,
     /// Where the call stands in a trace.
     pub trace: Trace,
+    /// What makes a span for each message, and its name; `None` where calls are not traced.
+    pub spans: Option<(Arc<Tracer>, String)>,
     /// The messages.
     pub entries: Vec<BulkEntry>,
 }
@@ -194,6 +197,7 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
         });
     }
     let mut entries = Vec::with_capacity(call.entries.len());
+    let mut spans = Vec::new();
     for mut one in call.entries {
         // What an entry says goes before what the call says; an entry that says nothing gets nothing, as in Dapr.
         if !one.metadata.is_empty() {
@@ -202,13 +206,20 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
             }
         }
         if !raw {
+            let own = call.spans.as_ref().map(|(tracer, name)| {
+                let Trace { parent, state } = &call.trace;
+                let span = tracer.below(name.clone(), Kind::Producer, parent, state);
+                let (parent, state) = (span.parent(), span.state());
+                spans.push(span);
+                Trace { parent, state }
+            });
             one.event = enveloped(
                 entry,
                 &call.topic,
                 &one.content_type,
                 &one.event,
                 &one.metadata,
-                &call.trace,
+                own.as_ref().unwrap_or(&call.trace),
             )?;
         }
         entries.push(one);
@@ -218,10 +229,13 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
         entries,
         metadata: call.metadata,
     };
-    let start = Instant::now();
+    let (start, count) = (Instant::now(), request.entries.len());
     let outcome = entry.component.bulk_publish(request).await;
+    let published = outcome
+        .as_ref()
+        .map_or(0, |failures| count.saturating_sub(failures.len()));
     let good = outcome.as_ref().is_ok_and(Vec::is_empty);
-    entry.metrics.egress(&call.topic, good, start.elapsed());
+    entry.metrics.bulk_egress(&call.topic, good, published, start.elapsed());
     outcome
 }
 

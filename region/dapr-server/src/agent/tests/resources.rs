@@ -128,7 +128,7 @@ async fn every_part_of_a_configuration_follows_it() {
         let rules = world.server.rules.load();
         assert!(!rules.api.allows(Protocol::Http, "state", "v1.0") && !rules.secrets.allow("vault", "s"));
         assert!(rules.pipelines.app().is_some() && rules.pipelines.api().is_none());
-        assert!(rules.features == ["x"] && rules.api_logging);
+        assert!(rules.features == ["x"] && rules.api_logging.enabled);
     }
     // Taken back, it is as if it had never been said.
     world
@@ -137,7 +137,7 @@ async fn every_part_of_a_configuration_follows_it() {
     reported(&world, |report| load(report, "file").is_some_and(|load| load.ok)).await;
     let rules = world.server.rules.load();
     assert!(rules.api.allows(Protocol::Http, "state", "v1.0") && rules.secrets.allow("vault", "s"));
-    assert!(rules.pipelines.app().is_none() && rules.features.is_empty() && !rules.api_logging);
+    assert!(rules.pipelines.app().is_none() && rules.features.is_empty() && !rules.api_logging.enabled);
 }
 
 #[tokio::test]
