@@ -17,6 +17,7 @@ pub use files::{load_configurations, load_folder};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;
+pub(crate) use subscription::{Bulk, Routes, rules};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

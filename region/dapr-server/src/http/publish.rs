@@ -80,7 +80,7 @@ pub(super) async fn bulk(
         trace: trace::of_headers(&head.headers),
         entries,
     };
-    let failures = publish::bulk(&entry, call)
+    let failures = publish::bulk(server, &entry, Protocol::Http, call)
         .await
         .map_err(|error| Fault::pubsub(&error))?;
     let Some(first) = failures.first() else {

@@ -2,15 +2,17 @@
 //!
 //! One idea: level-triggered. Whatever happens (a component comes, changes or goes, the application appears or falls ill, a
 //! subscription ends by itself) only rings a bell; then everything is compared anew, what should not run is stopped and may
-//! finish what is under way, what should run is started, what could not be started is tried again. Must never run a
-//! subscription for an application that is not healthy, nor the same one twice.
+//! finish what is under way, what should run is started, what could not be started is tried again. Who receives is the
+//! application, or the outbox of a state store, which needs no application. Must never run a subscription for an application
+//! that is not healthy, nor the same one twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use palladium_engine_pubsub::{PubsubComponent, Spec, run};
+use palladium_component::pubsub::Subscription;
+use palladium_engine_pubsub::{ConditionError, Deliver, Outbox, PubsubComponent, Spec, run};
 use palladium_tasks::{Backoff, Shutdown, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -18,7 +20,8 @@ use tokio::time::{sleep, timeout};
 use super::deliver::ToApplication;
 use super::{PubsubEntry, programmatic};
 use crate::app_channel::AppChannel;
-use crate::server::Server;
+use crate::outbox::Relay;
+use crate::server::{Server, StateEntry};
 
 /// How long a broker may take to accept a subscription.
 const START: Duration = Duration::from_secs(30);
@@ -69,17 +72,34 @@ struct Keeper {
     asked: Option<Arc<AppChannel>>,
 }
 
+/// Who receives.
+#[derive(Clone)]
+enum To {
+    Application(Arc<AppChannel>),
+    Outbox(Arc<StateEntry>, Outbox),
+}
+
+impl To {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Application(one), Self::Application(other)) => Arc::ptr_eq(one, other),
+            (Self::Outbox(one, _), Self::Outbox(other, _)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
 /// What has to be equal for a subscription to go on.
 struct Wanted {
     spec: Spec,
     entry: Arc<PubsubEntry>,
-    app: Arc<AppChannel>,
+    to: To,
 }
 
 struct Running {
     spec: Spec,
     component: Arc<PubsubComponent>,
-    app: Arc<AppChannel>,
+    to: To,
     stop: Shutdown,
     ended: Arc<AtomicBool>,
     tasks: Tasks,
@@ -89,7 +109,7 @@ impl Running {
     fn is(&self, wanted: &Wanted) -> bool {
         self.spec == wanted.spec
             && Arc::ptr_eq(&self.component, &wanted.entry.component)
-            && Arc::ptr_eq(&self.app, &wanted.app)
+            && self.to.is(&wanted.to)
             && !self.ended.load(Ordering::Acquire)
     }
 }
@@ -100,10 +120,10 @@ impl Keeper {
     async fn look(&mut self, shutdown: &Shutdown) -> bool {
         let app = self.server.app.load_full().filter(|app| app.is_healthy());
         let mut complete = true;
-        let mut wanted = Vec::new();
+        let mut wanted = self.wanted_by_outboxes();
         if let Some(app) = app {
             complete = shutdown.unless(self.ask(&app)).await.unwrap_or(false);
-            wanted = self.wanted(&app);
+            wanted.extend(self.wanted(&app));
         }
         let (keep, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
             .into_iter()
@@ -129,7 +149,7 @@ impl Keeper {
             return true;
         }
         if self.server.subscriptions.asks() {
-            let Some(specs) = programmatic::ask(app).await else {
+            let Some(specs) = programmatic::ask(app, &self.server.resiliency).await else {
                 return false;
             };
             self.server.subscriptions.set_programmatic(specs);
@@ -148,25 +168,52 @@ impl Keeper {
             Some(Wanted {
                 spec,
                 entry,
-                app: app.clone(),
+                to: To::Application(app.clone()),
             })
         });
         with_component.collect()
     }
 
+    /// What the state stores' outboxes have promised, as far as there is the component that holds it.
+    fn wanted_by_outboxes(&self) -> Vec<Wanted> {
+        let components = self.server.components.load();
+        let with_outbox = components.states().filter_map(|state| {
+            let outbox = state.outbox.clone()?;
+            let entry = components.pubsub(&outbox.pubsub)?.clone();
+            let spec = Spec {
+                pubsub: outbox.pubsub.clone(),
+                topic: outbox.topic(&self.server.app_id, self.server.namespace()),
+                rules: vec![Default::default()],
+                ..Spec::default()
+            };
+            let to = To::Outbox(state.clone(), outbox);
+            Some(Wanted { spec, entry, to })
+        });
+        with_outbox.collect()
+    }
+
     /// Starts one. On failure: whether trying again may help.
     async fn start(&self, wanted: Wanted) -> Result<Running, bool> {
-        let Wanted { spec, entry, app } = wanted;
+        let Wanted { spec, entry, to } = wanted;
         let component = entry.component.clone();
         let failed = |reason: &dyn std::fmt::Display| {
             let (pubsub, topic) = (&spec.pubsub, &spec.topic);
             tracing::error!("Failed to start subscription for pubsub {pubsub}, topic {topic}: {reason}");
         };
-        if !component.may_subscribe(&spec.topic) {
+        // Scopes speak of what applications receive.
+        let is_own = matches!(to, To::Outbox(..));
+        if !is_own && !component.may_subscribe(&spec.topic) {
             failed(&"the topic is not allowed for this app id");
             return Err(false);
         }
-        let subscription = match timeout(START, component.subscribe(&spec)).await {
+        let subscribed = async {
+            if is_own {
+                component.subscribe_own(&spec).await
+            } else {
+                component.subscribe(&spec).await
+            }
+        };
+        let subscription = match timeout(START, subscribed).await {
             Ok(Ok(subscription)) => subscription,
             Ok(Err(error)) => {
                 failed(&error);
@@ -177,19 +224,50 @@ impl Keeper {
                 return Err(true);
             }
         };
-        let deliver = ToApplication {
-            app: app.clone(),
-            entry,
-            policies: self.server.resiliency.clone(),
-        };
         let stop = Shutdown::new();
-        let work = match run(component.clone(), spec.clone(), deliver, subscription, stop.clone()) {
-            Ok(work) => work,
-            Err(error) => {
-                failed(&error);
-                return Err(false);
+        let started = match &to {
+            To::Application(app) => {
+                let deliver = ToApplication {
+                    app: app.clone(),
+                    entry,
+                    policies: self.server.resiliency.clone(),
+                };
+                self.run(&component, &spec, deliver, subscription, &stop)
+            }
+            To::Outbox(entry, outbox) => {
+                let deliver = Relay {
+                    server: self.server.clone(),
+                    entry: entry.clone(),
+                    outbox: outbox.clone(),
+                    stop: stop.clone(),
+                };
+                self.run(&component, &spec, deliver, subscription, &stop)
             }
         };
+        let (tasks, ended) = started.map_err(|error| {
+            failed(&error);
+            false
+        })?;
+        Ok(Running {
+            spec,
+            component,
+            to,
+            stop,
+            ended,
+            tasks,
+        })
+    }
+
+    /// Delivers what a subscription brings, in a task; whether it has ended by itself.
+    fn run(
+        &self,
+        component: &Arc<PubsubComponent>,
+        spec: &Spec,
+        deliver: impl Deliver,
+        subscription: Subscription,
+        stop: &Shutdown,
+    ) -> Result<(Tasks, Arc<AtomicBool>), ConditionError> {
+        let work = run(component.clone(), spec.clone(), deliver, subscription, stop.clone())?;
         let ended = Arc::new(AtomicBool::new(false));
         let (flag, server, stopped) = (ended.clone(), self.server.clone(), stop.clone());
         let mut tasks = Tasks::new();
@@ -201,14 +279,7 @@ impl Keeper {
                 server.subscriptions.ring();
             }
         });
-        Ok(Running {
-            spec,
-            component,
-            app,
-            stop,
-            ended,
-            tasks,
-        })
+        Ok((tasks, ended))
     }
 }
 

@@ -99,6 +99,14 @@ pub enum ApiError {
         /// What the driver says.
         source: PubsubError,
     },
+    /// A transaction was not carried out, because what it was to publish could not be promised.
+    #[error("error while publishing outbox message: {reason}")]
+    Outbox {
+        /// Who publishes.
+        app_id: String,
+        /// Why.
+        reason: String,
+    },
     /// The broker did not take the subscription.
     #[error("failed to subscribe to topic {topic}: {source}")]
     Subscribe {
@@ -188,6 +196,12 @@ impl ApiError {
                 pubsub.as_str(),
                 about_topic(topic, message.clone()),
             ),
+            Self::Outbox { app_id, reason } => {
+                // Without its resource, too: the caller named none.
+                let info = error_info("OUTBOX", about_app(app_id, reason));
+                let codes = (500, code::INTERNAL);
+                return report(codes, "ERR_PUBLISH_OUTBOX", message, vec![info]);
+            }
             Self::Publish { pubsub, topic, source } | Self::Subscribe { pubsub, topic, source } => (
                 (500, code::INTERNAL),
                 "ERR_PUBSUB_PUBLISH_MESSAGE",

@@ -72,6 +72,8 @@ pub struct Policy {
     pub(crate) breaker: Option<Arc<Breaker>>,
     /// Who is told what happens, and what about; `None` = nobody.
     pub(crate) about: Option<Arc<About>>,
+    /// Whether an attempt that was given up is the last one.
+    pub(crate) late_is_final: bool,
 }
 
 impl Policy {
@@ -89,6 +91,13 @@ impl Policy {
     #[must_use]
     pub fn once(mut self) -> Self {
         self.retry = None;
+        self
+    }
+
+    /// The same, but an attempt that took too long is not repeated: for what must not be done twice, and may have been done.
+    #[must_use]
+    pub fn final_when_late(mut self) -> Self {
+        self.late_is_final = true;
         self
     }
 
@@ -112,7 +121,8 @@ impl Policy {
         let mut pauses = self.retry.as_ref().map(|retry| retry.pauses());
         let (mut attempt, mut timed_out) = (1, false);
         loop {
-            let failed = match self.attempt(operation(attempt)).await {
+            // Begun only when the breaker lets it: some operations are over as soon as they are called.
+            let failed = match self.attempt(async { operation(attempt).await }).await {
                 Ok(done) => {
                     if attempt > 1 {
                         tracing::info!(attempts = attempt, "Recovered processing operation");
@@ -166,7 +176,7 @@ impl Policy {
     fn is_again<E: Failure>(&self, failed: &Failed<E>) -> bool {
         match failed {
             Failed::Open | Failed::TooMany => false,
-            Failed::Timeout(_) => true,
+            Failed::Timeout(_) => !self.late_is_final,
             Failed::Operation(error) if error.is_permanent() => false,
             Failed::Operation(error) => match (error.status_code(), &self.retry) {
                 (Some(code), Some(retry)) => retry.matching.retries(code),
@@ -248,5 +258,11 @@ mod tests {
             (count.get(), outcome),
             (3, Err(Failed::Timeout(Duration::from_secs(1))))
         );
+        let once = policy.final_when_late().run(|attempt| {
+            count.set(attempt);
+            std::future::pending::<Result<(), Code>>()
+        });
+        let late = once.await.is_err_and(|failed| matches!(failed, Failed::Timeout(_)));
+        assert!(late && count.get() == 1);
     }
 }
