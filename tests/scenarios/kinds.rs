@@ -49,7 +49,7 @@ const NOUNS: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn one_file_holds_every_kind_and_is_applied_as_it_is() -> Result<()> {
-    let mut system = System::start().await?;
+    let system = System::start().await?;
     system.project("shop").await?;
     let file = system.home().join("all.yaml");
     fs::write(&file, ALL)?;

@@ -99,6 +99,9 @@ pub enum LoadError {
     /// The driver refused or failed.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The building block is one that this program does not have yet.
+    #[error("components of type {0} cannot be used yet")]
+    Later(String),
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),

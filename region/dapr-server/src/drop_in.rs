@@ -5,6 +5,8 @@
 //! command line. Must never bind a port before all components are opened (callers take an open port for a working API),
 //! nor be reached in platform mode: plaintext ports and unconfined drivers are allowed only here.
 
+mod resources;
+
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -13,17 +15,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use palladium_component::Hosting;
-use palladium_components_pluggable::discover;
 use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
+use resources::Resources;
 
 use crate::app_channel::{AppChannel, wait_for_port, watch};
 use crate::auth::Auth;
-use crate::components::{LoadError, Opened, Opener, is_secret_store};
 use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
 use crate::invoke::Invoke;
@@ -33,17 +33,18 @@ use crate::listen::Ports;
 use crate::metrics::Metrics;
 use crate::pubsub::keeper;
 use crate::ready::Target;
-use crate::resources::{Component, Configuration, load_configurations, load_folder, without_duplicates};
+use crate::resources::{Configuration, load_configurations};
 use crate::rules::Rules;
-use crate::server::{Components, Server};
-use crate::{bindings, closing, logs, resiliency, workers};
+use crate::server::Server;
+use crate::{bindings, closing, logs, workers};
+
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs as `daprd`. `args`: without the program's name. Call it before any thread exists.
 pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
+    let env: fn(&str) -> Option<String> = |name| std::env::var(name).ok();
     let settings = match parse(args, env) {
         Ok(Command::Run(settings)) => *settings,
         Ok(Command::Version) => return say(&format!("{DAPR_VERSION}\n")),
@@ -58,7 +59,7 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
     logs::start(&settings.log_level, settings.log_json, &settings.app_id);
     match workers::runtime()
         .map_err(Fatal::from)
-        .and_then(|runtime| runtime.block_on(run(settings, &env)))
+        .and_then(|runtime| runtime.block_on(run(settings, env)))
     {
         Ok(threads) => {
             for thread in threads {
@@ -103,7 +104,7 @@ fn build_info() -> String {
 
 async fn run(
     mut settings: Settings,
-    env: &dyn Fn(&str) -> Option<String>,
+    env: fn(&str) -> Option<String>,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Fatal> {
     let start = Instant::now();
     tracing::info!(
@@ -153,13 +154,20 @@ async fn run(
     {
         server.subscriptions.do_not_ask();
     }
-    let opened = signals
-        .unless(open_components(&server, &settings, &configuration, env))
-        .await;
-    server
-        .components
-        .store(Arc::new(opened.ok_or("stopped before the start was over")??));
+    let resources = signals
+        .unless(Resources::open(&server, &settings, &configuration, env))
+        .await
+        .ok_or("stopped before the start was over")??;
     server.ready.set(Target::Outbound);
+    let (failed, mut later) = tokio::sync::oneshot::channel();
+    if !configuration.without_hot_reload && !settings.resources_paths.is_empty() {
+        let stop = signals.child();
+        tasks.spawn("resources", async move {
+            if let Err(error) = resources.follow(stop).await {
+                let _ = failed.send(error);
+            }
+        });
+    }
 
     let workers = workers::count();
     let ports = Ports::open(
@@ -191,9 +199,11 @@ async fn run(
             start.elapsed().as_millis()
         );
     }
+    let mut fatal = None;
     tokio::select! {
         () = signals.wait() => {}
         () = server.shutdown.wait() => {}
+        Ok(error) = &mut later => fatal = Some(error),
     }
     if server.end_at_once.load(Ordering::Acquire) {
         tracing::warn!("Force shutdown requested, exiting immediately without graceful shutdown");
@@ -212,7 +222,7 @@ async fn run(
         tracing::warn!(%overdue, "not everything ended in time");
     }
     closing::close_all(&server.components.load_full()).await;
-    Ok(threads)
+    fatal.map_or(Ok(threads), Err)
 }
 
 fn new_server(
@@ -308,83 +318,6 @@ async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Conf
         },
     )
     .await?)
-}
-
-async fn open_components(
-    server: &Server,
-    settings: &Settings,
-    configuration: &Configuration,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Components, Fatal> {
-    let (mut declared, mut subscriptions, mut policies) = (Vec::new(), Vec::new(), Vec::new());
-    for folder in &settings.resources_paths {
-        let found = load_folder(folder, &server.app_id, &server.namespace, env)
-            .map_err(|error| format!("failed to load components: {error}"))?;
-        declared.extend(found.components);
-        subscriptions.extend(found.subscriptions);
-        policies.extend(found.resiliency);
-    }
-    resiliency::load(server, policies);
-    declared.retain(|component| {
-        let denied = configuration.denies_component(&component.kind, component.version_or_default());
-        if denied {
-            tracing::warn!("Component {} is denied by configuration", component.log_name());
-        }
-        !denied
-    });
-    without_duplicates(&declared).map_err(|error| format!("failed to load components: {error}"))?;
-    let pluggable = discover(&settings.component_sockets).await.unwrap_or_else(|error| {
-        tracing::warn!("Pluggable components are left out: {error}");
-        Vec::new()
-    });
-    let opener = Opener {
-        app_id: server.app_id.clone(),
-        namespace: server.namespace.clone(),
-        hosting: Hosting::SelfHosted,
-        managed: None,
-        pluggable,
-        secrets: Default::default(),
-    };
-    // Secret stores first: they resolve what others refer to.
-    declared.sort_by_key(|component| !is_secret_store(&component.kind));
-    let (mut stores, mut registered) = (Vec::new(), Vec::new());
-    for component in &declared {
-        match opener.open(component, &server.metrics).await {
-            Ok(Opened::Ready(entry, about)) => {
-                stores.push(entry);
-                registered.push(about);
-                tracing::info!("Component loaded: {}", component.log_name());
-            }
-            Ok(Opened::Unavailable(about)) => {
-                registered.push(about);
-                tracing::warn!(
-                    "Component {} is registered but cannot be used yet",
-                    component.log_name()
-                );
-            }
-            Err(error) => failed(component, &error)?,
-        }
-    }
-    let components = Components::new(stores, registered, subscriptions);
-    for store in configuration.secrets.stores() {
-        if components.secret_store(store).is_none() {
-            tracing::warn!("Secrets configuration added for '{store}', but no matching secret store was found");
-        }
-    }
-    Ok(components)
-}
-
-fn failed(component: &Component, error: &LoadError) -> Result<(), Fatal> {
-    let name = component.log_name();
-    let message = match error {
-        LoadError::NoBlock(_) => error.to_string(),
-        _ => format!("[INIT_COMPONENT_FAILURE]: initialization error occurred for {name}: {error}"),
-    };
-    if component.ignore_errors {
-        tracing::error!("{message}; ignored, as the component says");
-        return Ok(());
-    }
-    Err(format!("process component {} error: {message}", component.name).into())
 }
 
 /// Waits for the application and makes the channel to it.

@@ -11,13 +11,10 @@ use futures_util::future::join_all;
 use palladium_tasks::Tasks;
 
 use crate::closing;
-use crate::components::{Opened, Opener, is_secret_store};
+use crate::components::{LoadError, Opened, Opener, is_secret_store};
 use crate::entry::Entry;
 use crate::resources::{Component, Subscription};
-use crate::server::{Components, Registered, Server};
-
-/// Tells one declaration of a component from another.
-pub(crate) type Digest = [u8; 32];
+use crate::server::{Components, Server};
 
 /// The components of one Dapr Server.
 pub(crate) struct Loader {
@@ -32,22 +29,22 @@ pub(crate) struct Loader {
 
 /// What is loaded under one name.
 pub(crate) struct Loaded {
-    digest: Digest,
-    /// Immutable id of the component; empty outside of platform mode.
-    pub(crate) uid: String,
-    /// Version of its declaration.
-    pub(crate) generation: u64,
-    outcome: Result<(Entry, Registered), String>,
+    /// As it was declared.
+    pub(crate) declared: Component,
+    outcome: Result<Opened, LoadError>,
 }
 
 impl Loaded {
     /// Why it is not open; `None` = it is.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.outcome.as_ref().err().map(String::as_str)
+    pub(crate) fn failure(&self) -> Option<&LoadError> {
+        self.outcome.as_ref().err()
     }
 
     fn into_entry(self) -> Option<Entry> {
-        Some(self.outcome.ok()?.0)
+        match self.outcome {
+            Ok(Opened::Ready(entry, _)) => Some(entry),
+            Ok(Opened::Unavailable(_)) | Err(_) => None,
+        }
     }
 }
 
@@ -64,17 +61,17 @@ impl Loader {
     }
 
     /// Opens what is new or changed, lets go what is gone, and puts it all into use.
-    pub(crate) async fn load(&mut self, declared: Vec<(Component, Digest)>, subscriptions: Vec<Subscription>) {
+    pub(crate) async fn load(&mut self, declared: Vec<Component>, subscriptions: Vec<Subscription>) {
         let mut old = std::mem::take(&mut self.loaded);
         let (mut new, mut gone) = (Vec::new(), Vec::new());
-        for (component, digest) in declared {
+        for component in declared {
             match old.remove(&component.name) {
-                Some(kept) if kept.digest == digest && kept.outcome.is_ok() => {
+                Some(kept) if kept.declared.digest == component.digest && kept.outcome.is_ok() => {
                     self.loaded.insert(component.name, kept);
                 }
                 replaced => {
                     gone.extend(replaced.and_then(Loaded::into_entry));
-                    new.push((component, digest));
+                    new.push(component);
                 }
             }
         }
@@ -82,11 +79,11 @@ impl Loader {
         // holds up no other.
         let (stores, others): (Vec<_>, Vec<_>) = new
             .into_iter()
-            .partition(|(component, _)| is_secret_store(&component.kind));
+            .partition(|component| is_secret_store(&component.kind));
         for new in [stores, others] {
-            let opened = join_all(new.iter().map(|(component, digest)| self.open(component, *digest))).await;
-            self.loaded
-                .extend(new.into_iter().map(|(component, _)| component.name).zip(opened));
+            let opened = join_all(new.into_iter().map(|component| self.open(component))).await;
+            let named = opened.into_iter().map(|one| (one.declared.name.clone(), one));
+            self.loaded.extend(named);
         }
         for (name, removed) in old {
             tracing::info!(component = name, "component removed");
@@ -101,33 +98,38 @@ impl Loader {
     }
 
     /// What became of each, by name.
-    pub(crate) fn loaded(&self) -> impl Iterator<Item = (&str, &Loaded)> {
-        self.loaded.iter().map(|(name, loaded)| (name.as_str(), loaded))
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &Loaded> {
+        self.loaded.values()
     }
 
-    async fn open(&self, component: &Component, digest: Digest) -> Loaded {
-        let outcome = match self.opener.open(component, &self.server.metrics).await {
-            Ok(Opened::Ready(entry, about)) => {
-                tracing::info!("Component loaded: {}", component.log_name());
-                Ok((entry, about))
-            }
-            Ok(Opened::Unavailable(_)) => Err(format!("components of type {} cannot be used yet", component.kind)),
-            Err(error) => Err(error.to_string()),
+    async fn open(&self, component: Component) -> Loaded {
+        let outcome = match self.opener.open(&component, &self.server.metrics).await {
+            Ok(Opened::Unavailable(_)) if self.server.hosted => Err(LoadError::Later(component.kind.clone())),
+            outcome => outcome,
         };
-        if let Err(message) = &outcome {
-            tracing::warn!("Component {} cannot be loaded: {message}", component.log_name());
+        let name = component.log_name();
+        match &outcome {
+            Ok(Opened::Ready(..)) => tracing::info!("Component loaded: {name}"),
+            Ok(Opened::Unavailable(_)) => tracing::warn!("Component {name} is registered but cannot be used yet"),
+            Err(error) => tracing::warn!("Component {name} cannot be loaded: {error}"),
         }
         Loaded {
-            digest,
-            uid: component.uid.clone(),
-            generation: component.generation,
+            declared: component,
             outcome,
         }
     }
 
     fn publish(&self) {
-        let good = self.loaded.values().filter_map(|loaded| loaded.outcome.as_ref().ok());
-        let (entries, registered): (Vec<_>, Vec<_>) = good.cloned().unzip();
+        let (mut entries, mut registered) = (Vec::new(), Vec::new());
+        for opened in self.loaded.values().filter_map(|loaded| loaded.outcome.as_ref().ok()) {
+            match opened {
+                Opened::Ready(entry, about) => {
+                    entries.push(entry.clone());
+                    registered.push(about.clone());
+                }
+                Opened::Unavailable(about) => registered.push(about.clone()),
+            }
+        }
         let components = Components::new(entries, registered, self.subscriptions.clone());
         self.server.components.store(Arc::new(components));
         self.server.subscriptions.ring();

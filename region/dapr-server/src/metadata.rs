@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use palladium_proto::runtime::{
-    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, PubsubSubscription,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataResiliency,
+    PubsubSubscription,
     PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
     actor_runtime::ActorRuntimeStatus,
 };
@@ -68,6 +69,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             }
             .into(),
         });
+    let names = server.resiliency.names().into_iter();
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
     GetMetadataResponse {
@@ -83,6 +85,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             placement: "placement: disconnected".to_owned(),
             ..ActorRuntime::default()
         }),
+        resiliencies: names.map(|name| MetadataResiliency { name }).collect(),
         ..GetMetadataResponse::default()
     }
 }

@@ -15,9 +15,10 @@ use crate::server::{Server, StateEntry};
 pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) -> Vec<(String, String)> {
     let metrics = server.metrics.resiliency();
     let mut all = Resiliency::new(Some(Arc::new(metrics.clone())));
-    let mut unusable = Vec::new();
+    let (mut unusable, mut names) = (Vec::new(), Vec::new());
     for ResiliencyResource { name, namespace, spec } in resources {
         tracing::info!("Loading Resiliency configuration: {name}");
+        names.push(name.clone());
         match all.add(&name, &namespace, spec) {
             Ok(()) => metrics.loaded(&name, &namespace),
             Err(error) => {
@@ -26,23 +27,32 @@ pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) -> Vec<(
             }
         }
     }
-    server.resiliency.0.store(Arc::new(all));
+    server.resiliency.table.store(Arc::new(all));
+    server.resiliency.names.store(Arc::new(names));
     unusable
 }
 
 /// The policies that are in force.
 #[derive(Clone, Default)]
-pub struct Policies(Arc<ArcSwap<Resiliency>>);
+pub struct Policies {
+    table: Arc<ArcSwap<Resiliency>>,
+    names: Arc<ArcSwap<Vec<String>>>,
+}
 
 impl Policies {
+    /// The resources that they come from, usable or not, for metadata.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.names.load().to_vec()
+    }
+
     /// All of them, as they are now.
     pub(crate) fn now(&self) -> Arc<Resiliency> {
-        self.0.load_full()
+        self.table.load_full()
     }
 
     /// What a component's call of the application runs through.
     pub(crate) fn inbound(&self, name: &str, kind: ComponentKind) -> Policy {
-        self.0.load().component(name, kind, Direction::Inbound)
+        self.table.load().component(name, kind, Direction::Inbound)
     }
 }
 
@@ -77,7 +87,7 @@ where
 
 /// What a call of a component runs through.
 pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Policy {
-    server.resiliency.0.load().component(name, kind, Direction::Outbound)
+    server.resiliency.table.load().component(name, kind, Direction::Outbound)
 }
 
 /// What a call of a state store runs through.

@@ -13,7 +13,7 @@ mod subscription;
 pub(crate) use component::expand;
 pub use component::{Component, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
-pub use files::{load_configurations, load_folder};
+pub use files::{Declared, load_configurations, load_folders};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;

@@ -22,14 +22,13 @@ use palladium_proto::operator::{
 use palladium_proto::region::{AppServerState, LoadResult};
 use palladium_tasks::Shutdown;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, Streaming};
 
 use super::{Agent, StoreConnector, backoff, speaks_http};
 use crate::components::Opener;
-use crate::loader::{Digest, Loader};
+use crate::loader::Loader;
 use crate::resiliency;
 use crate::resources::{Component, Configuration, References, ResiliencyResource, read_subscription};
 use crate::rules::Rules;
@@ -211,7 +210,7 @@ impl Keeper {
             ));
         };
         let (app_id, namespace) = (self.server.app_id.clone(), self.server.namespace.clone());
-        let mut components: Vec<(Component, Digest)> = Vec::new();
+        let mut components = Vec::new();
         for document in &listed.components {
             let read = read(COMPONENT, document, &mut loads, |document| {
                 Component::read(document, &app_id, &namespace, References::Resolved)
@@ -224,7 +223,7 @@ impl Keeper {
                 loads.push(about);
                 continue;
             }
-            components.push((component, Sha256::digest(document).into()));
+            components.push(component);
         }
         let mut subscriptions = Vec::new();
         for document in &listed.subscriptions {
@@ -239,16 +238,16 @@ impl Keeper {
         self.set_policies(listed.resiliencies, &mut loads);
         self.loader.load(components, subscriptions).await;
         let mut complete = true;
-        for (name, loaded) in self.loader.loaded() {
-            let failure = loaded.failure();
+        for loaded in self.loader.loaded() {
+            let (declared, failure) = (&loaded.declared, loaded.failure());
             complete &= failure.is_none();
             loads.push(LoadResult {
                 kind: COMPONENT.to_owned(),
-                name: name.to_owned(),
-                uid: loaded.uid.clone(),
-                generation: loaded.generation,
+                name: declared.name.clone(),
+                uid: declared.uid.clone(),
+                generation: declared.generation,
                 ok: failure.is_none(),
-                message: failure.unwrap_or_default().to_owned(),
+                message: failure.map(ToString::to_string).unwrap_or_default(),
             });
         }
         self.agent.report_loads(loads, true).await;

@@ -71,6 +71,11 @@ fn to_json(message: GetMetadataResponse) -> Value {
         subscription
     });
     put("subscriptions", subscriptions.collect());
+    let resiliencies = message.resiliencies.into_iter();
+    put(
+        "resiliencies",
+        resiliencies.map(|one| json!({ "name": one.name })).collect(),
+    );
     if let Some(app) = message.app_connection_properties {
         let mut connection = Map::new();
         if app.port != 0 {

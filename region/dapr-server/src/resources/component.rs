@@ -8,6 +8,7 @@ use std::time::Duration;
 use palladium_component::{Properties, metadata::parse_duration};
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::{ObjectMeta, in_namespace, in_scope, list, text};
 
@@ -38,6 +39,8 @@ pub struct Component {
     pub uid: String,
     /// Version of the declaration; 0 outside of platform mode.
     pub generation: u64,
+    /// Tells this declaration from another of the same name.
+    pub digest: [u8; 32],
 }
 
 /// A metadata field whose value is in a secret store.
@@ -125,6 +128,8 @@ impl Component {
         namespace: &str,
         references: References<'_>,
     ) -> Result<Option<Self>, String> {
+        // Before anything is filled in: what is drawn anew each time is no change.
+        let digest = Sha256::digest(document.to_string()).into();
         let manifest: Manifest =
             serde_json::from_value(document).map_err(|error| format!("Component: {}", without_value(&error)))?;
         let Manifest {
@@ -169,12 +174,18 @@ impl Component {
             secret_store: auth.secret_store,
             uid: metadata.uid,
             generation: metadata.generation,
+            digest,
         }))
     }
 
     /// Name, type and version, as log lines have them.
     pub fn log_name(&self) -> String {
         format!("{} ({}/{})", self.name, self.kind, self.version_or_default())
+    }
+
+    /// Whether it keeps the state of actors, which must not lose it while the process runs.
+    pub fn keeps_actors(&self) -> bool {
+        self.kind.starts_with("state.") && self.properties.get("actorStateStore").is_some()
     }
 
     /// The version, `v1` when none is given.

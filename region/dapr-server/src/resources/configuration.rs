@@ -36,6 +36,8 @@ pub struct Configuration {
     pub access: AccessControlSpec,
     /// Component types that may not be loaded, as `type` or `type/version`.
     pub denied_components: Vec<String>,
+    /// Whether resource folders are read once only.
+    pub without_hot_reload: bool,
 }
 
 /// A rule of `spec.api`.
@@ -173,6 +175,8 @@ impl Configuration {
     pub fn overlay(&mut self, document: Value) -> Result<(), String> {
         let Manifest { spec } = serde_json::from_value(document).map_err(|error| format!("Configuration: {error}"))?;
         if let Some(features) = spec.features {
+            let hot_reload = features.iter().rfind(|one| one.name == "HotReload");
+            self.without_hot_reload = hot_reload.is_some_and(|one| !one.enabled);
             self.features = features
                 .into_iter()
                 .filter(|one| one.enabled)

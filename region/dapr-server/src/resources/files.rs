@@ -42,19 +42,34 @@ pub struct Declared {
     pub subscriptions: Vec<Subscription>,
     /// Resiliency policies.
     pub resiliency: Vec<ResiliencyResource>,
+    /// Names of Configurations, which do not count here.
+    pub configurations: Vec<String>,
 }
 
-/// What is declared for this App ID in one folder.
+/// What is declared for this App ID in these folders.
 ///
 /// # Errors
-/// When the folder or a file in it cannot be read.
-pub fn load_folder(
-    folder: &Path,
+/// When a folder or a file in it cannot be read.
+pub fn load_folders(
+    folders: &[PathBuf],
     app_id: &str,
     namespace: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Declared, LoadError> {
     let mut declared = Declared::default();
+    for folder in folders {
+        load_folder(folder, app_id, namespace, env, &mut declared)?;
+    }
+    Ok(declared)
+}
+
+fn load_folder(
+    folder: &Path,
+    app_id: &str,
+    namespace: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    declared: &mut Declared,
+) -> Result<(), LoadError> {
     let failed = |source| LoadError::Read {
         path: folder.to_owned(),
         source,
@@ -83,6 +98,11 @@ pub fn load_folder(
                 Some("Resiliency") => {
                     ResiliencyResource::read(document, app_id).map(|one| declared.resiliency.extend(one))
                 }
+                Some("Configuration") => {
+                    let name = document["metadata"]["name"].as_str().unwrap_or_default();
+                    declared.configurations.push(name.to_owned());
+                    Ok(())
+                }
                 _ => Ok(()),
             });
             if let Err(reason) = taken {
@@ -90,7 +110,7 @@ pub fn load_folder(
             }
         }
     }
-    Ok(declared)
+    Ok(())
 }
 
 /// The configuration of these files, later ones laid over earlier ones.
@@ -189,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.yaml");
         std::fs::write(&file, "kind: Configuration\nspec: {api: {denied: [{name: state\n").unwrap();
-        assert!(load_folder(folder.path(), "a", "default", &|_| None).is_ok());
+        assert!(load_folders(&[folder.path().to_owned()], "a", "default", &|_| None).is_ok());
         let error = load_configurations(&[file]).unwrap_err().to_string();
         assert!(error.contains("x.yaml: a document is neither YAML nor JSON"), "{error}");
     }

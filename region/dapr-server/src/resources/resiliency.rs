@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ObjectMeta, in_scope, list};
 
 /// A declared Resiliency.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResiliencyResource {
     /// Its name.
     pub name: String,
