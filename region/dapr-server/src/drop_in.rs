@@ -22,7 +22,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use resources::Resources;
 
-use crate::app_channel::{AppChannel, wait_for_port, watch};
+use crate::app_channel::{AppChannel, ask_config, wait_for_port, watch};
 use crate::auth::Auth;
 use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
@@ -334,8 +334,14 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
     if let Some(health) = settings.app.health.clone() {
         tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
     }
-    server.app.store(Some(channel));
+    server.app.store(Some(channel.clone()));
     server.bindings.ring();
+    if settings.unasked_endpoints.iter().all(|endpoint| endpoint != "config") {
+        let stop = server.shutdown.child();
+        tasks.spawn("app-config", async move {
+            let _ = stop.unless(ask_config(&channel)).await;
+        });
+    }
 }
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.

@@ -102,18 +102,25 @@ pub(crate) async fn transact(
     let _listed = entry.under_way.list(keys);
     for promise in plan.promises {
         let promised = publish::bare(server, &outbox.pubsub, Protocol::Grpc, promise.request).await;
-        promised.map_err(|error| refused(error.to_string()))?;
+        promised.map_err(|error| refused(driver_words(error)))?;
     }
     let call = component.commit(&policy, plan.operations, metadata);
     let done = entry.counted(StateOperation::Transaction, call).await;
     done.map_err(Failed::State)
 }
 
-/// Keeps the promises of one state store.
+/// What the driver said; Dapr's callers know it without anything around it.
+fn driver_words(error: PubsubError) -> String {
+    match error {
+        PubsubError::Publish { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Keeps the promises that come by one topic: those of one state store, or of several that have it in common.
 pub(crate) struct Relay {
     pub(crate) server: Arc<Server>,
-    pub(crate) entry: Arc<StateEntry>,
-    pub(crate) outbox: Outbox,
+    pub(crate) stores: Vec<Arc<StateEntry>>,
     /// Ends every wait: what is not settled then stays with the broker.
     pub(crate) stop: Shutdown,
 }
@@ -132,67 +139,77 @@ impl Deliver for Relay {
 
 impl Relay {
     async fn keep(&self, promise: &[u8]) -> Verdict {
-        let Outbox {
-            publish_pubsub,
-            publish_topic,
-            ..
-        } = &self.outbox;
-        let (key, letter) = match Outbox::key(promise).and_then(|key| Ok((key, self.outbox.letter(promise)?))) {
-            Ok(read) => read,
+        let key = match Outbox::key(promise) {
+            Ok(key) => key,
             Err(reason) => return Verdict::Retry(reason),
         };
-        if let Err(reason) = self.committed(&key).await {
-            let reason = format!(
-                "cannot publish outbox message to topic {publish_topic} with pubsub {publish_pubsub}: {reason}"
-            );
-            if self.outbox.discards && !self.entry.under_way.has(&key) {
-                tracing::error!("{reason}, discarding message");
-                return Verdict::Drop;
+        let (store, outbox) = match self.committed(&key).await {
+            Ok(found) => found,
+            Err(reason) => {
+                let reason = format!("cannot publish outbox message: {reason}");
+                let discards = |store: &Arc<StateEntry>| {
+                    store.outbox.as_ref().is_some_and(|outbox| outbox.discards) && !store.under_way.has(&key)
+                };
+                if self.stores.iter().all(discards) {
+                    tracing::error!("{reason}, discarding message");
+                    return Verdict::Drop;
+                }
+                return Verdict::Retry(format!("{reason}, rejecting for later processing"));
             }
-            return Verdict::Retry(format!("{reason}, rejecting for later processing"));
-        }
-        let published = publish::bare(&self.server, publish_pubsub, Protocol::Grpc, letter);
+        };
+        let letter = match outbox.letter(promise) {
+            Ok(letter) => letter,
+            Err(reason) => return Verdict::Retry(reason),
+        };
+        let published = publish::bare(&self.server, &outbox.publish_pubsub, Protocol::Grpc, letter);
         match timeout(LETTER, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Verdict::Retry(error.to_string()),
             Err(_) => return Verdict::Retry(format!("no answer within {LETTER:?}")),
         }
-        match self.forget(&key).await {
+        match forget(store, &key).await {
             Ok(()) => Verdict::Success,
             // It comes again, and is published again, as long as its key is there.
             Err(reason) => Verdict::Retry(format!("cannot delete outbox state: {reason}")),
         }
     }
 
-    /// Returns once the key is in the store.
-    async fn committed(&self, key: &str) -> Result<(), String> {
+    /// Returns once the key is in a store: in which.
+    async fn committed(&self, key: &str) -> Result<(&StateEntry, &Outbox), String> {
         let request = GetRequest {
             key: key.to_owned(),
             ..GetRequest::default()
         };
-        let store = self.entry.component.store();
-        again(PATIENCE, || async {
-            match within(store.get(&request)).await {
-                Ok(found) if found.value.as_ref().is_some_and(|value| !value.is_empty()) => Ok(()),
-                Ok(_) => Err("outbox state not found".to_owned()),
-                Err(error) => Err(self.entry.secrets.out_of(error)),
+        let request = &request;
+        again(PATIENCE, || async move {
+            let mut reason = "outbox state not found".to_owned();
+            for store in &self.stores {
+                let Some(outbox) = &store.outbox else { continue };
+                match within(store.component.store().get(request)).await {
+                    Ok(found) if found.value.as_ref().is_some_and(|value| !value.is_empty()) => {
+                        return Ok((&**store, outbox));
+                    }
+                    Ok(_) => {}
+                    Err(error) => reason = store.secrets.out_of(error),
+                }
             }
+            Err(reason)
         })
         .await
     }
+}
 
-    async fn forget(&self, key: &str) -> Result<(), String> {
-        let request = DeleteRequest {
-            key: key.to_owned(),
-            ..DeleteRequest::default()
-        };
-        let store = self.entry.component.store();
-        again(DELETE, || async {
-            let deleted = within(store.delete(&request)).await;
-            deleted.map_err(|error| self.entry.secrets.out_of(error))
-        })
-        .await
-    }
+async fn forget(store: &StateEntry, key: &str) -> Result<(), String> {
+    let request = DeleteRequest {
+        key: key.to_owned(),
+        ..DeleteRequest::default()
+    };
+    let request = &request;
+    again(DELETE, || async move {
+        let deleted = within(store.component.store().delete(request)).await;
+        deleted.map_err(|error| store.secrets.out_of(error))
+    })
+    .await
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, StateError>>) -> Result<T, String> {
@@ -203,14 +220,17 @@ async fn within<T>(call: impl Future<Output = Result<T, StateError>>) -> Result<
 }
 
 /// Tries until it succeeds or the time is over; the last reason.
-async fn again<F>(time: Duration, mut attempt: impl FnMut() -> F) -> Result<(), String>
+async fn again<T, F>(time: Duration, mut attempt: impl FnMut() -> F) -> Result<T, String>
 where
-    F: Future<Output = Result<(), String>>,
+    F: Future<Output = Result<T, String>>,
 {
     let until = Instant::now() + time;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     loop {
-        let Err(reason) = attempt().await else { return Ok(()) };
+        let reason = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(reason) => reason,
+        };
         let pause = backoff.next_delay();
         if Instant::now() + pause > until {
             return Err(reason);

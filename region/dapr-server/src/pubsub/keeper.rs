@@ -6,13 +6,14 @@
 //! application, or the outbox of a state store, which needs no application. Must never run a subscription for an application
 //! that is not healthy, nor the same one twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use palladium_component::pubsub::Subscription;
-use palladium_engine_pubsub::{ConditionError, Deliver, Outbox, PubsubComponent, Spec, run};
+use palladium_engine_pubsub::{ConditionError, Deliver, PubsubComponent, Spec, run};
 use palladium_tasks::{Backoff, Shutdown, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -76,14 +77,17 @@ struct Keeper {
 #[derive(Clone)]
 enum To {
     Application(Arc<AppChannel>),
-    Outbox(Arc<StateEntry>, Outbox),
+    /// The stores whose promises come by the same topic.
+    Outbox(Vec<Arc<StateEntry>>),
 }
 
 impl To {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Application(one), Self::Application(other)) => Arc::ptr_eq(one, other),
-            (Self::Outbox(one, _), Self::Outbox(other, _)) => Arc::ptr_eq(one, other),
+            (Self::Outbox(ones), Self::Outbox(others)) => {
+                ones.len() == others.len() && ones.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
+            }
             _ => false,
         }
     }
@@ -177,19 +181,28 @@ impl Keeper {
     /// What the state stores' outboxes have promised, as far as there is the component that holds it.
     fn wanted_by_outboxes(&self) -> Vec<Wanted> {
         let components = self.server.components.load();
-        let with_outbox = components.states().filter_map(|state| {
-            let outbox = state.outbox.clone()?;
-            let entry = components.pubsub(&outbox.pubsub)?.clone();
-            let spec = Spec {
-                pubsub: outbox.pubsub.clone(),
-                topic: outbox.topic(&self.server.app_id, self.server.namespace()),
-                rules: vec![Default::default()],
-                ..Spec::default()
-            };
-            let to = To::Outbox(state.clone(), outbox);
-            Some(Wanted { spec, entry, to })
+        let mut by_topic: BTreeMap<(&str, String), Vec<Arc<StateEntry>>> = BTreeMap::new();
+        for state in components.states() {
+            if let Some(outbox) = &state.outbox {
+                let topic = outbox.topic(&self.server.app_id, self.server.namespace());
+                let stores = by_topic.entry((&outbox.pubsub, topic)).or_default();
+                stores.push(state.clone());
+            }
+        }
+        let wanted = by_topic.into_iter().filter_map(|((pubsub, topic), mut stores)| {
+            stores.sort_by(|one, other| one.component.name().cmp(other.component.name()));
+            Some(Wanted {
+                entry: components.pubsub(pubsub)?.clone(),
+                spec: Spec {
+                    pubsub: pubsub.to_owned(),
+                    topic,
+                    rules: vec![Default::default()],
+                    ..Spec::default()
+                },
+                to: To::Outbox(stores),
+            })
         });
-        with_outbox.collect()
+        wanted.collect()
     }
 
     /// Starts one. On failure: whether trying again may help.
@@ -234,11 +247,10 @@ impl Keeper {
                 };
                 self.run(&component, &spec, deliver, subscription, &stop)
             }
-            To::Outbox(entry, outbox) => {
+            To::Outbox(stores) => {
                 let deliver = Relay {
                     server: self.server.clone(),
-                    entry: entry.clone(),
-                    outbox: outbox.clone(),
+                    stores: stores.clone(),
                     stop: stop.clone(),
                 };
                 self.run(&component, &spec, deliver, subscription, &stop)

@@ -76,6 +76,7 @@ pub fn find(server: &Server, pubsub: &str, topic: &str) -> Result<Arc<PubsubEntr
 pub fn is_raw(entry: &PubsubEntry, metadata: &Metadata) -> Result<bool, ApiError> {
     raw_payload(metadata).map_err(|reason| ApiError::Metadata {
         pubsub: entry.component.name().to_owned(),
+        value: metadata.get("rawPayload").cloned().unwrap_or_default(),
         reason,
     })
 }

@@ -180,8 +180,8 @@ impl std::fmt::Debug for Condition {
 }
 
 /// What went wrong, without the values: they are a message's.
-fn kind(error: &cel::ExecutionError) -> &'static str {
-    use cel::ExecutionError as Error;
+fn kind(error: &ExecutionError) -> &'static str {
+    use ExecutionError as Error;
     match error {
         Error::NoSuchKey(_) => "no such key",
         Error::NoSuchOverload(_) => "no such overload",

@@ -7,6 +7,8 @@ use palladium_component::PubsubError;
 use palladium_engine_report::{DOMAIN, Detail, Report, code};
 use thiserror::Error;
 
+use crate::envelope::RAW_PAYLOAD;
+
 /// A failed call.
 #[derive(Debug, Clone, Error)]
 pub enum ApiError {
@@ -30,6 +32,8 @@ pub enum ApiError {
     Metadata {
         /// The component.
         pubsub: String,
+        /// What stands there.
+        value: String,
         /// Why.
         reason: String,
     },
@@ -150,12 +154,12 @@ impl ApiError {
                 pubsub.as_str(),
                 vec![],
             ),
-            Self::Metadata { pubsub, .. } => (
+            Self::Metadata { pubsub, value, .. } => (
                 (400, code::INVALID_ARGUMENT),
                 "ERR_PUBSUB_REQUEST_METADATA",
                 "METADATA_DESERIALIZATION",
                 pubsub.as_str(),
-                vec![],
+                vec![(RAW_PAYLOAD, value.clone())],
             ),
             Self::Envelope { pubsub, app_id, reason } => (
                 (500, code::INVALID_ARGUMENT),

@@ -8,7 +8,6 @@
 //! other key than such a name is ever looked for or deleted. Must never do I/O: the Dapr Server publishes and stores.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 
 use bytes::Bytes;
 use palladium_component::Properties;
@@ -216,22 +215,22 @@ fn data(set: &SetRequest, content_type: &str) -> Result<Bytes, String> {
 
 /// A value as Go prints it (`%v`): what Dapr publishes of a JSON value that is not said to be JSON.
 fn go_text(value: &Value, out: &mut String) {
-    // Writing into a text never fails.
     match value {
         Value::Null => out.push_str("<nil>"),
-        Value::Bool(value) => drop(write!(out, "{value}")),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::String(text) => out.push_str(text),
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or_default();
             let scientific = format!("{number:e}");
             let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-            match exponent.parse::<i32>() {
+            let text = match exponent.parse::<i32>() {
                 Ok(exponent @ (..=-5 | 6..)) => {
                     let sign = if exponent < 0 { '-' } else { '+' };
-                    drop(write!(out, "{digits}e{sign}{:02}", exponent.unsigned_abs()));
+                    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
                 }
-                _ => drop(write!(out, "{number}")),
-            }
+                _ => number.to_string(),
+            };
+            out.push_str(&text);
         }
         Value::Array(items) => {
             out.push('[');

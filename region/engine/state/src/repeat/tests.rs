@@ -29,7 +29,7 @@ impl Scripted {
         }
     }
 
-    fn next<T: Default + Send>(&self, call: String) -> Reply<'_, T> {
+    fn next<T: Default + Send + 'static>(&self, call: String) -> Reply<'_, T> {
         self.calls.lock().unwrap().push(call);
         match self.script.lock().unwrap().pop_front() {
             None | Some(Next::Good) => Reply::ready(Ok(T::default())),
