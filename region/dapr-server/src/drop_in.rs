@@ -349,7 +349,8 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else {
         return;
     };
-    tracing::info!("Blocking graceful shutdown for {duration:?} or until app reports unhealthy...");
+    let told = go_duration(duration);
+    tracing::info!("Blocking graceful shutdown for {told} or until app reports unhealthy...");
     let unhealthy = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -361,5 +362,33 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     tokio::select! {
         () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
         () = unhealthy => tracing::info!("App reported unhealthy, entering shutdown..."),
+    }
+}
+
+/// As Go writes a duration of a second or more: `3m0s`; shorter ones in milliseconds.
+fn go_duration(duration: Duration) -> String {
+    let (whole, rest) = (duration.as_secs(), duration.subsec_millis());
+    if whole == 0 {
+        return format!("{rest}ms");
+    }
+    let fraction = format!(".{rest:03}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}{fraction}s"),
+        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (millis, expected) in [(180_000, "3m0s"), (5_000, "5s"), (1_500, "1.5s"), (20, "20ms"), (3_661_000, "1h1m1s")] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
+        }
     }
 }

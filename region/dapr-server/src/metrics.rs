@@ -36,6 +36,8 @@ pub struct Metrics {
     state_count: IntCounterVec,
     state_latency: HistogramVec,
     pubsub_egress: (IntCounterVec, HistogramVec),
+    pubsub_egress_bulk: (IntCounterVec, HistogramVec),
+    pubsub_egress_events: IntCounterVec,
     pubsub_ingress: (IntCounterVec, HistogramVec),
     calls: [(IntCounterVec, HistogramVec); COUNTED.len()],
     resiliency: resiliency::ResiliencyMetrics,
@@ -166,6 +168,8 @@ impl CallMetrics {
 pub struct PubsubMetrics {
     labels: [String; 3],
     egress: (IntCounterVec, HistogramVec),
+    egress_bulk: (IntCounterVec, HistogramVec),
+    egress_events: IntCounterVec,
     ingress: (IntCounterVec, HistogramVec),
     topics: Mutex<HashSet<String>>,
 }
@@ -187,20 +191,33 @@ impl PubsubMetrics {
 
     /// Counts a call that publishes.
     pub fn egress(&self, topic: &str, success: bool, elapsed: Duration) {
+        self.count(&self.egress, topic, success, elapsed);
+    }
+
+    /// Counts a call that publishes many messages, and those of them that the broker has.
+    pub fn egress_bulk(&self, topic: &str, success: bool, published: usize, elapsed: Duration) {
+        self.count(&self.egress_bulk, topic, success, elapsed);
+        if published > 0 {
+            let [app_id, component, namespace] = &self.labels;
+            let labels = [app_id.as_str(), component, namespace, "true", self.topic(topic)];
+            let published = u64::try_from(published).unwrap_or(u64::MAX);
+            self.egress_events.with_label_values(&labels).inc_by(published);
+        }
+    }
+
+    fn count(&self, on: &(IntCounterVec, HistogramVec), topic: &str, success: bool, elapsed: Duration) {
         let [app_id, component, namespace] = &self.labels;
         let success = if success { "true" } else { "false" };
         let labels = [app_id.as_str(), component, namespace, success, self.topic(topic)];
-        self.egress.0.with_label_values(&labels).inc();
-        self.egress
-            .1
-            .with_label_values(&labels)
-            .observe(elapsed.as_secs_f64() * 1e3);
+        on.0.with_label_values(&labels).inc();
+        on.1.with_label_values(&labels).observe(elapsed.as_secs_f64() * 1e3);
     }
 
     /// Counts a delivered message. `how`: `success`, `drop` or `retry`.
     pub fn ingress(&self, topic: &str, how: &'static str, elapsed: Duration) {
         let [app_id, component, namespace] = &self.labels;
-        let status = if how == "drop" { "success" } else { "" };
+        // Dapr's second word: a message that was dropped on purpose was handled.
+        let status = if how == "drop" { "success" } else { how };
         let labels = [app_id.as_str(), component, namespace, how, status, self.topic(topic)];
         self.ingress.0.with_label_values(&labels).inc();
         self.ingress
@@ -248,6 +265,23 @@ impl Metrics {
                     "Duration of calls that publish in ms.",
                     &egress,
                 ),
+            ),
+            pubsub_egress_bulk: (
+                count(
+                    "dapr_component_pubsub_egress_bulk_count",
+                    "Calls that publish many messages.",
+                    &egress,
+                ),
+                latency(
+                    "dapr_component_pubsub_egress_bulk_latencies",
+                    "Duration of calls that publish many messages in ms.",
+                    &egress,
+                ),
+            ),
+            pubsub_egress_events: count(
+                "dapr_component_pubsub_egress_bulk_event_count",
+                "Messages published by calls that publish many.",
+                &egress,
             ),
             pubsub_ingress: (
                 count("dapr_component_pubsub_ingress_count", "Delivered messages.", &ingress),
@@ -333,6 +367,8 @@ impl Metrics {
         PubsubMetrics {
             labels: [self.app_id.clone(), component.to_owned(), self.namespace.clone()],
             egress: self.pubsub_egress.clone(),
+            egress_bulk: self.pubsub_egress_bulk.clone(),
+            egress_events: self.pubsub_egress_events.clone(),
             ingress: self.pubsub_ingress.clone(),
             topics: Mutex::default(),
         }

@@ -182,6 +182,7 @@ pub async fn bulk(
         }
         entries.push(one);
     }
+    let count = entries.len();
     let request = BulkPublishRequest {
         topic: call.topic.clone(),
         entries,
@@ -191,7 +192,8 @@ pub async fn bulk(
     let policy = outbound(server, entry.component.name(), ComponentKind::Pubsub);
     let outcome = policed::many(&entry.component, by, &policy, request).await;
     let good = outcome.as_ref().is_ok_and(Vec::is_empty);
-    entry.metrics.egress(&call.topic, good, start.elapsed());
+    let published = outcome.as_ref().map_or(0, |failures| count.saturating_sub(failures.len()));
+    entry.metrics.egress_bulk(&call.topic, good, published, start.elapsed());
     outcome
 }
 

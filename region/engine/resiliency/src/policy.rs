@@ -122,7 +122,7 @@ impl Policy {
         let (mut attempt, mut timed_out) = (1, false);
         loop {
             // Begun only when the breaker lets it: some operations are over as soon as they are called.
-            let failed = match self.attempt(async { operation(attempt).await }).await {
+            let failed = match self.attempt(|| operation(attempt)).await {
                 Ok(done) => {
                     if attempt > 1 {
                         tracing::info!(attempts = attempt, "Recovered processing operation");
@@ -145,16 +145,19 @@ impl Policy {
         }
     }
 
-    async fn attempt<T, E>(&self, operation: impl Future<Output = Result<T, E>>) -> Result<T, Failed<E>> {
+    async fn attempt<T, E, F>(&self, operation: impl FnOnce() -> F) -> Result<T, Failed<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let Some(breaker) = &self.breaker else {
-            return self.in_time(operation).await;
+            return self.in_time(operation()).await;
         };
         let before = breaker.state();
         let begun = breaker.begin().map_err(|refused| match refused {
             Refused::Open => Failed::Open,
             Refused::TooMany => Failed::TooMany,
         })?;
-        let outcome = self.in_time(operation).await;
+        let outcome = self.in_time(operation()).await;
         begun.end(outcome.is_ok());
         let after = breaker.state();
         if before != after {
