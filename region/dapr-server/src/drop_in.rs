@@ -68,6 +68,8 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
                 }
             }
             tracing::info!("Daprd shutdown gracefully");
+            // Some who start daprd stop reading its log as soon as it is gone, and are to see this line.
+            std::thread::sleep(Duration::from_millis(50));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -175,7 +177,8 @@ async fn run(
         &settings.app_id,
         workers,
         settings.read_buffer,
-        settings.graceful_shutdown,
+        // The process as a whole ends first.
+        settings.graceful_shutdown + Duration::from_secs(5),
     )?;
     announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
@@ -218,8 +221,10 @@ async fn run(
     );
     server.shutdown.trigger();
     signals.trigger();
-    if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
-        tracing::warn!(%overdue, "not everything ended in time");
+    let patience = settings.graceful_shutdown.max(Duration::from_secs(1));
+    if let Err(overdue) = tasks.drain(patience).await {
+        tracing::error!(%overdue, "Graceful shutdown timeout exceeded, forcing shutdown");
+        fatal.get_or_insert_with(|| "calls under way did not end in time".into());
     }
     closing::close_all(&server.components.load_full()).await;
     fatal.map_or(Ok(threads), Err)

@@ -57,7 +57,8 @@ pub(super) async fn invoke(server: &Server, all: &Resiliency, call: Invocation) 
                 return Err(Unwell::Error(InvokeError::Other("the request is gone".to_owned())));
             };
             let origin = call.origin;
-            let reply = once(server, call, built_in).await.map_err(Unwell::Error)?;
+            // Large: it would be moved through every layer of the policy, on a stack of which workers have little.
+            let reply = Box::pin(once(server, call, built_in)).await.map_err(Unwell::Error)?;
             match failure(&reply, origin).filter(|_| judged) {
                 Some(code) => Err(Unwell::Answer(Box::new(reply), code)),
                 None => Ok(reply),

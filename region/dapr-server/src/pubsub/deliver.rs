@@ -121,3 +121,6 @@ fn traceparent(event: &Event) -> Option<String> {
 fn all(bulk: &BulkEvent, verdict: &Verdict) -> Vec<Verdict> {
     vec![verdict.clone(); bulk.entries.len()]
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ use crate::server::{Server, StateEntry};
 
 /// How long a broker may take to accept a subscription.
 const START: Duration = Duration::from_secs(30);
+/// How long a component may take to hand out no more.
+const PAUSE: Duration = Duration::from_secs(2);
 /// How long a stopped subscription may take to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(31);
 
@@ -63,7 +65,27 @@ pub async fn keep(server: Arc<Server>, first: oneshot::Sender<()>, shutdown: Shu
             () = sleep(again) => {}
         }
     }
+    pause_all(&keeper.running).await;
     stop_all(std::mem::take(&mut keeper.running)).await;
+}
+
+/// Asks the components of these to hand out no more.
+async fn pause_all(running: &[Running]) {
+    let mut components: Vec<&Arc<PubsubComponent>> = Vec::new();
+    for one in running {
+        if !components.iter().any(|other| Arc::ptr_eq(other, &one.component)) {
+            components.push(&one.component);
+        }
+    }
+    let pauses = components.into_iter().map(|component| async move {
+        let pubsub = component.name();
+        match timeout(PAUSE, component.driver().pause()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(pubsub, %error, "a component could not be paused"),
+            Err(_) => tracing::warn!(pubsub, "a component was not paused in time"),
+        }
+    });
+    join_all(pauses).await;
 }
 
 struct Keeper {

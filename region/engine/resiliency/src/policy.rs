@@ -261,7 +261,8 @@ mod tests {
             (count.get(), outcome),
             (3, Err(Failed::Timeout(Duration::from_secs(1))))
         );
-        let once = policy.final_when_late().run(|attempt| {
+        let careful = policy.final_when_late();
+        let once = careful.run(|attempt| {
             count.set(attempt);
             std::future::pending::<Result<(), Code>>()
         });

@@ -8,9 +8,8 @@ use serde_json::json;
 
 use super::*;
 
-/// What becomes of the next call.
+/// What becomes of the next call; those after the last succeed.
 enum Next {
-    Good,
     Fails(StateError),
     Hangs,
 }
@@ -32,7 +31,7 @@ impl Scripted {
     fn next<T: Default + Send + 'static>(&self, call: String) -> Reply<'_, T> {
         self.calls.lock().unwrap().push(call);
         match self.script.lock().unwrap().pop_front() {
-            None | Some(Next::Good) => Reply::ready(Ok(T::default())),
+            None => Reply::ready(Ok(T::default())),
             Some(Next::Fails(error)) => Reply::ready(Err(error)),
             Some(Next::Hangs) => Reply::wait(std::future::pending()),
         }
