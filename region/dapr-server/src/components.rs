@@ -284,7 +284,9 @@ impl Opener {
             let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
             let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
             let name = secret.clone();
-            resolved.properties.insert_resolved(reference.field.clone(), value, name);
+            resolved
+                .properties
+                .insert_resolved(reference.field.clone(), value, name);
         }
         Ok(resolved)
     }

@@ -38,7 +38,6 @@ use crate::rules::Rules;
 use crate::server::Server;
 use crate::{bindings, closing, logs, workers};
 
-
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
 
@@ -392,7 +391,13 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_go_writes_them() {
-        for (millis, expected) in [(180_000, "3m0s"), (5_000, "5s"), (1_500, "1.5s"), (20, "20ms"), (3_661_000, "1h1m1s")] {
+        for (millis, expected) in [
+            (180_000, "3m0s"),
+            (5_000, "5s"),
+            (1_500, "1.5s"),
+            (20, "20ms"),
+            (3_661_000, "1h1m1s"),
+        ] {
             assert_eq!(go_duration(Duration::from_millis(millis)), expected);
         }
     }

@@ -77,9 +77,8 @@ impl Loader {
         }
         // Secret stores first: they resolve what others refer to. Then side by side: one that hangs until its time is over
         // holds up no other.
-        let (stores, others): (Vec<_>, Vec<_>) = new
-            .into_iter()
-            .partition(|component| is_secret_store(&component.kind));
+        let (stores, others): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|component| is_secret_store(&component.kind));
         for new in [stores, others] {
             let opened = join_all(new.into_iter().map(|component| self.open(component))).await;
             let named = opened.into_iter().map(|one| (one.declared.name.clone(), one));

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use palladium_proto::runtime::{
     ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataResiliency,
-    PubsubSubscription,
-    PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
+    PubsubSubscription, PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
     actor_runtime::ActorRuntimeStatus,
 };
 use tonic::Code;

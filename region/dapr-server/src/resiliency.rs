@@ -87,7 +87,11 @@ where
 
 /// What a call of a component runs through.
 pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Policy {
-    server.resiliency.table.load().component(name, kind, Direction::Outbound)
+    server
+        .resiliency
+        .table
+        .load()
+        .component(name, kind, Direction::Outbound)
 }
 
 /// What a call of a state store runs through.

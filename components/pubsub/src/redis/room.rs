@@ -41,7 +41,11 @@ impl Room {
 
     /// A message's share, given back when it is dropped.
     pub(super) async fn take(&self, message: &Message) -> Option<OwnedSemaphorePermit> {
-        let beside: usize = message.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let beside: usize = message
+            .metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         let size = message.data.len().saturating_add(beside).clamp(1, self.bytes);
         let share = u32::try_from(size).unwrap_or(u32::MAX);
         // Never closed, so a share always comes.

@@ -164,7 +164,13 @@ impl Keeper {
             namespace: namespace.clone(),
         });
         let resiliencies = told(resiliencies.await?.into_inner());
-        let all = [components, configuration, subscriptions, resiliencies, protocols(self.state.clone())];
+        let all = [
+            components,
+            configuration,
+            subscriptions,
+            resiliencies,
+            protocols(self.state.clone()),
+        ];
         Ok(stream::select_all(all))
     }
 

@@ -237,6 +237,9 @@ mod tests {
         let error = LoadError::Timeout("x".to_owned());
         assert!(judge(&component("lenient"), &error).is_ok());
         let fatal = judge(&component("strict"), &error).unwrap_err().to_string();
-        assert!(fatal.starts_with("process component strict error: [INIT_COMPONENT_FAILURE]"), "{fatal}");
+        assert!(
+            fatal.starts_with("process component strict error: [INIT_COMPONENT_FAILURE]"),
+            "{fatal}"
+        );
     }
 }

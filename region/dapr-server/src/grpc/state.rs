@@ -58,7 +58,13 @@ pub(super) async fn get(server: &Server, request: GetStateRequest) -> Result<Get
         metadata: request.metadata,
         consistency,
     };
-    let found = counted(server, &entry, Counted::Get, entry.component.get(&of_store(server, &entry), request)).await?;
+    let found = counted(
+        server,
+        &entry,
+        Counted::Get,
+        entry.component.get(&of_store(server, &entry), request),
+    )
+    .await?;
     Ok(GetStateResponse {
         data: found.value.unwrap_or_default(),
         etag: found.etag.unwrap_or_default(),
@@ -100,7 +106,13 @@ pub(super) async fn save(server: &Server, request: SaveStateRequest) -> Result<(
         }
         requests.push(set(item).map_err(|error| failed(server, &entry, Operation::Save, error))?);
     }
-    counted(server, &entry, Counted::Set, entry.component.save(&of_store(server, &entry), requests)).await
+    counted(
+        server,
+        &entry,
+        Counted::Set,
+        entry.component.save(&of_store(server, &entry), requests),
+    )
+    .await
 }
 
 pub(super) async fn delete(server: &Server, request: DeleteStateRequest) -> Result<(), Status> {
@@ -114,7 +126,13 @@ pub(super) async fn delete(server: &Server, request: DeleteStateRequest) -> Resu
         concurrency,
         consistency,
     };
-    counted(server, &entry, Counted::Delete, entry.component.delete(&of_store(server, &entry), request)).await
+    counted(
+        server,
+        &entry,
+        Counted::Delete,
+        entry.component.delete(&of_store(server, &entry), request),
+    )
+    .await
 }
 
 pub(super) async fn bulk_delete(server: &Server, request: DeleteBulkStateRequest) -> Result<(), Status> {

@@ -49,7 +49,12 @@ pub(super) async fn get(server: &Server, head: &Head, store: impl AsRef<str>, ke
             .parameter("consistency")
             .map_or_else(Default::default, |word| consistency(&word)),
     };
-    let found = counted(&entry, Counted::Get, entry.component.get(&of_store(server, &entry), request)).await?;
+    let found = counted(
+        &entry,
+        Counted::Get,
+        entry.component.get(&of_store(server, &entry), request),
+    )
+    .await?;
     let Some(value) = found.value else { return Ok(empty()) };
     let mut answer = json(StatusCode::OK, value);
     if let Some(etag) = found.etag.and_then(|etag| HeaderValue::try_from(etag).ok()) {
@@ -87,7 +92,12 @@ pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, i
                 .map_err(|error| bad_option(&entry, Operation::Save, error))?,
         );
     }
-    counted(&entry, Counted::Set, entry.component.save(&of_store(server, &entry), requests)).await?;
+    counted(
+        &entry,
+        Counted::Set,
+        entry.component.save(&of_store(server, &entry), requests),
+    )
+    .await?;
     Ok(empty())
 }
 
@@ -114,7 +124,12 @@ pub(super) async fn delete(server: &Server, head: &Head, store: impl AsRef<str>,
         concurrency,
         consistency,
     };
-    counted(&entry, Counted::Delete, entry.component.delete(&of_store(server, &entry), request)).await?;
+    counted(
+        &entry,
+        Counted::Delete,
+        entry.component.delete(&of_store(server, &entry), request),
+    )
+    .await?;
     Ok(empty())
 }
 

@@ -78,10 +78,7 @@ impl Invoke {
                 }
             }
         }
-        Self {
-            peers,
-            forwarded,
-        }
+        Self { peers, forwarded }
     }
 
     /// Whether a target, with or without a namespace, is the own App ID.

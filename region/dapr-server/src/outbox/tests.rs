@@ -135,10 +135,16 @@ async fn nothing_is_committed_that_could_not_be_promised() {
     let kv = open(&server, "kv", "state.in-memory", &OUTBOX).await;
     use_components(&server, [kv, (Entry::Pubsub(Arc::new(bus)), about)]);
     let failed = transact_now(&server, vec![set("a", "1")]).await;
-    let Err(Failed::Promise(error)) = failed else { panic!("it is refused") };
+    let Err(Failed::Promise(error)) = failed else {
+        panic!("it is refused")
+    };
     let report = error.report();
     assert_eq!((report.http_status, report.tag.as_str()), (500, "ERR_PUBLISH_OUTBOX"));
-    assert!(report.message.starts_with("error while publishing outbox message: "), "{}", report.message);
+    assert!(
+        report.message.starts_with("error while publishing outbox message: "),
+        "{}",
+        report.message
+    );
     assert!(!has(&server, "a").await);
     away.store(false, Ordering::Relaxed);
     assert!(transact_now(&server, vec![set("a", "1")]).await.is_ok());
@@ -188,5 +194,8 @@ async fn what_was_never_committed_is_never_published() {
     assert!(matches!(without_commit("false", false).await, Verdict::Retry(_)));
     assert_eq!(without_commit("true", false).await, Verdict::Drop);
     let waits = without_commit("true", true).await;
-    assert!(matches!(waits, Verdict::Retry(_)), "its transaction may still come: {waits:?}");
+    assert!(
+        matches!(waits, Verdict::Retry(_)),
+        "its transaction may still come: {waits:?}"
+    );
 }

@@ -203,8 +203,14 @@ mod tests {
             .map(Spec::from)
             .collect();
         assert_eq!(specs[0].rules, [(String::new(), "/a".to_owned())]);
-        let none = palladium_engine_pubsub::Batching { max_messages: 0, max_await_ms: 0 };
-        assert!(specs[0].bulk == Some(none) && specs[1].bulk.is_none(), "numbers below zero are not given");
+        let none = palladium_engine_pubsub::Batching {
+            max_messages: 0,
+            max_await_ms: 0,
+        };
+        assert!(
+            specs[0].bulk == Some(none) && specs[1].bulk.is_none(),
+            "numbers below zero are not given"
+        );
         assert_eq!(
             specs[1].rules,
             [

@@ -192,7 +192,9 @@ pub async fn bulk(
     let policy = outbound(server, entry.component.name(), ComponentKind::Pubsub);
     let outcome = policed::many(&entry.component, by, &policy, request).await;
     let good = outcome.as_ref().is_ok_and(Vec::is_empty);
-    let published = outcome.as_ref().map_or(0, |failures| count.saturating_sub(failures.len()));
+    let published = outcome
+        .as_ref()
+        .map_or(0, |failures| count.saturating_sub(failures.len()));
     entry.metrics.egress_bulk(&call.topic, good, published, start.elapsed());
     outcome
 }

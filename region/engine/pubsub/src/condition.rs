@@ -59,8 +59,12 @@ fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Exe
         message: message.to_owned(),
     };
     let text = |at: usize| {
-        let argument = arguments.get(at).and_then(|value| value.downcast_ref::<CelString<'_>>());
-        argument.map(CelString::inner).ok_or_else(|| failed("two texts are needed"))
+        let argument = arguments
+            .get(at)
+            .and_then(|value| value.downcast_ref::<CelString<'_>>());
+        argument
+            .map(CelString::inner)
+            .ok_or_else(|| failed("two texts are needed"))
     };
     let (text, pattern) = (text(0)?, text(1)?);
     if text.len() > TEXT {
@@ -149,7 +153,10 @@ impl Condition {
     /// When the expression has no answer for it: a member is missing, types do not fit, or it takes too much work.
     pub(crate) fn fits(&self, event: &Seen) -> Result<bool, ConditionError> {
         // Also when it is no number at all.
-        if !matches!(self.work(event).partial_cmp(&MOST), Some(Ordering::Less | Ordering::Equal)) {
+        if !matches!(
+            self.work(event).partial_cmp(&MOST),
+            Some(Ordering::Less | Ordering::Equal)
+        ) {
             return Err(ConditionError::TooCostly(self.text.clone()));
         }
         let evaluated = catch_unwind(AssertUnwindSafe(|| {

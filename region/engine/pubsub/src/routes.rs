@@ -134,7 +134,10 @@ mod tests {
         let items = vec!["1"; 20_000].join(",");
         let text = format!(r#"{{"type":"b","items":[{items}]}}"#);
         assert!(text.len() > SHORT);
-        let fits = [("event.items.exists(i, i == 2.0)", "/a"), ("event.items.all(i, i == 1.0)", "/b")];
+        let fits = [
+            ("event.items.exists(i, i == 2.0)", "/a"),
+            ("event.items.all(i, i == 1.0)", "/b"),
+        ];
         assert_eq!(path(&text, &fits).await.unwrap().as_deref(), Some("/b"));
         let costly = [("event.items.all(i, event.items.all(j, i == j))", "/a")];
         assert!(matches!(path(&text, &costly).await, Err(ConditionError::TooCostly(_))));

@@ -113,7 +113,9 @@ impl Trip {
 
 /// Whether its cost is that of its length: it is judged at every failure, and loops over lists or texts would have no bound.
 fn is_plain(expression: &Expr, levels: usize) -> bool {
-    let Some(levels) = levels.checked_sub(1) else { return false };
+    let Some(levels) = levels.checked_sub(1) else {
+        return false;
+    };
     match expression {
         Expr::Literal(_) | Expr::Ident(_) => true,
         Expr::Call(call) => call.target.is_none() && call.args.iter().all(|part| is_plain(&part.expr, levels)),
@@ -335,7 +337,15 @@ mod tests {
 
     #[test]
     fn only_conditions_are_expressions() {
-        for wrong in ["1 +", "requests", "[1].exists(x, x == requests)", "'a'", "nobody > 1", "((((", &"1".repeat(LONGEST + 1)] {
+        for wrong in [
+            "1 +",
+            "requests",
+            "[1].exists(x, x == requests)",
+            "'a'",
+            "nobody > 1",
+            "((((",
+            &"1".repeat(LONGEST + 1),
+        ] {
             assert!(Trip::parse(wrong).is_err(), "{wrong}");
         }
         let trip = Trip::parse("requests > 3 && totalFailures * 2 >= requests").unwrap();

@@ -302,7 +302,9 @@ impl StateComponent {
         }
         let request = query::parse(document, metadata)
             .map_err(|error| failed(StateError::Invalid(format!("failed to parse JSON query body: {error}"))))?;
-        let mut response = repeat::run(policy, false, || self.store.query(&request)).await.map_err(failed)?;
+        let mut response = repeat::run(policy, false, || self.store.query(&request))
+            .await
+            .map_err(failed)?;
         for item in &mut response.items {
             item.key = original_key(&item.key).to_string();
         }

@@ -213,8 +213,7 @@ impl<W: Write> Progress<W> {
         let (again, given_up) = std::mem::take(&mut self.pending).into_iter().partition(may_again);
         self.pending = again;
         let given_up: Vec<W> = given_up;
-        self.failures
-            .extend(given_up.iter().map(|write| failure(write, error)));
+        self.failures.extend(given_up.iter().map(|write| failure(write, error)));
     }
 
     fn end(&mut self, outcome: Result<(), StateError>) -> Result<(), Tried> {
@@ -265,7 +264,10 @@ impl<W: Write> Progress<W> {
                 None
             }
             error => {
-                let is_one = self.failures.iter().all(|one| one.error.to_string() == error.to_string());
+                let is_one = self
+                    .failures
+                    .iter()
+                    .all(|one| one.error.to_string() == error.to_string());
                 self.failures
                     .extend(self.pending.iter().map(|write| failure(write, &error)));
                 is_one.then_some(error)

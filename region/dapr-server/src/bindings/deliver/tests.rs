@@ -58,7 +58,10 @@ async fn an_event_is_a_post_and_its_answer_goes_back() {
     assert_eq!(answer.unwrap(), Some("thanks".into()));
     let request = seen.lock().unwrap().to_ascii_lowercase();
     assert!(request.starts_with("post /base/a%20b http/1.1"), "{request}");
-    assert!(request.contains("x-kind: new") && request.ends_with("\r\n\r\nhappened"), "{request}");
+    assert!(
+        request.contains("x-kind: new") && request.ends_with("\r\n\r\nhappened"),
+        "{request}"
+    );
     assert!(!request.contains("9999") && !request.contains("no name"), "{request}");
 }
 
@@ -73,9 +76,18 @@ async fn what_is_no_success_is_an_error_with_its_status() {
         said.words,
         "fails to send binding event to http app channel, status code: 503 body: not now"
     );
-    let said = event(&Arc::downgrade(&server), &*nobody().await, &entry(&server, false), occurrence()).await;
+    let said = event(
+        &Arc::downgrade(&server),
+        &*nobody().await,
+        &entry(&server, false),
+        occurrence(),
+    )
+    .await;
     let said = said.unwrap_err();
-    assert!(said.code.is_none() && said.words.starts_with("error invoking app: "), "{said}");
+    assert!(
+        said.code.is_none() && said.words.starts_with("error invoking app: "),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -86,9 +98,20 @@ async fn an_application_wants_what_it_does_not_refuse() {
             assert!(request.starts_with("OPTIONS /base/a%20b "), "{request}");
             std::future::ready((status, String::new()))
         });
-        assert_eq!(is_wanted(&*app.await, &entry(&server, false)).await, Ok(wanted), "{status}");
+        assert_eq!(
+            is_wanted(&*app.await, &entry(&server, false)).await,
+            Ok(wanted),
+            "{status}"
+        );
     }
     let nobody = nobody().await;
-    assert!(is_wanted(&nobody, &entry(&server, false)).await.is_err(), "that is no answer");
-    assert_eq!(is_wanted(&nobody, &entry(&server, true)).await, Ok(true), "the component says so");
+    assert!(
+        is_wanted(&nobody, &entry(&server, false)).await.is_err(),
+        "that is no answer"
+    );
+    assert_eq!(
+        is_wanted(&nobody, &entry(&server, true)).await,
+        Ok(true),
+        "the component says so"
+    );
 }

@@ -52,7 +52,9 @@ impl Service {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, reached).await.unwrap_or_else(|_| panic!("{:?}, not {counts:?}", self.counts()));
+        timeout(SOON, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{:?}, not {counts:?}", self.counts()));
     }
 }
 

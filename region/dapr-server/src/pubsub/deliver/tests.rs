@@ -101,8 +101,8 @@ async fn what_fails_to_the_end_is_told_for_each() {
     ])
     .await;
     assert_eq!(came, ["a+b+c", "a+b+c", "b+c"]);
-    assert!(matches!(
-        &verdicts[..],
-        [Verdict::Success, Verdict::Retry(_), Verdict::Success]
-    ), "{verdicts:?}");
+    assert!(
+        matches!(&verdicts[..], [Verdict::Success, Verdict::Retry(_), Verdict::Success]),
+        "{verdicts:?}"
+    );
 }

@@ -101,7 +101,10 @@ async fn a_message_has_an_envelope_unless_it_is_not_wanted() {
     let (entry, bus) = entry(&server);
     assert!(single(&server, &entry, Protocol::Http, message("t", &[])).await.is_ok());
     let (topic, data, _) = bus.given().remove(0);
-    assert_eq!((topic.as_str(), &data["data"], &data["traceid"]), ("t", &json!({"n": 1}), &json!("tp")));
+    assert_eq!(
+        (topic.as_str(), &data["data"], &data["traceid"]),
+        ("t", &json!({"n": 1}), &json!("tp"))
+    );
     let raw = message("t", &[("rawPayload", "true")]);
     assert!(single(&server, &entry, Protocol::Http, raw).await.is_ok());
     let (_, data, metadata) = bus.given().remove(0);
@@ -137,7 +140,12 @@ async fn entries_need_names_of_their_own() {
         assert_eq!(error.report().tag, "ERR_PUBSUB_EVENTS_SER");
     }
     assert!(bus.given().is_empty());
-    assert!(bulk(&server, &entry, Protocol::Http, call(&["1", "2"])).await.unwrap().is_empty());
+    assert!(
+        bulk(&server, &entry, Protocol::Http, call(&["1", "2"]))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(bus.given()[0].1, json!("1+2"));
 }
 

@@ -68,7 +68,10 @@ async fn events_of_one_id_are_under_way_one_after_the_other() {
     assert_eq!(next(&mut receiver).await, "b");
     caller.answered("1", SUCCESS);
     caller.answered("2", SUCCESS);
-    assert_eq!((second.await.unwrap(), other.await.unwrap()), (Verdict::Success, Verdict::Success));
+    assert_eq!(
+        (second.await.unwrap(), other.await.unwrap()),
+        (Verdict::Success, Verdict::Success)
+    );
     assert!(caller.waiting().is_empty());
 }
 
@@ -93,7 +96,10 @@ async fn at_the_end_nobody_waits_for_an_answer() {
     let (first, second) = (deliver(&caller, "1", "a"), deliver(&caller, "1", "b"));
     next(&mut receiver).await;
     caller.gone.trigger();
-    assert_eq!((first.await.unwrap(), second.await.unwrap()), (Verdict::Closed, Verdict::Closed));
+    assert_eq!(
+        (first.await.unwrap(), second.await.unwrap()),
+        (Verdict::Closed, Verdict::Closed)
+    );
     drop(receiver);
     let (caller, receiver) = self::caller().await;
     drop(receiver);

@@ -117,18 +117,30 @@ fn items(count: usize, length: usize) -> Seen {
 #[test]
 fn sec_059_an_expression_that_multiplies_is_never_evaluated() {
     let doubled = |times: usize| format!("['x']{} == ['y']", ".map(x, x + x)".repeat(times));
-    assert!(matches!(Condition::compile(&doubled(40)), Err(ConditionError::Compile { .. })), "too deep");
+    assert!(
+        matches!(Condition::compile(&doubled(40)), Err(ConditionError::Compile { .. })),
+        "too deep"
+    );
     let sum = vec!["x"; 150].join("+");
     let nested = "event.items.all(a, event.items.all(b, event.items.all(c, a == b)))";
     for (text, event) in [
-        (format!("event.items.map(x, {sum}).map(x, {sum}) == ['y']"), items(1, 10_000)),
+        (
+            format!("event.items.map(x, {sum}).map(x, {sum}) == ['y']"),
+            items(1, 10_000),
+        ),
         (nested.to_owned(), items(1000, 10)),
-        ("event.items.map(x, event.items).map(y, event.items) == []".to_owned(), items(1000, 10)),
+        (
+            "event.items.map(x, event.items).map(y, event.items) == []".to_owned(),
+            items(1000, 10),
+        ),
         ("event.items.all(x, event == event)".to_owned(), items(3000, 10)),
     ] {
         let condition = Condition::compile(&text).unwrap();
         let refused = condition.fits(&event);
-        assert!(matches!(refused, Err(ConditionError::TooCostly(_))), "{text:.60}: {refused:?}");
+        assert!(
+            matches!(refused, Err(ConditionError::TooCostly(_))),
+            "{text:.60}: {refused:?}"
+        );
     }
     // What people write stays possible over large events.
     for (text, event) in [
@@ -154,7 +166,10 @@ fn sec_059_a_regular_expression_has_a_bound() {
         "event.id.matches(1)",
     ] {
         let answer = Condition::compile(text).unwrap().fits(&event);
-        assert!(matches!(answer, Err(ConditionError::Evaluate { .. })), "{text}: {answer:?}");
+        assert!(
+            matches!(answer, Err(ConditionError::Evaluate { .. })),
+            "{text}: {answer:?}"
+        );
     }
 }
 

@@ -63,7 +63,12 @@ fn metadata_say_whether_there_is_one() {
 
 #[test]
 fn a_promise_is_daprs_message() {
-    let operation = set("app||k", "2", ValueForm::Binary, &[("data", "a"), ("id", "b"), ("own", "c")]);
+    let operation = set(
+        "app||k",
+        "2",
+        ValueForm::Binary,
+        &[("data", "a"), ("id", "b"), ("own", "c")],
+    );
     let expected = json!({
         "specversion": "1.0", "datacontenttype": "text/plain", "source": "app", "type": "com.dapr.event.sent",
         "topic": "", "pubsubname": "ps", "traceid": "tp", "traceparent": "", "tracestate": "ts", "data": "2",
@@ -74,7 +79,10 @@ fn a_promise_is_daprs_message() {
     let of_json = promised(set("k", r#"{"a":1.0}"#, ValueForm::Json, &json));
     assert_eq!(of_json["data"], json!({"a": 1.0}));
     let octets = [("contentType", "application/octet-stream")];
-    assert_eq!(promised(set("k", "hi", ValueForm::Binary, &octets))["data_base64"], "aGk=");
+    assert_eq!(
+        promised(set("k", "hi", ValueForm::Binary, &octets))["data_base64"],
+        "aGk="
+    );
 }
 
 #[test]
@@ -94,7 +102,11 @@ fn a_value_that_is_not_said_to_be_json_is_what_go_prints() {
         (r#"[1,"a",[]]"#, "[1 a []]"),
         (r#"{"b":1,"a":{"c":"d"}}"#, "map[a:map[c:d] b:1]"),
     ] {
-        assert_eq!(promised(set("k", value, ValueForm::Json, &[]))["data"], expected, "{value}");
+        assert_eq!(
+            promised(set("k", value, ValueForm::Json, &[]))["data"],
+            expected,
+            "{value}"
+        );
     }
 }
 
@@ -116,11 +128,23 @@ fn what_is_projected_is_published_and_not_stored() {
     assert_eq!(stored[3..], names);
     let datas = plan.promises.iter().map(|promise| {
         let envelope: Value = serde_json::from_slice(&promise.request.data).unwrap();
-        (envelope["data"].clone(), envelope.get("own").is_some(), envelope.get("other").is_some())
+        (
+            envelope["data"].clone(),
+            envelope.get("own").is_some(),
+            envelope.get("other").is_some(),
+        )
     });
     let expected = [(json!("3"), true, false), (json!("4"), false, false)];
-    assert_eq!(datas.collect::<Vec<_>>(), expected, "beside it travels what the stored one says");
-    assert!(plan.promises.iter().all(|promise| promise.request.topic == "nsappordersoutbox"));
+    assert_eq!(
+        datas.collect::<Vec<_>>(),
+        expected,
+        "beside it travels what the stored one says"
+    );
+    assert!(
+        plan.promises
+            .iter()
+            .all(|promise| promise.request.topic == "nsappordersoutbox")
+    );
 }
 
 #[test]
@@ -129,9 +153,14 @@ fn a_letter_is_the_promise_under_the_names_of_its_topic() {
     let promise = &plan.promises[0].request.data;
     assert_eq!(Outbox::key(promise).as_ref(), Ok(&plan.promises[0].key));
     let letter = plain().letter(promise).unwrap();
-    assert_eq!((letter.topic.as_str(), letter.content_type.as_deref()), ("orders", Some("text/plain")));
-    let (mut before, after): (Value, Value) =
-        (serde_json::from_slice(promise).unwrap(), serde_json::from_slice(&letter.data).unwrap());
+    assert_eq!(
+        (letter.topic.as_str(), letter.content_type.as_deref()),
+        ("orders", Some("text/plain"))
+    );
+    let (mut before, after): (Value, Value) = (
+        serde_json::from_slice(promise).unwrap(),
+        serde_json::from_slice(&letter.data).unwrap(),
+    );
     before["topic"] = json!("orders");
     before["pubsubname"] = json!("ps");
     assert_eq!(before, after);
@@ -163,7 +192,8 @@ proptest! {
         prop_assert_eq!(plan.promises.len(), values.len());
         prop_assert_eq!(plan.operations.len(), 2 * values.len());
         for promise in &plan.promises {
-            prop_assert_eq!(Outbox::key(&promise.request.data).as_ref(), Ok(&promise.key));
+            let key = Outbox::key(&promise.request.data);
+            prop_assert_eq!(key.as_ref(), Ok(&promise.key));
         }
     }
 

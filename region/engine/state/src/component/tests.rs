@@ -105,10 +105,13 @@ fn transactional() -> Features {
 async fn keys_are_prefixed_and_restored() {
     let (component, recorder) = component(Recorder::default());
     component
-        .get(&none(), GetRequest {
-            key: "k".into(),
-            ..GetRequest::default()
-        })
+        .get(
+            &none(),
+            GetRequest {
+                key: "k".into(),
+                ..GetRequest::default()
+            },
+        )
         .await
         .unwrap();
     let items = component
@@ -129,10 +132,13 @@ async fn one_item_is_not_a_bulk_call() {
     component.save(&none(), vec![set("a")]).await.unwrap();
     component.save(&none(), vec![set("a"), set("b")]).await.unwrap();
     component
-        .bulk_delete(&none(), vec![DeleteRequest {
-            key: "a".into(),
-            ..DeleteRequest::default()
-        }])
+        .bulk_delete(
+            &none(),
+            vec![DeleteRequest {
+                key: "a".into(),
+                ..DeleteRequest::default()
+            }],
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -144,7 +150,10 @@ async fn one_item_is_not_a_bulk_call() {
 #[tokio::test]
 async fn nothing_is_written_when_one_key_is_illegal() {
     let (component, recorder) = component(Recorder::default());
-    let error = component.save(&none(), vec![set("a"), set("ke||y1")]).await.unwrap_err();
+    let error = component
+        .save(&none(), vec![set("a"), set("ke||y1")])
+        .await
+        .unwrap_err();
     let report = error.grpc();
     assert_eq!(
         (report.http_status, report.grpc_code, report.tag.as_str()),
@@ -203,7 +212,11 @@ async fn etag_failures_of_a_bulk_call_are_one_etag_failure() {
 #[tokio::test]
 async fn transactions_need_the_feature_and_the_room() {
     let (plain, _) = component(Recorder::default());
-    let report = plain.transact(&none(), vec![], Metadata::new()).await.unwrap_err().grpc();
+    let report = plain
+        .transact(&none(), vec![], Metadata::new())
+        .await
+        .unwrap_err()
+        .grpc();
     assert_eq!(
         (report.grpc_code, report.http_status, report.details.len()),
         (12, 500, 3)
@@ -234,11 +247,17 @@ async fn transactions_need_the_feature_and_the_room() {
         report.message,
         "the transaction contains 2 operations, which is more than what the state store supports: 1"
     );
-    component.transact(&none(), vec![delete()], Metadata::new()).await.unwrap();
+    component
+        .transact(&none(), vec![delete()], Metadata::new())
+        .await
+        .unwrap();
     assert_eq!(*recorder.calls.lock().unwrap(), ["transact myapp||b"]);
     // An etag mismatch inside a transaction is an internal error, as upstream has it.
     *recorder.failure.lock().unwrap() = Some(StateError::EtagMismatch(None));
-    let error = component.transact(&none(), vec![delete()], Metadata::new()).await.unwrap_err();
+    let error = component
+        .transact(&none(), vec![delete()], Metadata::new())
+        .await
+        .unwrap_err();
     assert_eq!((error.http().http_status, error.grpc().grpc_code), (500, 13));
     assert_eq!(
         error.http().message,
@@ -271,7 +290,12 @@ async fn queries_need_a_store_that_can() {
     );
     *recorder.failure.lock().unwrap() = Some(StateError::Other("boom".into()));
     assert_eq!(
-        component.query(&none(), document, Metadata::new()).await.unwrap_err().http().tag,
+        component
+            .query(&none(), document, Metadata::new())
+            .await
+            .unwrap_err()
+            .http()
+            .tag,
         "ERR_STATE_QUERY"
     );
 }
@@ -321,10 +345,13 @@ async fn a_remote_stores_own_answer_goes_through() {
     };
     *recorder.failure.lock().unwrap() = Some(StateError::Remote(Box::new(remote)));
     let error = component
-        .get(&none(), GetRequest {
-            key: "key1".into(),
-            ..GetRequest::default()
-        })
+        .get(
+            &none(),
+            GetRequest {
+                key: "key1".into(),
+                ..GetRequest::default()
+            },
+        )
         .await
         .unwrap_err();
     let http = error.http();
@@ -474,7 +501,11 @@ async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
             .contains("message authentication failed")
     );
 
-    let report = component.query(&none(), "{}", Metadata::new()).await.unwrap_err().http();
+    let report = component
+        .query(&none(), "{}", Metadata::new())
+        .await
+        .unwrap_err()
+        .http();
     assert_eq!(
         report.message,
         "state store mystore query failed: cannot query encrypted store"

@@ -131,7 +131,11 @@ async fn a_conditional_write_whose_outcome_is_unknown_is_not() {
     let late = Err("context deadline exceeded".to_owned());
     assert_eq!(after(vec![Next::Hangs], Some("1")).await, (1, late.clone()));
     let refused = || Next::Fails(StateError::Other("busy".to_owned()));
-    assert_eq!(after(vec![refused()], Some("1")).await, (2, Ok(())), "the store said no");
+    assert_eq!(
+        after(vec![refused()], Some("1")).await,
+        (2, Ok(())),
+        "the store said no"
+    );
 
     let store = Scripted::new([Next::Hangs]);
     let request = TransactRequest {
@@ -157,7 +161,9 @@ async fn of_many_only_what_failed_is_repeated_and_no_failure_is_forgotten() {
     let writes = ["a", "b", "c", "d"].map(|key| write(key, Some("1")));
     let error = bulk(&policy(), &store, writes.to_vec()).await.unwrap_err();
     assert_eq!(store.calls(), ["a+b+c+d", "b+c", "c"]);
-    let StateError::Bulk(failures) = error else { panic!("{error}") };
+    let StateError::Bulk(failures) = error else {
+        panic!("{error}")
+    };
     assert!(failures.len() == 1 && failures[0].key == "a" && failures[0].error.is_etag());
 }
 
@@ -168,7 +174,9 @@ async fn after_a_silence_only_what_has_no_condition_is_repeated() {
         let writes = vec![write("a", None), write("b", Some("1")), write("c", None)];
         let error = bulk(&policy(), &store, writes).await.unwrap_err();
         assert_eq!(store.calls(), ["a+b+c", "a+c"]);
-        let StateError::Bulk(failures) = error else { panic!("{error}") };
+        let StateError::Bulk(failures) = error else {
+            panic!("{error}")
+        };
         assert!(failures.len() == 1 && failures[0].key == "b", "{failures:?}");
     }
 }
