@@ -4,7 +4,7 @@
 //! at the next look. A component that fails never takes another one down. Must never close one before what takes its place
 //! is in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -89,7 +89,7 @@ impl Loader {
             self.opener.secrets.remove(&name);
             gone.extend(removed.into_entry());
         }
-        self.subscriptions = subscriptions;
+        self.subscriptions = in_order(&self.subscriptions, subscriptions);
         self.publish();
         for entry in gone {
             self.closing.spawn("component-close", closing::retire(entry));
@@ -133,5 +133,38 @@ impl Loader {
         self.server.components.store(Arc::new(components));
         self.server.subscriptions.ring();
         self.server.bindings.ring();
+    }
+}
+
+/// Those that there were, where they were; then the new ones.
+fn in_order(old: &[Subscription], new: Vec<Subscription>) -> Vec<Subscription> {
+    let known: HashSet<&Subscription> = old.iter().collect();
+    let (mut fresh, mut kept) = (Vec::new(), HashSet::new());
+    for one in new {
+        if known.contains(&one) {
+            kept.insert(one);
+        } else {
+            fresh.push(one);
+        }
+    }
+    let kept = old.iter().filter(|one| kept.contains(*one)).cloned();
+    kept.chain(fresh).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_keep_their_places() {
+        let one = |topic: &str| Subscription {
+            topic: topic.to_owned(),
+            ..Subscription::default()
+        };
+        let topics = |list: &[Subscription]| list.iter().map(|one| one.topic.clone()).collect::<Vec<_>>();
+        let old = [one("a"), one("b"), one("c")];
+        let now = in_order(&old, vec![one("d"), one("c"), one("a")]);
+        assert_eq!(topics(&now), ["a", "c", "d"]);
+        assert_eq!(topics(&in_order(&now, vec![])), Vec::<String>::new());
     }
 }

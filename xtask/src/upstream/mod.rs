@@ -40,6 +40,8 @@ const UNUSED: [&str; 5] = [
 ];
 /// A case has 45 s in the suite; start and stop of processes come on top.
 const CASE: Duration = Duration::from_secs(60);
+/// How often a case is begun alone after the suite fell over itself.
+const ALONE: u32 = 3;
 
 /// Command line of the runner.
 #[derive(Args)]
@@ -89,7 +91,21 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     }
     let focus = options.focus.clone().unwrap_or_else(|| exactly(&wanted));
     let started = Instant::now();
-    let output = judge(options, &focus, wanted.len())?;
+    let mut output = judge(options, &focus, wanted.len())?;
+    if output.fell {
+        // Each in a process of its own, so that none takes another along.
+        let left: Vec<String> = output.unjudged(&wanted).cloned().collect();
+        for case in left {
+            for _ in 0..ALONE {
+                let alone = judge(options, &exactly(&[case.clone()].into()), 1)?;
+                let fell = alone.fell;
+                output.cases.extend(alone.cases);
+                if !fell {
+                    break;
+                }
+            }
+        }
+    }
 
     let logs = root.join(&options.logs);
     let (mut passed, mut failed) = (BTreeSet::new(), BTreeSet::new());

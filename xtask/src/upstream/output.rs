@@ -4,12 +4,15 @@
 //! verdict at the depth of a case counts: the steps inside it and the suite around it do not. Must never count a case
 //! that did not report as passed, nor judge: which cases must pass is decided elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The test that holds all cases.
 const SUITE: &str = "Test_Integration/";
 /// A step of the suite itself, not a case.
 const BUILD: &str = "build_binaries";
+/// How Go ends a program in which an assertion failed after its case was over. The suite looks every few milliseconds
+/// whether something holds; a look that is under way when the case ends fails so, and takes all other cases along.
+const LATE: [&str; 2] = ["panic: Fail in goroutine after ", "panic: Log in goroutine after "];
 /// Of a failed case at most so many lines are kept, the last ones.
 const KEPT: usize = 20_000;
 
@@ -55,6 +58,8 @@ pub struct Output {
     pub cases: BTreeMap<String, Case>,
     /// Lines that belong to no case.
     pub outside: Vec<String>,
+    /// Whether the suite fell over a look of its own that came too late.
+    pub fell: bool,
     /// Whose lines follow, with the full name of the test.
     current: String,
 }
@@ -62,6 +67,7 @@ pub struct Output {
 impl Output {
     /// Takes one line; tells a verdict (case, verdict, duration) when the line is one.
     pub fn line(&mut self, line: &str) -> Option<(String, Verdict, String)> {
+        self.fell |= LATE.iter().any(|words| line.starts_with(words));
         let trimmed = line.trim_start();
         if let Some(rest) = trimmed.strip_prefix("=== ") {
             self.current = rest.split_whitespace().nth(1).unwrap_or_default().to_owned();
@@ -99,6 +105,12 @@ impl Output {
             lines.drain(..KEPT);
         }
         None
+    }
+
+    /// The cases without a verdict, of those that should have one.
+    pub fn unjudged<'a>(&'a self, wanted: &'a BTreeSet<String>) -> impl Iterator<Item = &'a String> {
+        let verdict = |case: &String| self.cases.get(case).map(|case| case.verdict).unwrap_or_default();
+        wanted.iter().filter(move |case| verdict(case) == Verdict::Unfinished)
     }
 
     /// The case that a test's full name belongs to.
@@ -144,6 +156,25 @@ mod tests {
     --- FAIL: Test_Integration/ports/daprd (0.90s)
 FAIL
 ";
+
+    #[test]
+    fn a_suite_that_fell_over_itself_leaves_cases_unjudged() {
+        let mut output = Output::default();
+        for line in [
+            "=== RUN   Test_Integration/ports/daprd",
+            "    --- PASS: Test_Integration/ports/daprd (0.90s)",
+            "=== RUN   Test_Integration/daprd/state/http/basic",
+        ] {
+            output.line(line);
+        }
+        let wanted = ["ports/daprd", "daprd/state/http/basic", "never/begun"].map(str::to_owned);
+        let wanted = BTreeSet::from(wanted);
+        let left: Vec<_> = output.unjudged(&wanted).collect();
+        assert_eq!(left, ["daprd/state/http/basic", "never/begun"]);
+        assert!(!output.fell);
+        output.line("panic: Fail in goroutine after Test_Integration/daprd/state/http/basic/run has completed");
+        assert!(output.fell);
+    }
 
     #[test]
     fn mixed_lines_are_sorted_by_case() {

@@ -69,6 +69,7 @@ impl Resources {
             told: Vec::new(),
         };
         let declared = resources.read()?;
+        without_duplicates(&declared.components).map_err(|error| format!("failed to load components: {error}"))?;
         resources.load(declared).await?;
         let components = server.components.load();
         for store in configuration.secrets.stores() {
@@ -104,6 +105,9 @@ impl Resources {
                     continue;
                 }
             };
+            // As with the original: which of two is meant, nobody can tell.
+            without_duplicates(&declared.components)
+                .map_err(|error| format!("failed to load resources from disk: {error}"))?;
             let declared = self.without_changed_actor_stores(declared);
             match shutdown.unless(self.load(declared)).await {
                 None => break,
@@ -144,7 +148,6 @@ impl Resources {
             }
             !denied
         });
-        without_duplicates(&declared.components).map_err(|error| format!("failed to load components: {error}"))?;
         Ok(declared)
     }
 

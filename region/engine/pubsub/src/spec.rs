@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// A wish to receive a topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Spec {
     /// Name of the pub/sub component.
     pub pubsub: String,
@@ -22,7 +22,7 @@ pub struct Spec {
 }
 
 /// How messages are gathered into one delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Batching {
     /// At most so many messages; 0 = the default.
     pub max_messages: usize,
