@@ -6,6 +6,7 @@
 mod behind;
 mod body;
 mod callback;
+mod config;
 mod counted;
 mod grpc;
 mod headers;
@@ -31,6 +32,7 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 
 pub use body::AppBody;
+pub use config::ask as ask_config;
 pub use grpc::{GrpcApp, ON_INVOKE};
 pub use headers::{is_hop_by_hop, is_reserved, strip_request, strip_response};
 pub use health::{wait_for_port, watch};

@@ -16,7 +16,7 @@ use palladium_components_bindings::common::Use;
 use palladium_components_lock::LockMetadata;
 use palladium_components_pluggable::Found;
 use palladium_engine_lock::LockPrefix;
-use palladium_engine_pubsub::PubsubComponent;
+use palladium_engine_pubsub::{Outbox, PubsubComponent};
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
@@ -245,6 +245,8 @@ impl Opener {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
             secrets: Secrets::of(declared),
+            outbox: Outbox::read(&declared.properties),
+            under_way: Default::default(),
         };
         Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }

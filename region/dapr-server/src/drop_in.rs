@@ -22,7 +22,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use resources::Resources;
 
-use crate::app_channel::{AppChannel, wait_for_port, watch};
+use crate::app_channel::{AppChannel, ask_config, wait_for_port, watch};
 use crate::auth::Auth;
 use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
@@ -67,6 +67,8 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
                 }
             }
             tracing::info!("Daprd shutdown gracefully");
+            // Some who start daprd stop reading its log as soon as it is gone, and are to see this line.
+            std::thread::sleep(Duration::from_millis(50));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -178,7 +180,8 @@ async fn run(
         &settings.app_id,
         workers,
         settings.read_buffer,
-        settings.graceful_shutdown,
+        // The process as a whole ends first.
+        settings.graceful_shutdown + Duration::from_secs(5),
     )?;
     announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
@@ -221,8 +224,10 @@ async fn run(
     );
     server.shutdown.trigger();
     signals.trigger();
-    if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
-        tracing::warn!(%overdue, "not everything ended in time");
+    let patience = settings.graceful_shutdown.max(Duration::from_secs(1));
+    if let Err(overdue) = tasks.drain(patience).await {
+        tracing::error!(%overdue, "Graceful shutdown timeout exceeded, forcing shutdown");
+        fatal.get_or_insert_with(|| "calls under way did not end in time".into());
     }
     closing::close_all(&server.components.load_full()).await;
     server.tracing.close().await;
@@ -339,8 +344,14 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
     if let Some(health) = settings.app.health.clone() {
         tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
     }
-    server.app.store(Some(channel));
+    server.app.store(Some(channel.clone()));
     server.bindings.ring();
+    if settings.unasked_endpoints.iter().all(|endpoint| endpoint != "config") {
+        let stop = server.shutdown.child();
+        tasks.spawn("app-config", async move {
+            let _ = stop.unless(ask_config(&channel)).await;
+        });
+    }
 }
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.
@@ -348,7 +359,8 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else {
         return;
     };
-    tracing::info!("Blocking graceful shutdown for {duration:?} or until app reports unhealthy...");
+    let told = go_duration(duration);
+    tracing::info!("Blocking graceful shutdown for {told} or until app reports unhealthy...");
     let unhealthy = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -360,5 +372,39 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     tokio::select! {
         () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
         () = unhealthy => tracing::info!("App reported unhealthy, entering shutdown..."),
+    }
+}
+
+/// As Go writes a duration of a second or more: `3m0s`; shorter ones in milliseconds.
+fn go_duration(duration: Duration) -> String {
+    let (whole, rest) = (duration.as_secs(), duration.subsec_millis());
+    if whole == 0 {
+        return format!("{rest}ms");
+    }
+    let fraction = format!(".{rest:03}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}{fraction}s"),
+        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (millis, expected) in [
+            (180_000, "3m0s"),
+            (5_000, "5s"),
+            (1_500, "1.5s"),
+            (20, "20ms"),
+            (3_661_000, "1h1m1s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
+        }
     }
 }

@@ -23,6 +23,7 @@ pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;
+pub(crate) use subscription::{Bulk, Routes, rules};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

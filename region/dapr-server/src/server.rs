@@ -11,18 +11,20 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use palladium_component::{Conversation, CryptoProvider, SecretStore};
+use palladium_engine_pubsub::Outbox;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_http::Budget;
 use palladium_tasks::Shutdown;
 
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
-use crate::bindings::Bell;
+use crate::bell::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
 use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics, StateOperation};
+use crate::outbox::UnderWay;
 use crate::pipeline::Piece;
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
@@ -153,6 +155,10 @@ pub struct StateEntry {
     pub metrics: StateMetrics,
     /// What its errors must not say.
     pub secrets: Secrets,
+    /// What its transactions publish.
+    pub outbox: Option<Outbox>,
+    /// Which of its promises wait for a transaction of this process.
+    pub under_way: UnderWay,
 }
 
 impl StateEntry {
@@ -222,6 +228,11 @@ impl Components {
                 },
             }
         })
+    }
+
+    /// All state stores.
+    pub fn states(&self) -> impl Iterator<Item = &Arc<StateEntry>> {
+        self.state.values()
     }
 
     /// The publish/subscribe component of that name.

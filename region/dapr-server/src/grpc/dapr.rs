@@ -75,9 +75,7 @@ impl Dapr for Api {
     }
 
     async fn execute_state_transaction(&self, request: Request<ExecuteStateTransactionRequest>) -> Answer<()> {
-        state::transaction(&self.0, request.into_inner())
-            .await
-            .map(Response::new)
+        state::transaction(&self.0, request).await.map(Response::new)
     }
 
     async fn publish_event(&self, request: Request<PublishEventRequest>) -> Answer<()> {

@@ -51,7 +51,9 @@ pub(super) async fn bulk(server: &Server, request: Request<BulkPublishRequest>) 
         spans: server.tracing.now().map(|tracer| (tracer, BULK.to_owned())),
         entries: entries.collect(),
     };
-    let failures = publish::bulk(&entry, call).await.map_err(failed)?;
+    let failures = publish::bulk(server, &entry, Protocol::Grpc, call)
+        .await
+        .map_err(failed)?;
     // As in Dapr, one failure fails the call: the caller has to take all of it for unpublished.
     match failures.into_iter().next() {
         None => Ok(BulkPublishResponse::default()),

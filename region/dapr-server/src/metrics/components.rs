@@ -205,7 +205,8 @@ impl PubsubMetrics {
         let at = HOW.iter().position(|known| *known == how).unwrap_or(HOW.len() - 1);
         let make = || {
             let [app_id, component, namespace] = &self.labels;
-            let status = if how == "drop" { "success" } else { "" };
+            // Dapr's second word: a message that was dropped on purpose was handled.
+            let status = if how == "drop" { "success" } else { HOW[at] };
             let labels = [app_id.as_str(), component, namespace, HOW[at], status, &topic.name];
             let (count, latency) = &self.all.ingress;
             Timed::new(count.with(&labels), latency.with(&labels))

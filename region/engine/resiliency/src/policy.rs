@@ -80,6 +80,8 @@ pub struct Policy {
     pub(crate) breaker: Option<Arc<Breaker>>,
     /// Who is told what happens, and what about; `None` = nobody.
     pub(crate) about: Option<Arc<About>>,
+    /// Whether an attempt that was given up is the last one.
+    pub(crate) late_is_final: bool,
 }
 
 impl Policy {
@@ -97,6 +99,13 @@ impl Policy {
     #[must_use]
     pub fn once(mut self) -> Self {
         self.retry = None;
+        self
+    }
+
+    /// The same, but an attempt that took too long is not repeated: for what must not be done twice, and may have been done.
+    #[must_use]
+    pub fn final_when_late(mut self) -> Self {
+        self.late_is_final = true;
         self
     }
 
@@ -120,7 +129,8 @@ impl Policy {
         let mut pauses = self.retry.as_ref().map(|retry| retry.pauses());
         let (mut attempt, mut timed_out) = (1, false);
         loop {
-            let failed = match self.attempt(operation(attempt)).await {
+            // Begun only when the breaker lets it: some operations are over as soon as they are called.
+            let failed = match self.attempt(|| operation(attempt)).await {
                 Ok(done) => {
                     if attempt > 1 {
                         tracing::info!(attempts = attempt, "Recovered processing operation");
@@ -143,16 +153,19 @@ impl Policy {
         }
     }
 
-    async fn attempt<T, E>(&self, operation: impl Future<Output = Result<T, E>>) -> Result<T, Failed<E>> {
+    async fn attempt<T, E, F>(&self, operation: impl FnOnce() -> F) -> Result<T, Failed<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let Some(breaker) = &self.breaker else {
-            return self.in_time(operation).await;
+            return self.in_time(operation()).await;
         };
         let before = breaker.state();
         let begun = breaker.begin().map_err(|refused| match refused {
             Refused::Open => Failed::Cut(Cut::Open),
             Refused::TooMany => Failed::Cut(Cut::TooMany),
         })?;
-        let outcome = self.in_time(operation).await;
+        let outcome = self.in_time(operation()).await;
         begun.end(outcome.is_ok());
         let after = breaker.state();
         if before != after {
@@ -173,7 +186,8 @@ impl Policy {
 
     fn is_again<E: Failure>(&self, failed: &Failed<E>) -> bool {
         match failed {
-            Failed::Cut(cut) => *cut == Cut::Deadline,
+            Failed::Cut(Cut::Deadline) => !self.late_is_final,
+            Failed::Cut(Cut::Open | Cut::TooMany) => false,
             Failed::Operation(error) if error.is_permanent() => false,
             Failed::Operation(error) => match (error.status_code(), &self.retry) {
                 (Some(code), Some(retry)) => retry.matching.retries(code),
@@ -252,5 +266,12 @@ mod tests {
             })
             .await;
         assert_eq!((count.get(), outcome), (3, Err(Failed::Cut(Cut::Deadline))));
+        let careful = policy.final_when_late();
+        let once = careful.run(|attempt| {
+            count.set(attempt);
+            std::future::pending::<Result<(), Code>>()
+        });
+        let late = once.await.is_err_and(|failed| matches!(failed, Failed::Cut(Cut::Deadline)));
+        assert!(late && count.get() == 1);
     }
 }
