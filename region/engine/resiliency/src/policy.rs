@@ -271,7 +271,9 @@ mod tests {
             count.set(attempt);
             std::future::pending::<Result<(), Code>>()
         });
-        let late = once.await.is_err_and(|failed| matches!(failed, Failed::Cut(Cut::Deadline)));
+        let late = once
+            .await
+            .is_err_and(|failed| matches!(failed, Failed::Cut(Cut::Deadline)));
         assert!(late && count.get() == 1);
     }
 }

@@ -218,3 +218,38 @@ async fn subscriptions_and_policies_come_and_go() {
     reported(&world, |report| report.loads.is_empty()).await;
     assert!(world.server.components.load().subscriptions.is_empty() && !has_policy());
 }
+
+#[tokio::test]
+async fn http_endpoints_come_and_go_and_their_headers_are_told_to_nobody() {
+    let headers = json!([{ "name": "Authorization", "value": SECRET }]);
+    let world = World::given(Given {
+        http_endpoints: vec![
+            document(
+                "HTTPEndpoint",
+                "payments",
+                json!({ "baseUrl": "https://payments.example", "headers": headers }),
+            ),
+            document(
+                "HTTPEndpoint",
+                "nowhere",
+                json!({ "baseUrl": "ftp://x", "headers": headers }),
+            ),
+            document(
+                "HTTPEndpoint",
+                "broken",
+                json!({ "baseUrl": "https://payments.example", "clientTLS": { "rootCA": { "value": SECRET } } }),
+            ),
+        ],
+        ..Given::default()
+    })
+    .await;
+    let report = world.report();
+    for (name, ok) in [("payments", true), ("nowhere", false), ("broken", false)] {
+        let load = load(&report, name).expect(name);
+        assert!(load.ok == ok && load.message.is_empty() == ok, "{load:?}");
+    }
+    assert!(world.server.invoke.endpoints.names().contains(&"payments".to_owned()));
+    world.given.send_replace(Given::default());
+    reported(&world, |report| report.loads.is_empty()).await;
+    assert!(world.server.invoke.endpoints.names().is_empty());
+}

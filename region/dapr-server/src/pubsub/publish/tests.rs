@@ -134,6 +134,7 @@ async fn entries_need_names_of_their_own() {
                 ..BulkEntry::default()
             })
             .collect(),
+        spans: None,
     };
     for bad in [&["1", "1"][..], &[""]] {
         let error = bulk(&server, &entry, Protocol::Http, call(bad)).await.unwrap_err();
