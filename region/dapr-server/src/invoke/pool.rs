@@ -306,7 +306,7 @@ mod tests {
         let start = tokio::time::Instant::now();
         let leases = futures_util::future::join_all((0..5).map(|_| shard.lease(dial()))).await;
         for lease in leases {
-            let error = lease.err().expect("nobody is there");
+            let error = lease.expect_err("nobody is there");
             assert_eq!(
                 (error.kind(), error.to_string().as_str()),
                 (io::ErrorKind::TimedOut, "dead")
