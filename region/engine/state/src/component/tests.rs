@@ -1,4 +1,5 @@
-//! The engine over a store that records what it is asked.
+//! The engine over a store that records what it is asked. Long because every call of the API is looked at over the same two
+//! stores.
 
 use std::sync::Mutex;
 
