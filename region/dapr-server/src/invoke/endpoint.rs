@@ -276,7 +276,10 @@ impl Endpoint {
         }
         if !self.base.secure {
             if root_ca.or(certificate).or(private_key).is_some() {
-                tracing::warn!("HTTP endpoint {} is called without TLS: its clientTLS has no effect", self.name);
+                tracing::warn!(
+                    "HTTP endpoint {} is called without TLS: its clientTLS has no effect",
+                    self.name
+                );
             }
             return Ok(());
         }
