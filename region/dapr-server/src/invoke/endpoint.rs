@@ -275,6 +275,12 @@ impl Endpoint {
             self.headers.insert(name, value);
         }
         if !self.base.secure {
+            if root_ca.or(certificate).or(private_key).is_some() {
+                tracing::warn!(
+                    "HTTP endpoint {} is called without TLS: its clientTLS has no effect",
+                    self.name
+                );
+            }
             return Ok(());
         }
         if let Some(pem) = root_ca {
