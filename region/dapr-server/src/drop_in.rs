@@ -68,6 +68,7 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
             }
             tracing::info!("Daprd shutdown gracefully");
             // Some who start daprd stop reading its log as soon as it is gone, and are to see this line.
+            #[expect(clippy::disallowed_methods, reason = "no runtime is left, and nobody waits")]
             std::thread::sleep(Duration::from_millis(50));
             ExitCode::SUCCESS
         }
