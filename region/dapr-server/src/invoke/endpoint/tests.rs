@@ -65,6 +65,7 @@ async fn an_endpoint_is_called_with_what_it_declares_and_nothing_of_the_connecti
                     "content-type",
                     "dapr-api-token",
                     "host",
+                    "traceparent",
                     "x-key",
                     "x-mine"
                 ]
