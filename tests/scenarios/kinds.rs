@@ -16,7 +16,7 @@ apiVersion: dapr.io/v1alpha1
 kind: HTTPEndpoint
 metadata: {name: payments}
 spec:
-  baseUrl: https://127.0.0.1:1
+  baseUrl: https://payments.example
   headers: [{name: Authorization, value: Bearer canary-hunter2}]
 scopes: [orders]
 ---

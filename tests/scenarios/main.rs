@@ -4,6 +4,7 @@
 //! A start costs seconds: what can be judged on one installation is judged there.
 
 mod alone;
+mod callbacks;
 mod canary;
 mod confined;
 mod disk;

@@ -292,6 +292,11 @@ impl System {
         until(STOP, "all processes end", async || {
             let left = self.processes();
             ensure!(left.is_empty(), "{left:?}");
+            // A process that was killed loses its name before its sockets.
+            let public = [self.ports.control_plane(), self.ports.stream(), self.ports.gateway()];
+            let mut listening = self.ports.listening()?;
+            listening.retain(|address| public.contains(&address.port()));
+            ensure!(listening.is_empty(), "{listening:?}");
             Ok(())
         })
         .await

@@ -84,7 +84,7 @@ impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
             self.signal(signal);
             let asked = Instant::now();
             while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(5) {
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::park_timeout(Duration::from_millis(10));
             }
         }
         let _ = self.child.kill();

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use ::redis::cmd;
 use palladium_component::{ConfigurationStore, OpenContext, Properties};
 use palladium_conformance::configuration::{Act, Backend};
 use palladium_conformance::redis_server::RedisServer;
-use ::redis::cmd;
 
 /// `module: type => backend;` runs the suite over what `backend(type)` makes.
 macro_rules! suites {

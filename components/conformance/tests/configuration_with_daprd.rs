@@ -17,7 +17,12 @@ async fn redis_configuration() {
     let server = RedisServer::start().await;
     let metadata = server.metadata();
     let mut connection = server.connection().await;
-    for (key, value) in [("plain", "v"), ("versioned", "v||1"), ("more", "a||b||c"), ("empty", "||1")] {
+    for (key, value) in [
+        ("plain", "v"),
+        ("versioned", "v||1"),
+        ("more", "a||b||c"),
+        ("empty", "||1"),
+    ] {
         let set = redis::cmd("SET").arg(key).arg(value).to_owned();
         let _: redis::Value = set.query_async(&mut connection).await.unwrap();
     }
@@ -42,7 +47,11 @@ async fn redis_configuration() {
         assert_eq!(items.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>());
         for (key, item) in items {
             assert_eq!(told[&key]["value"], item.value.as_str(), "{key}");
-            assert_eq!(told[&key]["version"].as_str().unwrap_or_default(), item.version, "{key}");
+            assert_eq!(
+                told[&key]["version"].as_str().unwrap_or_default(),
+                item.version,
+                "{key}"
+            );
         }
     }
 }

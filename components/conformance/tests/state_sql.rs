@@ -22,7 +22,9 @@ async fn try_open(
 ) -> Result<Arc<dyn StateStore>, OpenError> {
     let own = more.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let properties = metadata.iter().cloned().chain(own).collect();
-    palladium_components_state::DRIVERS.open(type_name, version, OpenContext::new("store", "orders", properties)).await
+    palladium_components_state::DRIVERS
+        .open(type_name, version, OpenContext::new("store", "orders", properties))
+        .await
 }
 
 async fn open(

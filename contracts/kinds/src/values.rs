@@ -170,7 +170,8 @@ pub fn check_pem(field: &str, document: &TlsDocument, label: &str, errors: &mut 
         return;
     };
     let begins = text.trim_start().starts_with("-----BEGIN ");
-    if !text.is_empty() && !is_mask(text) && !(begins && text.contains(label)) {
+    let is_pem = begins && text.contains(label);
+    if !text.is_empty() && !is_mask(text) && !is_pem {
         errors.push(
             field,
             "is not PEM text",

@@ -223,7 +223,7 @@ fn slot_mut<'a>(
             .strip_prefix('.')
             .map(move |name| (*list, name))
     };
-    let (list, name) = lists.iter().find_map(|list| in_list(list))?;
+    let (list, name) = lists.iter().find_map(in_list)?;
     let items = at_mut(content, list)?.as_array_mut()?;
     items
         .iter_mut()

@@ -127,6 +127,12 @@ impl Held {
         Ok(())
     }
 
+    /// How many bytes it has taken so far; none of a budget without bound.
+    pub fn bytes(&self) -> usize {
+        let permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        permits.first().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
     /// Counts a body as it is read, and all of it until the last clone of this is gone.
     pub fn meter<B>(&self, inner: B) -> Metered<B> {
         Metered {

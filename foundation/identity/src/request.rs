@@ -1,6 +1,7 @@
 //! One `CA/SignCertificate` call: a fresh key, a request, a checked answer.
 //!
-//! One idea: every call makes its own P-256 key, so a key lives exactly as long as its certificate.
+//! One idea: every call makes its own key, so a key lives exactly as long as its certificate: P-256 on the platform,
+//! Ed25519 as Dapr's own processes have it.
 //! The token is in the message and nowhere else. Never retries: a single-use token would be burnt.
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use palladium_proto::sentry::{
 };
 use palladium_spiffe::SpiffeId;
 use palladium_tls::Connector;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ED25519, SanType};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::time::timeout;
 use tonic::Code;
@@ -30,7 +31,16 @@ pub struct NewKey {
 impl NewKey {
     /// A new P-256 key; `names` only where Sentry does not take the name from the attestation.
     pub(crate) fn generate(names: Vec<SanType>) -> Result<Self, IdentityError> {
-        let pair = KeyPair::generate().map_err(|_| IdentityError::Key)?;
+        Self::with(KeyPair::generate(), names)
+    }
+
+    /// A new Ed25519 key, for Dapr's Sentry.
+    pub(crate) fn for_dapr() -> Result<Self, IdentityError> {
+        Self::with(KeyPair::generate_for(&PKCS_ED25519), Vec::new())
+    }
+
+    fn with(pair: Result<KeyPair, rcgen::Error>, names: Vec<SanType>) -> Result<Self, IdentityError> {
+        let pair = pair.map_err(|_| IdentityError::Key)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = names;

@@ -113,13 +113,19 @@ impl Identity {
         loop {
             match identity.attest().await {
                 Ok(()) => return Ok(identity),
-                Err(error) if error.is_transient() && Instant::now() < give_up => {
+                Err(error) if identity.may_ask_again(&error) && Instant::now() < give_up => {
                     tracing::debug!(%error, "no identity yet");
                     sleep(backoff.next_delay()).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// In Dapr's form no token is used up by an answer that cannot be used, such as a certificate that is over already.
+    fn may_ask_again(&self, error: &IdentityError) -> bool {
+        let dapr = matches!(self.attestation, Attestation::Dapr { .. });
+        error.is_transient() || (dapr && matches!(error, IdentityError::Answer(_)))
     }
 
     /// The newest SVID, for TLS configurations.
@@ -212,7 +218,12 @@ impl Identity {
         validator: TokenValidator,
         token: &str,
     ) -> Result<(), IdentityError> {
-        let key = NewKey::generate(Vec::new())?;
+        let dapr = matches!(self.attestation, Attestation::Dapr { .. });
+        let key = if dapr {
+            NewKey::for_dapr()?
+        } else {
+            NewKey::generate(Vec::new())?
+        };
         let ask = Ask {
             connector: Connector::mtls(config, self.bundles.clone(), DEADLINE),
             address: &self.settings.sentry_address,
@@ -221,8 +232,11 @@ impl Identity {
             token,
         };
         let answer = ask.send(&key).await?;
-        let svid = Svid::from_pem(&answer.workload_certificate, key.into_private_key())?;
-        if *svid.id() != self.settings.id {
+        let rules = self.bundles.rules();
+        let svid = Svid::from_pem_by(&answer.workload_certificate, key.into_private_key(), rules)?;
+        // Dapr's Sentry has the last word about the trust domain.
+        let same = *svid.id() == self.settings.id || (dapr && svid.id().path() == self.settings.id.path());
+        if !same {
             return Err(IdentityError::Answer(format!(
                 "the certificate names {} instead of {}",
                 svid.id(),

@@ -11,7 +11,7 @@ use palladium_spiffe::{SpiffeId, TrustDomain};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::sync::watch;
 
-use crate::{TlsError, leaf};
+use crate::{Rules, TlsError, leaf};
 
 /// The roots of one trust domain. An empty bundle means that nobody of that domain is trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,6 +107,14 @@ impl TrustBundles {
     /// Replaces the roots that vouch for every trust domain. Drop-in forms only.
     pub fn set_shared(&self, bundle: Bundle) {
         self.0.send_modify(|state| state.shared = Some(Arc::new(bundle)));
+    }
+
+    /// Whose rules a peer's leaf is held to.
+    pub fn rules(&self) -> Rules {
+        match self.0.borrow().shared {
+            Some(_) => Rules::Dapr,
+            None => Rules::Spiffe,
+        }
     }
 
     /// Replaces the roots of one trust domain.

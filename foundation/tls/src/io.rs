@@ -23,15 +23,15 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tonic::transport::server::Connected;
 
-use crate::{Leaf, TrustBundles};
+use crate::{Leaf, Rules, TrustBundles};
 
 /// The proven other side: what its leaf certificate says.
 pub type Peer = Leaf;
 
 /// The peer of a connection whose configuration verified it; `None` if it showed no SVID. Only meaningful on
-/// connections made with mutual-TLS configurations.
-fn peer(connection: &CommonState) -> Option<Peer> {
-    Leaf::read(connection.peer_certificates()?.first()?).ok()
+/// connections made with mutual-TLS configurations, and by the rules that it was verified by.
+fn peer(connection: &CommonState, rules: Rules) -> Option<Peer> {
+    Leaf::read_by(connection.peer_certificates()?.first()?, rules).ok()
 }
 
 /// Who is calling; in the extensions of every gRPC request that came through [`crate::incoming`].
@@ -146,7 +146,7 @@ impl TlsIo {
     fn new(stream: TlsStream<TcpStream>, bundles: Option<TrustBundles>) -> Self {
         let (tcp, connection) = stream.get_ref();
         let remote = tcp.peer_addr().ok();
-        let peer = bundles.as_ref().and_then(|_| peer(connection));
+        let peer = bundles.as_ref().and_then(|bundles| peer(connection, bundles.rules()));
         let refused = peer.clone().zip(bundles).map(|(peer, bundles)| {
             let watch: Pin<Box<dyn Future<Output = ()> + Send + Sync>> =
                 Box::pin(bundles.until_refused(peer.id, peer.not_before));

@@ -21,12 +21,29 @@ pub struct Leaf {
     pub not_after: i64,
 }
 
+/// Whose rules a leaf is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// The SPIFFE standard's.
+    Spiffe,
+    /// Dapr's, for the drop-in forms: a certificate that says nothing about key usage may be used, too.
+    Dapr,
+}
+
 impl Leaf {
-    /// Parses DER and applies the rules.
+    /// Parses DER and applies the standard's rules.
     ///
     /// # Errors
     /// The first rule that the certificate breaks.
     pub fn read(der: &[u8]) -> Result<Self, TlsError> {
+        Self::read_by(der, Rules::Spiffe)
+    }
+
+    /// Parses DER and applies these rules.
+    ///
+    /// # Errors
+    /// The first rule that the certificate breaks.
+    pub fn read_by(der: &[u8], rules: Rules) -> Result<Self, TlsError> {
         let cert = parse(der)?;
         let id = only_uri(&cert)?;
         if !id.is_workload() {
@@ -35,13 +52,15 @@ impl Leaf {
         if is_ca(&cert)? {
             return Err(TlsError::CaAsLeaf);
         }
-        let usage = cert
-            .key_usage()
-            .map_err(|_| MALFORMED)?
-            .ok_or(TlsError::KeyUsage)?
-            .value;
-        if usage.key_cert_sign() || usage.crl_sign() || !usage.digital_signature() {
-            return Err(TlsError::KeyUsage);
+        match cert.key_usage().map_err(|_| MALFORMED)? {
+            Some(usage) => {
+                let usage = usage.value;
+                if usage.key_cert_sign() || usage.crl_sign() || !usage.digital_signature() {
+                    return Err(TlsError::KeyUsage);
+                }
+            }
+            None if rules == Rules::Dapr => {}
+            None => return Err(TlsError::KeyUsage),
         }
         let validity = cert.validity();
         Ok(Self {

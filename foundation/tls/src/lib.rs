@@ -32,12 +32,14 @@ pub use channel::channel;
 pub use error::TlsError;
 pub use incoming::{Limits, incoming};
 pub use io::{Acceptor, Connector, Peer, PeerInfo, TlsIo};
-pub use leaf::Leaf;
+pub use leaf::{Leaf, Rules};
 pub use mtls::{
     mtls_client_config, mtls_optional_client_server_config, mtls_optional_client_server_config_with_roots,
     mtls_server_config, svid_client_without_certificate, svid_server_config,
 };
-pub use public::{PublicCert, PublicCertSource, pem_roots_client_config, public_server_config};
+pub use public::{
+    PublicCert, PublicCertSource, WebRoots, pem_roots_client_config, public_server_config, web_client_config,
+};
 pub use root_pin::root_pin_client_config;
 pub use svid::{Svid, SvidSource};
 pub use verify::{Side, verify_svid};

@@ -15,7 +15,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
-use crate::{Leaf, TlsError, TrustBundles, bundle, provider};
+use crate::{Leaf, Rules, TlsError, TrustBundles, bundle, provider};
 
 /// One X.509-SVID with its key, checked to belong together.
 #[derive(Clone)]
@@ -30,7 +30,15 @@ impl Svid {
     /// # Errors
     /// When the leaf breaks an SVID's rules or the key is another's. The chain itself is not verified here.
     pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
-        let leaf = Leaf::read(chain.first().ok_or(TlsError::NoCertificate)?)?;
+        Self::new_by(chain, key, Rules::Spiffe)
+    }
+
+    fn new_by(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        rules: Rules,
+    ) -> Result<Self, TlsError> {
+        let leaf = Leaf::read_by(chain.first().ok_or(TlsError::NoCertificate)?, rules)?;
         Ok(Self {
             leaf,
             key: certified(chain, key)?,
@@ -42,7 +50,15 @@ impl Svid {
     /// # Errors
     /// As [`Svid::new`].
     pub fn from_pem(chain: &[u8], key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
-        Self::new(bundle::certificates(chain)?, key)
+        Self::from_pem_by(chain, key, Rules::Spiffe)
+    }
+
+    /// From PEM text of the chain, whose leaf is held to these rules.
+    ///
+    /// # Errors
+    /// As [`Svid::new`].
+    pub fn from_pem_by(chain: &[u8], key: PrivateKeyDer<'static>, rules: Rules) -> Result<Self, TlsError> {
+        Self::new_by(bundle::certificates(chain)?, key, rules)
     }
 
     /// Whose identity it is.

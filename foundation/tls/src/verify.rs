@@ -42,7 +42,7 @@ pub fn verify_svid(
     now: UnixTime,
     side: Side,
 ) -> Result<Leaf, TlsError> {
-    let leaf = Leaf::read(leaf_cert)?;
+    let leaf = Leaf::read_by(leaf_cert, bundles.rules())?;
     let domain = leaf.id.trust_domain();
     let bundle = bundles
         .get(domain)

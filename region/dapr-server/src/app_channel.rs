@@ -6,18 +6,20 @@
 mod behind;
 mod body;
 mod callback;
+mod config;
 mod counted;
 mod grpc;
 mod headers;
 mod health;
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body as _;
 use http_body_util::{LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -30,8 +32,9 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 
 pub use body::AppBody;
-pub use grpc::GrpcApp;
-pub use headers::{is_reserved, strip_request, strip_response};
+pub use config::ask as ask_config;
+pub use grpc::{GrpcApp, ON_INVOKE};
+pub use headers::{is_hop_by_hop, is_reserved, strip_request, strip_response};
 pub use health::{wait_for_port, watch};
 
 use crate::auth::TOKEN_HEADER;
@@ -268,7 +271,27 @@ impl AppChannel {
         Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))
     }
 
+    /// One call, counted.
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, CallError> {
+        let (start, sent) = (Instant::now(), body.size_hint().exact());
+        let answer = self.exchange(method.clone(), path, headers, body).await;
+        if let Some(server) = self.behind.upgrade() {
+            let answered = answer.as_ref().ok();
+            let answered = answered.map(|answer| (answer.status().as_u16(), answer.body().size_hint().exact()));
+            server
+                .metrics
+                .http_client(&method, path, sent, answered, start.elapsed());
+        }
+        answer
+    }
+
+    async fn exchange(
         &self,
         method: Method,
         path: &str,

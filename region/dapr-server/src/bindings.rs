@@ -1,7 +1,7 @@
 //! Bindings in one Dapr Server: calls out, which HTTP and gRPC share, and events in.
 //!
 //! One idea: a call out is a function of one call ([`send`]); events are a state that one task keeps ([`keeper`]). Must never
-//! hand an event to an application that is not healthy.
+//! hand an event to an application that is not healthy, nor hold an answer that is in no budget.
 
 mod deliver;
 pub mod keeper;
@@ -10,28 +10,11 @@ use std::time::Instant;
 
 use palladium_component::bindings::{Answer, BindingError, Metadata, Operation};
 use palladium_engine_resiliency::{self as resiliency, ComponentKind};
-use tokio::sync::Notify;
 use tonic::Code;
 
 use crate::errors::Fault;
 use crate::resiliency::outbound;
 use crate::server::Server;
-
-/// Wakes the keeper.
-#[derive(Default)]
-pub struct Bell(Notify);
-
-impl Bell {
-    /// Tells the keeper to look again.
-    pub fn ring(&self) {
-        self.0.notify_one();
-    }
-
-    /// Returns when somebody rings, also if that was before.
-    async fn rung(&self) {
-        self.0.notified().await;
-    }
-}
 
 /// A call out that failed.
 pub(crate) struct Failed {
@@ -43,11 +26,19 @@ pub(crate) struct Failed {
 
 /// Carries out one operation.
 pub(crate) async fn send(server: &Server, name: &str, operation: &Operation) -> Result<Answer, Failed> {
-    carry_out(server, name, operation).await.map_err(|(reason, metadata)| {
+    let answer = carry_out(server, name, operation).await.map_err(|(reason, metadata)| {
         let message = format!("error invoking output binding {name}: {reason}");
         let fault = Fault::plain(500, Code::Internal, "ERR_INVOKE_OUTPUT_BINDING", "binding", message);
         Failed { fault, metadata }
-    })
+    })?;
+    let Answer { data, metadata } = answer;
+    match data.map(|data| server.budget.tie(data)).transpose() {
+        Ok(data) => Ok(Answer { data, metadata }),
+        Err(_) => Err(Failed {
+            fault: Fault::busy(),
+            metadata,
+        }),
+    }
 }
 
 async fn carry_out(server: &Server, name: &str, operation: &Operation) -> Result<Answer, (String, Metadata)> {

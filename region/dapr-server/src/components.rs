@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use palladium_component::state::Feature;
 use palladium_component::{
@@ -15,7 +16,7 @@ use palladium_components_bindings::common::Use;
 use palladium_components_lock::LockMetadata;
 use palladium_components_pluggable::Found;
 use palladium_engine_lock::LockPrefix;
-use palladium_engine_pubsub::PubsubComponent;
+use palladium_engine_pubsub::{Outbox, PubsubComponent};
 use palladium_engine_state::StateComponent;
 use tokio::time::timeout;
 
@@ -24,7 +25,7 @@ use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::metrics::{Counted, Metrics};
 use crate::pipeline::Piece;
 use crate::pubsub::PubsubEntry;
-use crate::resources::{Component, expand};
+use crate::resources::{Component, HttpEndpoint, Reference, expand};
 use crate::secrets::{Guarded, Secrets};
 use crate::server::{Registered, StateEntry};
 
@@ -110,6 +111,8 @@ pub enum LoadError {
     Setup(String),
 }
 
+/// How long a secret store may take for one value of an HTTP endpoint.
+const SECRET: Duration = Duration::from_secs(5);
 const STATE: &str = "state.";
 const PUBSUB: &str = "pubsub.";
 /// Whether components of a type must be open before others, whose references they resolve.
@@ -147,7 +150,7 @@ impl Opener {
     pub async fn open(&self, declared: &Component, metrics: &Metrics) -> Result<Opened, LoadError> {
         let outcome = timeout(declared.init_timeout, self.open_now(declared, metrics)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(LoadError::Timeout(declared.name.clone())));
-        metrics.component(&declared.kind, outcome.is_ok());
+        metrics.component(&declared.kind, &declared.name, outcome.is_ok());
         outcome
     }
 
@@ -242,6 +245,8 @@ impl Opener {
             component: Arc::new(component),
             metrics: metrics.state(&declared.name),
             secrets: Secrets::of(declared),
+            outbox: Outbox::read(&declared.properties),
+            under_way: Default::default(),
         };
         Ok(Opened::Ready(Entry::State(Arc::new(entry)), registered))
     }
@@ -262,29 +267,44 @@ impl Opener {
 
     /// Asks a secret store for the values that a component refers to.
     async fn resolve(&self, declared: &Component) -> Result<Component, LoadError> {
-        let failed = |field: &str, reason: String| LoadError::Secret {
-            field: field.to_owned(),
-            reason,
-        };
         let mut resolved = declared.clone();
         for reference in &declared.references {
-            let (field, secret) = (&reference.field, &reference.secret);
-            let Some(store) = self.secrets.get(&declared.secret_store) else {
-                return Err(failed(
-                    field,
-                    format!("secret store {:?} is not loaded", declared.secret_store),
-                ));
-            };
-            let metadata = [("namespace".to_owned(), self.namespace.clone())].into();
-            let values = store.get(secret, &metadata).await;
-            let mut values = values.map_err(|error| failed(field, error.to_string()))?;
-            let value = values.0.remove(&reference.key).filter(|value| !value.is_empty());
-            let missing = || failed(field, format!("secret {secret:?} has no value {:?}", reference.key));
-            let value = expand(value.ok_or_else(missing)?, &self.app_id, &self.namespace);
-            let name = secret.clone();
-            resolved.properties.insert_resolved(reference.field.clone(), value, name);
+            let value = self.secret(&declared.secret_store, reference).await;
+            let value = value.map_err(|reason| LoadError::Secret {
+                field: reference.field.clone(),
+                reason,
+            })?;
+            let (field, value) = (reference.field.clone(), expand(value, &self.app_id, &self.namespace));
+            resolved
+                .properties
+                .insert_resolved(field, value, reference.secret.clone());
         }
         Ok(resolved)
+    }
+
+    /// Asks the secret stores for what HTTP endpoints refer to. One that lacks something is unusable from then on; the
+    /// others are not.
+    pub async fn complete(&self, endpoints: &mut [HttpEndpoint]) {
+        for endpoint in endpoints {
+            for (part, reference) in endpoint.take_references() {
+                let asked = timeout(SECRET, self.secret(&endpoint.secret_store, &reference)).await;
+                match asked.unwrap_or_else(|_| Err("the secret store did not answer in time".to_owned())) {
+                    Ok(value) => endpoint.fill(part, value),
+                    Err(reason) => endpoint.refuse(&part, &reason),
+                }
+            }
+        }
+    }
+
+    /// One value of a secret store that is loaded.
+    async fn secret(&self, store: &str, wanted: &Reference) -> Result<String, String> {
+        let found = self.secrets.get(store);
+        let found = found.ok_or_else(|| format!("secret store {store:?} is not loaded"))?;
+        let metadata = [("namespace".to_owned(), self.namespace.clone())].into();
+        let values = found.get(&wanted.secret, &metadata).await;
+        let mut values = values.map_err(|error| error.to_string())?;
+        let value = values.0.remove(&wanted.key).filter(|value| !value.is_empty());
+        value.ok_or_else(|| format!("secret {:?} has no value {:?}", wanted.secret, wanted.key))
     }
 
     /// Opens a component of a block that has nothing but its list of drivers.

@@ -22,7 +22,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use resources::Resources;
 
-use crate::app_channel::{AppChannel, wait_for_port, watch};
+use crate::app_channel::{AppChannel, ask_config, wait_for_port, watch};
 use crate::auth::Auth;
 use crate::config::{AppProtocol, Command, DAPR_VERSION, MtlsSettings, Settings, parse, usage};
 use crate::cors::Cors;
@@ -37,7 +37,6 @@ use crate::resources::{Configuration, load_configurations};
 use crate::rules::Rules;
 use crate::server::Server;
 use crate::{bindings, closing, logs, workers};
-
 
 /// Errors of a start are only ever read by people, in one line.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -68,6 +67,9 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
                 }
             }
             tracing::info!("Daprd shutdown gracefully");
+            // Some who start daprd stop reading its log as soon as it is gone, and are to see this line.
+            #[expect(clippy::disallowed_methods, reason = "no runtime is left, and nobody waits")]
+            std::thread::sleep(Duration::from_millis(50));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -112,8 +114,10 @@ async fn run(
         env!("CARGO_PKG_VERSION")
     );
     let mut configuration = load_configurations(&settings.config_files)?;
-    configuration.api_logging = settings.api_logging.unwrap_or(configuration.api_logging);
-    if configuration.metrics == Some(false) {
+    let logging = &mut configuration.api_logging;
+    logging.enabled = settings.api_logging.unwrap_or(logging.enabled);
+    configuration.tracing.with_environment(&env)?;
+    if configuration.metrics.enabled == Some(false) {
         settings.listen.metrics_port = None;
     }
     let signals = Shutdown::on_signals()?;
@@ -147,6 +151,8 @@ async fn run(
     };
 
     let server = Arc::new(new_server(&settings, &configuration, own)?);
+    let observed = server.observe(&configuration);
+    observed.map_err(|error| format!("failed to setup tracing: {error}"))?;
     if settings
         .unasked_endpoints
         .iter()
@@ -175,7 +181,8 @@ async fn run(
         &settings.app_id,
         workers,
         settings.read_buffer,
-        settings.graceful_shutdown,
+        // The process as a whole ends first.
+        settings.graceful_shutdown + Duration::from_secs(5),
     )?;
     announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
@@ -218,10 +225,13 @@ async fn run(
     );
     server.shutdown.trigger();
     signals.trigger();
-    if let Err(overdue) = tasks.drain(settings.graceful_shutdown + Duration::from_secs(1)).await {
-        tracing::warn!(%overdue, "not everything ended in time");
+    let patience = settings.graceful_shutdown.max(Duration::from_secs(1));
+    if let Err(overdue) = tasks.drain(patience).await {
+        tracing::error!(%overdue, "Graceful shutdown timeout exceeded, forcing shutdown");
+        fatal.get_or_insert_with(|| "calls under way did not end in time".into());
     }
     closing::close_all(&server.components.load_full()).await;
+    server.tracing.close().await;
     fatal.map_or(Ok(threads), Err)
 }
 
@@ -257,7 +267,8 @@ fn new_server(
         budget: Budget::new(settings.held_bodies()),
         extended: Default::default(),
         ready: Default::default(),
-        metrics: Metrics::new(&settings.app_id, &settings.namespace, configuration.record_error_codes),
+        metrics: Metrics::new(&settings.app_id, &settings.namespace, &configuration.metrics),
+        tracing: Default::default(),
         shutdown: Shutdown::new(),
         end_at_once: Default::default(),
     })
@@ -334,8 +345,14 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
     if let Some(health) = settings.app.health.clone() {
         tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
     }
-    server.app.store(Some(channel));
+    server.app.store(Some(channel.clone()));
     server.bindings.ring();
+    if settings.unasked_endpoints.iter().all(|endpoint| endpoint != "config") {
+        let stop = server.shutdown.child();
+        tasks.spawn("app-config", async move {
+            let _ = stop.unless(ask_config(&channel)).await;
+        });
+    }
 }
 
 /// Goes on serving for a while after the signal, but not for an application that is gone.
@@ -343,7 +360,8 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     let Some(duration) = settings.block_shutdown.filter(|duration| !duration.is_zero()) else {
         return;
     };
-    tracing::info!("Blocking graceful shutdown for {duration:?} or until app reports unhealthy...");
+    let told = go_duration(duration);
+    tracing::info!("Blocking graceful shutdown for {told} or until app reports unhealthy...");
     let unhealthy = async {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -355,5 +373,39 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     tokio::select! {
         () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
         () = unhealthy => tracing::info!("App reported unhealthy, entering shutdown..."),
+    }
+}
+
+/// As Go writes a duration of a second or more: `3m0s`; shorter ones in milliseconds.
+fn go_duration(duration: Duration) -> String {
+    let (whole, rest) = (duration.as_secs(), duration.subsec_millis());
+    if whole == 0 {
+        return format!("{rest}ms");
+    }
+    let fraction = format!(".{rest:03}");
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}{fraction}s"),
+        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
+        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for (millis, expected) in [
+            (180_000, "3m0s"),
+            (5_000, "5s"),
+            (1_500, "1.5s"),
+            (20, "20ms"),
+            (3_661_000, "1h1m1s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
+        }
     }
 }

@@ -15,6 +15,7 @@ mod message;
 mod publish;
 mod secrets;
 mod state;
+mod traced;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,13 +28,16 @@ use tonic::{Code, Status};
 use tower_service::Service as _;
 
 pub use message::Message;
+use traced::Traced;
 
 use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::errors::{Fault, grpc_status};
 use crate::http::{Body, BoxError};
-use crate::invoke::{proxy, refused};
+use crate::invoke::{is_for_own_app, proxy, refused};
+use crate::resources::ApiLogging;
 use crate::server::Server;
+use crate::trace::{self, Kind};
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 
@@ -85,24 +89,31 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
             Refusal::Wrong => Status::unauthenticated("authentication error: api token mismatch"),
         });
     }
+    trace::unify(request.headers_mut());
+    if let Err(bad) = trace::check_baggage(request.headers()) {
+        return refused(&Status::invalid_argument(bad.to_string()));
+    }
     let path = request.uri().path();
     let Some(method) = path.strip_prefix(DAPR).and_then(known) else {
         if path.starts_with(DAPR) {
             return refused(&Status::unimplemented(format!("unknown method {path}")));
         }
-        return proxy(server, request).await.unwrap_or_else(|status| refused(&status));
+        return proxied(server, request, start).await;
     };
     let (group, version) = group(method);
     let rules = server.rules.load();
-    let api_logging = rules.api_logging;
+    let logging = rules.api_logging;
     if !rules.api.allows(Protocol::Grpc, group, version) {
         return refused(&Status::unimplemented("requested endpoint is not available"));
     }
     drop(rules);
+    let traced = Traced::begin(server, |_| Kind::Client, &mut request);
+    let agent = agent(logging, request.headers());
     // Until the end of the call, whatever becomes of the message.
     let held = server.budget.hold();
     let is_document = DOCUMENTS.contains(&method);
-    let answer = if method == SUBSCRIBE || is_document {
+    let is_stream = method == SUBSCRIBE || is_document;
+    let answer = if is_stream {
         let longest = if is_document { server.max_body() } else { PROCESSED };
         if held.take(longest).is_err() {
             return refused(&grpc_status(&Fault::busy().report));
@@ -122,28 +133,64 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
         services.ready(server.max_body()).call(request).await
     };
-    let answer = match answer {
-        Ok(answer) => answer.map(|body| Body::Grpc(Message::new(body, &server.budget))),
+    let received = (!is_stream).then(|| held.bytes());
+    let mut answer = match answer {
+        Ok(answer) => answer.map(|body| {
+            let sent = (!is_stream).then(|| server.metrics.grpc_answer(method));
+            Body::Grpc(Message::new(body, &server.budget, sent))
+        }),
         Err(never) => match never {},
     };
     drop(held);
-    // A failure without a body says so in its head; others end well, or with a trailer nobody counts.
-    let code = answer
-        .headers()
-        .get("grpc-status")
-        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
-    server.metrics.grpc(method, code_name(code), start.elapsed());
-    if api_logging {
-        tracing::info!(
-            "gRPC API Called method=\"{DAPR}{method}\" code={} duration={:?}",
-            code as i32,
-            start.elapsed()
-        );
-    }
+    let code = code_of(answer.headers());
+    server.metrics.grpc(method, code, received, start.elapsed());
+    traced.end(&mut answer, code);
+    log(logging, (DAPR, method), code, start, &agent);
     if method == "InvokeBinding" {
         return bindings::head_first(answer);
     }
     answer
+}
+
+/// A call that is passed on as it is.
+async fn proxied(server: &Arc<Server>, mut request: Request<Upload>, start: Instant) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let logging = server.rules.load().api_logging;
+    let agent = agent(logging, request.headers());
+    let kind = |headers: &HeaderMap| match is_for_own_app(server, headers) {
+        true => Kind::Server,
+        false => Kind::Client,
+    };
+    let traced = Traced::begin(server, kind, &mut request);
+    let mut answer = proxy(server, request).await.unwrap_or_else(|status| refused(&status));
+    let code = code_of(answer.headers());
+    server.metrics.grpc(&path, code, None, start.elapsed());
+    traced.end(&mut answer, code);
+    log(logging, ("", &path), code, start, &agent);
+    answer
+}
+
+/// The status of an answer. A failure without a body says so in its head; others end well, or with a trailer nobody counts.
+fn code_of(headers: &HeaderMap) -> Code {
+    headers
+        .get("grpc-status")
+        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// What a caller calls itself, where that is logged.
+fn agent(logging: ApiLogging, headers: &HeaderMap) -> String {
+    let agent = headers.get(http::header::USER_AGENT).filter(|_| logging.enabled);
+    agent
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn log(logging: ApiLogging, (service, method): (&str, &str), code: Code, start: Instant, agent: &str) {
+    if logging.enabled {
+        let (duration, path) = (start.elapsed().as_millis(), format!("{service}{method}"));
+        crate::logs::called("gRPC", &path, code as i32, duration, None, agent);
+    }
 }
 
 /// Why a message could not be read.
@@ -247,8 +294,4 @@ fn group(method: &str) -> (&'static str, &'static str) {
         _ => "v1.0",
     };
     (group, version)
-}
-
-fn code_name(code: Code) -> &'static str {
-    palladium_component::error::grpc_code_name(code as u32)
 }

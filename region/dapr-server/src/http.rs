@@ -19,14 +19,16 @@ mod route;
 mod secrets;
 mod state;
 mod state_wire;
+mod traced;
 mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 use palladium_http::{Held, Upload};
 
 pub use body::{Body, BoxError, Incoming};
@@ -38,9 +40,12 @@ use crate::api_rules::Protocol;
 use crate::auth::Refusal;
 use crate::cors::Cors;
 use crate::errors::Fault;
+use crate::invoke::without_dots;
 use crate::pipeline;
 use crate::resources::Handler;
 use crate::server::Server;
+use crate::trace::About;
+use traced::{Logged, Traced};
 
 /// Which routes a listener has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,8 @@ struct Head {
     query: Option<String>,
     /// The path as it came.
     path: String,
+    /// Where to say what the call is about; `None` = nobody wants to know.
+    about: Option<About>,
 }
 
 /// Answers one request.
@@ -84,8 +91,10 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     }
 
     let uri = std::mem::take(&mut parts.uri);
-    let path = route::clean(uri.path());
+    let path = without_dots(uri.path());
     let route = route::route(&method, &path);
+    let counted = server.metrics.http(&path);
+    let asked_bytes = length(&parts.headers);
     let mut answer = if let Err(refusal) = authorize(server, surface, &route, &mut parts.headers) {
         unauthorized(refusal)
     } else if let Some(list) = pipeline_of(server, surface) {
@@ -98,8 +107,20 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     if let Some((rules, asked)) = cors {
         rules.decorate(&asked, answer.headers_mut());
     }
-    server.metrics.http(&method, answer.status(), start.elapsed());
+    let answered_bytes = answer.body().size_hint().exact();
+    counted.answered(
+        &method,
+        answer.status().as_u16(),
+        start.elapsed(),
+        (asked_bytes, answered_bytes),
+    );
     answer
+}
+
+/// The length that a request says its body has.
+fn length(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or_default()
 }
 
 /// What stands before a listener.
@@ -138,7 +159,7 @@ async fn behind(
     };
     // A piece may have named another path.
     let uri = std::mem::take(&mut parts.uri);
-    let path = route::clean(uri.path());
+    let path = without_dots(uri.path());
     let method = parts.method.clone();
     let route = route::route(&method, &path);
     let body = held.meter(body);
@@ -153,7 +174,7 @@ async fn respond(
     surface: Surface,
     route: Route<'_>,
     uri: &Uri,
-    parts: Parts,
+    mut parts: Parts,
     body: Incoming,
     start: Instant,
 ) -> Response<Body> {
@@ -163,35 +184,37 @@ async fn respond(
         Surface::Api => rules.api.allows(Protocol::Http, group.name, group.version),
         Surface::Public => matches!(group.name, "healthz" | "metadata"),
     };
-    let api_logging = rules.api_logging;
+    let logging = rules.api_logging;
     drop(rules);
-    let (name, is_health) = (group.name, group.name == "healthz");
+    let name = group.name;
+    let route = if allowed { route } else { Route::Fallback };
+    let traced = match Traced::begin(server, &route, uri.path(), &mut parts) {
+        Ok(traced) => traced,
+        Err(bad) => return text(StatusCode::BAD_REQUEST, &bad.to_string()),
+    };
+    let logged = Logged::new(logging, &route, &parts.method, uri.path(), &parts.headers);
     let head = Head {
         query: uri.query().map(str::to_owned),
-        path: if api_logging || !route.is_fast() {
-            uri.path().to_owned()
-        } else {
+        path: if route.is_fast() {
             String::new()
+        } else {
+            uri.path().to_owned()
         },
         headers: parts.headers,
         method: parts.method,
+        about: traced.about(),
     };
-    let logged = (api_logging && !is_health).then(|| (head.method.clone(), head.path.clone()));
-    let route = if allowed { route } else { Route::Fallback };
     let answer = dispatch(server, surface, route, head, body)
         .await
         .and_then(|answer| counted(server, answer));
-    let answer = answer.unwrap_or_else(|fault| {
+    let mut answer = answer.unwrap_or_else(|fault| {
         tracing::debug!("{name}: {}", fault.report.message);
         server.metrics.fault(&fault);
         failed(&fault)
     });
-    if let Some((method, path)) = logged {
-        let code = answer.status().as_u16();
-        tracing::info!(
-            "HTTP API Called method=\"{method} {path}\" code={code} duration={:?}",
-            start.elapsed()
-        );
+    traced.end(&mut answer);
+    if let Some(logged) = logged {
+        logged.write(&answer, start.elapsed());
     }
     answer
 }

@@ -12,6 +12,7 @@ mod agent;
 mod api_rules;
 mod app_channel;
 mod auth;
+mod bell;
 mod bindings;
 mod closing;
 mod components;
@@ -34,6 +35,7 @@ mod lock;
 mod logs;
 mod metadata;
 mod metrics;
+mod outbox;
 mod pipeline;
 pub mod platform;
 mod pubsub;
@@ -44,6 +46,8 @@ mod rules;
 mod secret_stores;
 mod secrets;
 pub mod server;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod workers;
 

@@ -13,7 +13,7 @@ use palladium_tasks::Tasks;
 use crate::closing;
 use crate::components::{LoadError, Opened, Opener, is_secret_store};
 use crate::entry::Entry;
-use crate::resources::{Component, Subscription};
+use crate::resources::{Component, HttpEndpoint, Subscription};
 use crate::server::{Components, Server};
 
 /// The components of one Dapr Server.
@@ -77,9 +77,8 @@ impl Loader {
         }
         // Secret stores first: they resolve what others refer to. Then side by side: one that hangs until its time is over
         // holds up no other.
-        let (stores, others): (Vec<_>, Vec<_>) = new
-            .into_iter()
-            .partition(|component| is_secret_store(&component.kind));
+        let (stores, others): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|component| is_secret_store(&component.kind));
         for new in [stores, others] {
             let opened = join_all(new.into_iter().map(|component| self.open(component))).await;
             let named = opened.into_iter().map(|one| (one.declared.name.clone(), one));
@@ -95,6 +94,11 @@ impl Loader {
         for entry in gone {
             self.closing.spawn("component-close", closing::retire(entry));
         }
+    }
+
+    /// Fills in what HTTP endpoints have in the secret stores that are loaded.
+    pub(crate) async fn complete(&self, endpoints: &mut [HttpEndpoint]) {
+        self.opener.complete(endpoints).await;
     }
 
     /// What became of each, by name.

@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use palladium_proto::runtime::{
-    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataResiliency,
-    PubsubSubscription,
-    PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents,
-    actor_runtime::ActorRuntimeStatus,
+    ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataHttpEndpoint,
+    MetadataResiliency, PubsubSubscription, PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType,
+    RegisteredComponents, actor_runtime::ActorRuntimeStatus,
 };
 use tonic::Code;
 
@@ -69,6 +68,8 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
             }
             .into(),
         });
+    let endpoints = server.invoke.endpoints.names().into_iter();
+    let endpoints = endpoints.map(|name| MetadataHttpEndpoint { name });
     let names = server.resiliency.names().into_iter();
     let mut extended = server.extended.all();
     extended.insert("daprRuntimeVersion".to_owned(), DAPR_VERSION.to_owned());
@@ -77,6 +78,7 @@ pub fn describe(server: &Server) -> GetMetadataResponse {
         registered_components: registered.collect(),
         extended_metadata: extended.into_iter().collect(),
         subscriptions: subscriptions.collect(),
+        http_endpoints: endpoints.collect(),
         app_connection_properties: Some(app(server)),
         runtime_version: DAPR_VERSION.to_owned(),
         enabled_features: server.rules.load().features.clone(),

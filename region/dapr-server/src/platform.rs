@@ -39,6 +39,7 @@ use crate::invoke::{Invoke, handle_internal};
 use crate::metrics::Metrics;
 use crate::pubsub::keeper;
 use crate::ready::Target;
+use crate::resources::MetricsSettings;
 use crate::server::Server;
 use crate::workers::{self, Work};
 
@@ -256,6 +257,7 @@ async fn serve(
         tracing::warn!(%overdue, "not everything ended in time");
     }
     closing::close_all(&server.components.load_full()).await;
+    server.tracing.close().await;
     match lost {
         Some(error) => Err(error.into()),
         None => Ok(threads),
@@ -301,6 +303,10 @@ pub(crate) async fn serve_api<L: Accept>(server: Arc<Server>, listener: HttpServ
 }
 
 pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: Shutdown) -> Server {
+    let metrics = MetricsSettings {
+        record_error_codes: true,
+        ..MetricsSettings::default()
+    };
     Server {
         app_id: config.app_id.clone(),
         namespace: config.project_id.clone(),
@@ -321,7 +327,8 @@ pub(crate) fn new_server(config: &DaprServerConfig, bounds: &Bounds, shutdown: S
         budget: Budget::new(bounds.held_body_bytes),
         extended: Default::default(),
         ready: Default::default(),
-        metrics: Metrics::new(&config.app_id, &config.project_id, true),
+        metrics: Metrics::new(&config.app_id, &config.project_id, &metrics),
+        tracing: Default::default(),
         shutdown,
         end_at_once: Default::default(),
     }

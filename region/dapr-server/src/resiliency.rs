@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use palladium_engine_pubsub::Verdict;
-use palladium_engine_resiliency::{ComponentKind, Direction, Failure, Policy, Resiliency};
+use palladium_engine_resiliency::{ComponentKind, Direction, Failed, Failure, Policy, Resiliency};
 
 use crate::resources::ResiliencyResource;
-use crate::server::Server;
+use crate::server::{Server, StateEntry};
 
 /// Puts these resources into force, in place of those before. Those that cannot be used come back, with the reason.
 pub(crate) fn load(server: &Server, resources: Vec<ResiliencyResource>) -> Vec<(String, String)> {
@@ -56,31 +56,47 @@ impl Policies {
     }
 }
 
-/// Hands an event to an application as a policy says; only what is to be tried again is.
+/// Calls an application as a policy says; only what is to be tried again is.
+pub(crate) async fn told<T, F>(policy: &Policy, mut attempt: impl FnMut() -> F) -> Result<T, Said>
+where
+    F: Future<Output = Result<T, Said>>,
+{
+    let outcome = policy.run(|_| attempt()).await;
+    outcome.map_err(|failed| match failed {
+        Failed::Operation(said) => said,
+        other => Said::words(other.to_string()),
+    })
+}
+
+/// Hands an event to an application as a policy says.
 pub(crate) async fn delivered<F>(policy: &Policy, mut attempt: impl FnMut() -> F) -> Verdict
 where
     F: Future<Output = Verdict>,
 {
-    if policy.is_empty() {
-        return attempt().await;
-    }
-    let outcome = policy.run(|_| {
+    let outcome = told(policy, || {
         let attempt = attempt();
         async {
             match attempt.await {
-                Verdict::Retry(words) => Err(Said { words, code: None }),
+                Verdict::Retry(words) => Err(Said::words(words)),
                 verdict => Ok(verdict),
             }
         }
     });
-    outcome
-        .await
-        .unwrap_or_else(|failed| Verdict::Retry(failed.to_string()))
+    outcome.await.unwrap_or_else(|said| Verdict::Retry(said.words))
 }
 
 /// What a call of a component runs through.
 pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Policy {
-    server.resiliency.table.load().component(name, kind, Direction::Outbound)
+    server
+        .resiliency
+        .table
+        .load()
+        .component(name, kind, Direction::Outbound)
+}
+
+/// What a call of a state store runs through.
+pub(crate) fn of_store(server: &Server, entry: &StateEntry) -> Policy {
+    outbound(server, entry.component.name(), ComponentKind::Statestore)
 }
 
 /// An error in words only, and with the status of an answer if there was one.
@@ -88,6 +104,14 @@ pub(crate) fn outbound(server: &Server, name: &str, kind: ComponentKind) -> Poli
 pub(crate) struct Said {
     pub(crate) words: String,
     pub(crate) code: Option<u16>,
+}
+
+impl Said {
+    /// One without a status.
+    pub(crate) fn words(words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { words, code: None }
+    }
 }
 
 impl Failure for Said {

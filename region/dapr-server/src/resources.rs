@@ -7,16 +7,23 @@
 mod component;
 mod configuration;
 mod files;
+mod http_endpoint;
+mod observed;
 mod resiliency;
 mod subscription;
 
 pub(crate) use component::expand;
-pub use component::{Component, References, without_duplicates};
+pub use component::{Component, Reference, References, without_duplicates};
 pub use configuration::{ApiRule, Configuration, Handler};
 pub use files::{Declared, load_configurations, load_folders};
+pub use http_endpoint::{AddressError, BaseUrl, HttpEndpoint};
+#[cfg(test)]
+pub use observed::OtelSettings;
+pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;
+pub(crate) use subscription::{Bulk, Routes, rules};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

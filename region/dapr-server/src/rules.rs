@@ -8,7 +8,7 @@ use palladium_engine_secrets::Scopes;
 use crate::api_rules::ApiRules;
 use crate::invoke::access::{AccessControl, AccessError};
 use crate::pipeline::Pipelines;
-use crate::resources::Configuration;
+use crate::resources::{ApiLogging, Configuration};
 
 /// The rules of one moment.
 #[derive(Default)]
@@ -21,8 +21,8 @@ pub struct Rules {
     pub pipelines: Pipelines,
     /// Which APIs are switched off.
     pub api: ApiRules,
-    /// Whether each call is logged.
-    pub api_logging: bool,
+    /// What is logged of calls.
+    pub api_logging: ApiLogging,
     /// Features that are switched on, for metadata.
     pub features: Vec<String>,
 }

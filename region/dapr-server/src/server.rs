@@ -11,25 +11,28 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderMap;
 use palladium_component::{Conversation, CryptoProvider, SecretStore};
+use palladium_engine_pubsub::Outbox;
 use palladium_engine_state::{ApiError, StateComponent, Stores};
 use palladium_http::Budget;
 use palladium_tasks::Shutdown;
 
 use crate::app_channel::AppChannel;
 use crate::auth::Auth;
-use crate::bindings::Bell;
+use crate::bell::Bell;
 use crate::config::AppSettings;
 use crate::cors::Cors;
 use crate::entry::{BindingEntry, Block, ConfigurationEntry, Entry, LockEntry};
 use crate::invoke::Invoke;
 use crate::metrics::{Metrics, StateMetrics, StateOperation};
+use crate::outbox::UnderWay;
 use crate::pipeline::Piece;
 use crate::pubsub::{PubsubEntry, Subscriptions};
 use crate::ready::Readiness;
 use crate::resiliency::Policies;
-use crate::resources::Subscription;
+use crate::resources::{Configuration, Subscription};
 use crate::rules::Rules;
 use crate::secrets::Secrets;
+use crate::trace::{Tracing, TracingError};
 
 /// One Dapr Server.
 pub struct Server {
@@ -69,6 +72,8 @@ pub struct Server {
     pub ready: Readiness,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub tracing: Tracing,
     /// Ends the process in order.
     pub shutdown: Shutdown,
     /// Whether the end was asked for without waiting for calls under way.
@@ -93,6 +98,19 @@ impl Server {
         tracing::info!(force, "Shutdown requested via API");
         self.end_at_once.store(force, Ordering::Release);
         self.shutdown.trigger();
+        Ok(())
+    }
+
+    /// Counts and traces calls as a Configuration says, from now on.
+    ///
+    /// # Errors
+    /// When they cannot be traced so; then they are as before.
+    pub fn observe(&self, configuration: &Configuration) -> Result<(), TracingError> {
+        self.tracing.apply(&configuration.tracing, &self.app_id)?;
+        let mut metrics = configuration.metrics.clone();
+        // Whoever runs this for others wants to know.
+        metrics.record_error_codes |= self.hosted;
+        self.metrics.apply(&metrics);
         Ok(())
     }
 
@@ -137,6 +155,10 @@ pub struct StateEntry {
     pub metrics: StateMetrics,
     /// What its errors must not say.
     pub secrets: Secrets,
+    /// What its transactions publish.
+    pub outbox: Option<Outbox>,
+    /// Which of its promises wait for a transaction of this process.
+    pub under_way: UnderWay,
 }
 
 impl StateEntry {
@@ -206,6 +228,11 @@ impl Components {
                 },
             }
         })
+    }
+
+    /// All state stores.
+    pub fn states(&self) -> impl Iterator<Item = &Arc<StateEntry>> {
+        self.state.values()
     }
 
     /// The publish/subscribe component of that name.

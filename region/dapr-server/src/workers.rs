@@ -1,13 +1,16 @@
 //! The threads that answer requests: one current-thread runtime each, with listeners of its own on the same ports.
 //!
 //! One idea: a connection lives and dies on one thread, so nothing is handed between threads; the kernel spreads the
-//! connections. Slow work of the process (components, health, streams to the agent) runs on the main thread's runtime,
+//! connections. Only connections to applications and peers are used by all: so no runtime ends before the last work is done,
+//! for what it drives may be in use elsewhere. Slow work of the process (components, health, streams to the agent) runs on the main thread's runtime,
 //! which is also the first worker. Must never hand a connection to another thread.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::thread::JoinHandle;
+
+use tokio::sync::watch;
 
 /// What one worker does until the process stops.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,7 +32,20 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
 ///
 /// # Errors
 /// When a thread or its runtime cannot be made.
-pub fn spread(mut works: Vec<Work>) -> io::Result<(Option<Work>, Vec<JoinHandle<()>>)> {
+pub fn spread(works: Vec<Work>) -> io::Result<(Option<Work>, Vec<JoinHandle<()>>)> {
+    // Its last sender goes with the last work, however that ends.
+    let (left, all) = watch::channel(());
+    let together = works.into_iter().map(|work| {
+        let (left, mut all) = (left.clone(), all.clone());
+        let work: Work = Box::pin(async move {
+            work.await;
+            drop(left);
+            while all.changed().await.is_ok() {}
+        });
+        work
+    });
+    let mut works: Vec<Work> = together.collect();
+    drop(left);
     let rest = works.split_off(works.len().min(1));
     let mut threads = Vec::with_capacity(rest.len());
     for (number, work) in rest.into_iter().enumerate() {
@@ -42,4 +58,40 @@ pub fn spread(mut works: Vec<Work>) -> io::Result<(Option<Work>, Vec<JoinHandle<
         );
     }
     Ok((works.pop(), threads))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_runtime_ends_before_the_last_work() {
+        let (end, ended) = oneshot::channel::<()>();
+        let seen = Arc::new(AtomicBool::new(false));
+        let flag = seen.clone();
+        let quick: Work = Box::pin(async move {
+            // Something that another worker still uses.
+            tokio::spawn(async move {
+                let _ = ended.await;
+                flag.store(true, Ordering::SeqCst);
+            });
+        });
+        let (used, user) = (seen.clone(), Duration::from_millis(5));
+        let slow: Work = Box::pin(async move {
+            let _ = end.send(());
+            while !used.load(Ordering::SeqCst) {
+                sleep(user).await;
+            }
+        });
+        let (first, threads) = spread(vec![slow, quick]).unwrap();
+        timeout(Duration::from_secs(20), first.unwrap()).await.expect("it ends");
+        assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! The one idea: the operation is the method; metadata that begins with a capital letter are headers of the request, and the
 //! answer's status and headers come back as metadata, also when the status makes it an error. Must never read an answer
-//! longer than allowed, nor wait for one without end.
+//! longer than allowed or more of all together than there is room for, nor wait for one without end.
 
 mod metadata;
 
@@ -18,6 +18,7 @@ use palladium_component::metadata::FieldType as _;
 use palladium_component::{CallError, ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, Reply, Status};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
 
 /// The driver.
 pub const DRIVER: BindingDriver = BindingDriver {
@@ -31,6 +32,8 @@ pub const DRIVER: BindingDriver = BindingDriver {
     open: |context| Box::pin(open(context)),
 };
 
+/// Bytes of all answers that are being read in this process; who called counts them from then on.
+static READING: Semaphore = Semaphore::const_new(256 << 20);
 /// How long an answer may take when nobody says.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -195,8 +198,12 @@ impl Http {
     /// Reads an answer up to its bound; the rest is left.
     async fn read(&self, mut answer: Response) -> Result<Bytes, CallError> {
         let mut data = BytesMut::new();
+        let mut held = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(unavailable)? {
             let room = self.longest - data.len();
+            let piece_held = READING.try_acquire_many(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+            let no_room = |_| CallError::Unavailable("too much data of answers is held at a time".to_owned());
+            held.push(piece_held.map_err(no_room)?);
             data.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.len() >= room {
                 break;

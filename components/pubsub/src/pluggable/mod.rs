@@ -204,6 +204,19 @@ impl PubSub for Remote {
         Reply::ready(Ok(subscription))
     }
 
+    fn pause(&self) -> Reply<'_, (), PubsubError> {
+        Reply::wait(async {
+            let paused = self.call(pb::PauseRequest {}, |mut client, request| async move {
+                client.pause(request).await
+            });
+            match paused.await {
+                // Most components know no such call.
+                Err(PubsubError::Remote(remote)) if remote.grpc_code == Code::Unimplemented as u32 => Ok(()),
+                paused => paused.map(|_| ()),
+            }
+        })
+    }
+
     fn ping(&self) -> Reply<'_, (), PubsubError> {
         Reply::wait(async {
             let answer = self.call(pb::PingRequest {}, |mut client, request| async move {

@@ -3,6 +3,7 @@
 //! One idea: one message at a time; the next one is looked at when this one is settled and its word is sent. Must never
 //! give up while somebody receives: a lost stream is opened again, later and later.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use palladium_component::pubsub::{Message, Outcome, Supply};
@@ -11,11 +12,14 @@ use palladium_proto::components as pb;
 use palladium_tasks::{Backoff, Shutdown};
 use pb::pub_sub_client::PubSubClient;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+
+/// How long the other side may take to end a stream that is wanted no more.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 pub(super) struct Pull {
     pub(super) client: PubSubClient<Channel>,
@@ -35,12 +39,9 @@ impl Pull {
                 }
             };
             tokio::pin!(unwanted);
-            let ended = tokio::select! {
-                biased;
-                () = &mut unwanted => return,
-                ended = self.stream(&supply, &mut backoff) => ended,
+            let Some(ended) = self.stream(&supply, unwanted.as_mut(), &mut backoff).await else {
+                return;
             };
-            let Some(ended) = ended else { return };
             let topic = &self.topic.name;
             match ended {
                 Ok(()) => tracing::warn!(topic, "the component ended a subscription"),
@@ -53,8 +54,13 @@ impl Pull {
         }
     }
 
-    /// One stream to its end; `None` when nobody receives any more.
-    async fn stream(&mut self, supply: &Supply, backoff: &mut Backoff) -> Option<Result<(), Status>> {
+    /// One stream to its end; `None` when nobody receives any more. What was handed over by then is still settled.
+    async fn stream(
+        &mut self,
+        supply: &Supply,
+        mut unwanted: Pin<&mut impl Future<Output = ()>>,
+        backoff: &mut Backoff,
+    ) -> Option<Result<(), Status>> {
         let (words, receiver) = mpsc::channel(2);
         let first = pb::PullMessagesRequest {
             topic: Some(self.topic.clone()),
@@ -64,19 +70,31 @@ impl Pull {
         let _ = words.try_send(first);
         let mut request = Request::new(ReceiverStream::new(receiver));
         request.metadata_mut().insert(HEADER, self.instance.clone());
-        let mut messages = match self.client.pull_messages(request).await {
+        let opened = tokio::select! {
+            biased;
+            () = &mut unwanted => return None,
+            opened = self.client.pull_messages(request) => opened,
+        };
+        let mut messages = match opened {
             Ok(answer) => answer.into_inner(),
             Err(status) => return Some(Err(status)),
         };
         loop {
-            let message = match messages.message().await {
+            let message = tokio::select! {
+                biased;
+                () = &mut unwanted => break,
+                message = messages.message() => message,
+            };
+            let message = match message {
                 Ok(Some(message)) => message,
                 Ok(None) => return Some(Ok(())),
                 Err(status) => return Some(Err(status)),
             };
             backoff.reset();
             let id = message.id.clone();
-            let settled = supply.deliver(received(message)).await?;
+            let Some(settled) = supply.deliver(received(message)).await else {
+                break;
+            };
             let ack_error = match settled.outcome().await {
                 Some(Outcome::Done) => None,
                 Some(Outcome::Failed) => Some(pb::AckMessageError {
@@ -93,6 +111,11 @@ impl Pull {
                 return Some(Err(Status::unavailable("the stream is lost")));
             }
         }
+        // The last word is on its way; what comes now is for somebody else.
+        drop(words);
+        let rest = async { while let Ok(Some(_)) = messages.message().await {} };
+        let _ = timeout(GOODBYE, rest).await;
+        None
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::Settings;
 use super::receive::{Group, read_new, take_again};
+use super::room::Room;
 
 /// How long acknowledgements under way may take when the component is closed.
 const DRAIN: Duration = Duration::from_millis(1500);
@@ -37,6 +38,8 @@ pub(super) struct Bus {
     trim: Trim,
     /// Messages under way, of all subscriptions.
     places: Arc<Semaphore>,
+    /// Their bytes.
+    room: Room,
     stop: Shutdown,
     tasks: Mutex<Tasks>,
 }
@@ -54,6 +57,7 @@ impl Bus {
             client,
             waiting,
             places: Arc::new(Semaphore::new(settings.concurrency)),
+            room: Room::default(),
             settings: Arc::new(settings),
             trim,
             stop: Shutdown::new(),
@@ -97,6 +101,7 @@ impl Bus {
             settings: self.settings.clone(),
             connection: self.connection.clone(),
             places: self.places.clone(),
+            room: self.room.clone(),
             held: Mutex::default(),
         };
         group

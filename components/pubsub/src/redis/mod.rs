@@ -8,6 +8,7 @@
 
 mod bus;
 mod receive;
+mod room;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Receiving from one stream: new messages, and those that nobody has acknowledged.
 //!
 //! One idea: two loops feed one queue, one waits for what is new, one looks now and then for what was left; both hand a
-//! message over only when it has a place among those under way. A message that this subscription still holds is not taken
-//! again. Must never acknowledge a message that failed or was not settled.
+//! message over only when it has a place and room among those under way, and read no more at a time than there is room for,
+//! as far as sizes can be foreseen. A message that this subscription still holds is not taken again. Must never acknowledge a message that failed or was not settled.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use ::redis::aio::ConnectionManager;
 use ::redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
-use ::redis::{RedisError, cmd};
+use ::redis::{RedisError, Value, cmd};
 use palladium_component::pubsub::{Message, Outcome, Supply};
 use palladium_tasks::{Backoff, Shutdown, Tasks};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Settings;
+use super::room::Room;
 
 /// How long one wait for new messages takes at the server.
 pub(super) const BLOCK: Duration = Duration::from_secs(2);
@@ -29,6 +30,7 @@ pub(super) struct Group {
     pub(super) settings: Arc<Settings>,
     pub(super) connection: ConnectionManager,
     pub(super) places: Arc<Semaphore>,
+    pub(super) room: Room,
     /// Ids of the messages that this subscription has and that are not over time.
     pub(super) held: Mutex<HashSet<String>>,
 }
@@ -63,7 +65,9 @@ impl Group {
         let Ok(place) = self.places.clone().acquire_owned().await else {
             return false;
         };
-        let Some(settled) = supply.deliver(self.message(&entry)).await else {
+        let message = self.message(&entry);
+        let share = self.room.take(&message).await;
+        let Some(settled) = supply.deliver(message).await else {
             return false;
         };
         let group = self.clone();
@@ -78,7 +82,7 @@ impl Group {
             } else {
                 // Over time: it gives up its place and may be taken again, but a late word still counts.
                 tracing::warn!(topic = group.topic, "a message takes longer than processingTimeout");
-                drop((place, release));
+                drop((place, share, release));
                 if outcome.await == Some(Outcome::Done) {
                     group.acknowledge(&entry.id).await;
                 }
@@ -87,7 +91,7 @@ impl Group {
             if ended == Some(Outcome::Done) {
                 group.acknowledge(&entry.id).await;
             }
-            drop((place, release));
+            drop((place, share, release));
         });
         true
     }
@@ -126,13 +130,15 @@ impl Group {
         let mut read = cmd("XREADGROUP");
         let name = &self.settings.group;
         read.arg("GROUP").arg(name).arg(name);
-        read.arg("COUNT").arg(self.settings.queue_depth);
+        read.arg("COUNT").arg(self.room.count(self.settings.queue_depth).await);
         read.arg("BLOCK")
             .arg(u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX));
         read.arg("STREAMS").arg(&self.topic).arg(">");
         let answer: Option<StreamReadReply> = read.query_async(connection).await?;
         let streams = answer.map(|answer| answer.keys).unwrap_or_default();
-        Ok(streams.into_iter().flat_map(|stream| stream.ids).collect())
+        let entries: Vec<StreamId> = streams.into_iter().flat_map(|stream| stream.ids).collect();
+        self.learn(&entries);
+        Ok(entries)
     }
 
     /// What nobody has acknowledged in time, from `start` on, and where to go on; `0-0` = that was all.
@@ -141,9 +147,26 @@ impl Group {
         let name = &self.settings.group;
         claim.arg(&self.topic).arg(name).arg(name);
         claim.arg(u64::try_from(self.settings.processing_timeout.as_millis()).unwrap_or(u64::MAX));
-        claim.arg(start).arg("COUNT").arg(self.settings.queue_depth);
+        claim
+            .arg(start)
+            .arg("COUNT")
+            .arg(self.room.count(self.settings.queue_depth).await);
         let answer: StreamAutoClaimReply = claim.query_async(&mut self.connection.clone()).await?;
+        self.learn(&answer.claimed);
         Ok((answer.claimed, answer.next_stream_id))
+    }
+
+    fn learn(&self, entries: &[StreamId]) {
+        let size = |entry: &StreamId| entry.map.values().map(length).sum();
+        self.room.learn(entries.iter().map(size));
+    }
+}
+
+fn length(value: &Value) -> usize {
+    match value {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::SimpleString(text) => text.len(),
+        _ => 0,
     }
 }
 
@@ -211,12 +234,13 @@ pub(super) async fn take_again(group: Arc<Group>, supply: Supply, stop: Shutdown
         }
         let mut start = "0-0".to_owned();
         loop {
-            let entries = match group.left_behind(&start).await {
-                Ok((entries, next)) => {
+            let entries = match stop.unless(group.left_behind(&start)).await {
+                None => break 'looking,
+                Some(Ok((entries, next))) => {
                     start = next;
                     entries
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::error!(topic = group.topic, %error, "error looking for messages left behind");
                     break;
                 }

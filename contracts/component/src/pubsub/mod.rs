@@ -42,6 +42,12 @@ pub trait PubSub: Send + Sync + 'static {
     /// may still be settled.
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError>;
 
+    /// Asks whoever hands out messages to hand out no more, before all subscriptions end with the process; what is under way
+    /// is still settled. A component without such a call has nothing to do.
+    fn pause(&self) -> Reply<'_, (), PubsubError> {
+        Reply::ready(Ok(()))
+    }
+
     /// Whether the broker answers.
     fn ping(&self) -> Reply<'_, (), PubsubError> {
         Reply::ready(Ok(()))

@@ -22,10 +22,9 @@ impl Content for HttpEndpointContent {
             values::as_text(&mut header.value);
         }
         if let Some(tls) = &mut self.spec.client_tls {
-            for document in [&mut tls.root_ca, &mut tls.certificate, &mut tls.private_key] {
-                if let Some(document) = document {
-                    values::as_text(&mut document.value);
-                }
+            let documents = [&mut tls.root_ca, &mut tls.certificate, &mut tls.private_key];
+            for document in documents.into_iter().flatten() {
+                values::as_text(&mut document.value);
             }
         }
         scopes::canonical(&mut self.scopes);

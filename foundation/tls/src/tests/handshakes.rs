@@ -238,3 +238,48 @@ async fn at_the_edge_names_count_and_the_certificate_can_be_replaced() {
     assert_eq!(attempt().await.unwrap().alpn(), Some(&b"http/1.1"[..]));
     assert!(pem_roots_client_config(b"", ALPN_H2).is_err());
 }
+
+#[tokio::test]
+async fn a_service_that_asks_for_a_certificate_is_shown_the_clients_own() {
+    let ca = Ca::new("web");
+    let made = |name: &str| {
+        let mut params = leaf_params(&[]);
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        let made = ca.sign(&params);
+        PublicCert::new(made.chain.clone(), made.private_key()).unwrap()
+    };
+    let source = PublicCertSource::new();
+    source.set(made("localhost"));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca.root.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_cert_resolver(Arc::new(source));
+    let server = Arc::new(server);
+    let attempt = async |roots: WebRoots<'_>, own: Option<&PublicCert>| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = Acceptor::public(server.clone(), DEADLINE);
+        let client = web_client_config(roots, own, &[]).unwrap();
+        let connector = Connector::named(client, "localhost".try_into().unwrap(), DEADLINE);
+        let accept = async { acceptor.accept(listener.accept().await.unwrap().0).await };
+        tokio::join!(accept, connector.connect(address)).0.is_ok()
+    };
+    let pem = ca.root.pem();
+    let roots = WebRoots::Pem(pem.as_bytes());
+    let (own, strange) = (made("client"), made_elsewhere("client"));
+    assert!(attempt(roots, Some(&own)).await);
+    assert!(!attempt(roots, None).await);
+    assert!(!attempt(roots, Some(&strange)).await, "of somebody else's authority");
+    assert!(!attempt(WebRoots::Nobody, Some(&own)).await);
+}
+
+fn made_elsewhere(name: &str) -> PublicCert {
+    let mut params = leaf_params(&[]);
+    params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+    let made = Ca::new("elsewhere").sign(&params);
+    PublicCert::new(made.chain.clone(), made.private_key()).unwrap()
+}

@@ -1,13 +1,14 @@
 //! Certificates that must never make a connection, each offered by a client and by a server.
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rustls_pki_types::UnixTime;
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    handshakes::judged_good,
+    handshakes::{judged_good, trusting},
     pki::{Ca, Made, ca_params, leaf_params},
 };
-use crate::{Bundle, TlsError};
+use crate::{Bundle, Side, TlsError, TrustBundles, verify_svid};
 
 const GOOD: &str = "spiffe://td/ns/prj-a/app";
 
@@ -56,6 +57,23 @@ async fn sec_002_a_leaf_that_may_sign_is_refused() {
     assert!(refused(&ca, |p| p.key_usages.clear()).await);
 }
 
+#[test]
+fn sec_002_a_leaf_that_says_nothing_of_key_usage_is_for_the_drop_in_forms_alone() {
+    let ca = Ca::new("td");
+    let (strict, shared) = (trusting(&[&ca]), TrustBundles::shared(ca.bundle()));
+    let judge = |usages: Vec<KeyUsagePurpose>, bundles: &TrustBundles| {
+        let mut params = leaf_params(&[GOOD]);
+        params.key_usages = usages;
+        let made = ca.sign(&params);
+        let (leaf, rest) = made.chain.split_first().unwrap();
+        verify_svid(leaf, rest, bundles, UnixTime::now(), Side::Client).is_ok()
+    };
+    assert!(judge(Vec::new(), &shared) && !judge(Vec::new(), &strict));
+    for usage in [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::KeyEncipherment] {
+        assert!(!judge(vec![usage], &shared), "what it does say counts");
+    }
+}
+
 #[tokio::test]
 async fn sec_003_a_signing_certificate_is_no_peer() {
     // Even one that carries a workload's name.
@@ -96,13 +114,12 @@ async fn sec_004_malformed_ids_in_certificates_are_refused() {
 
 #[tokio::test]
 async fn sec_007_an_extended_key_usage_without_the_peers_role_is_refused_for_that_role() {
-    use crate::{Side, verify_svid};
     let ca = Ca::new("td");
-    let bundles = super::handshakes::trusting(&[&ca]);
+    let bundles = trusting(&[&ca]);
     let mut params = leaf_params(&[GOOD]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let made = ca.sign(&params);
-    let now = rustls_pki_types::UnixTime::now();
+    let now = UnixTime::now();
     let judge = |side| verify_svid(&made.chain[0], &made.chain[1..], &bundles, now, side);
     assert!(judge(Side::Client).is_ok());
     assert!(matches!(judge(Side::Server), Err(TlsError::Chain(_))));
@@ -124,10 +141,10 @@ fn sec_010_an_empty_bundle_and_one_that_is_no_ca_trust_nobody() {
     let ca = Ca::new("td");
     let leaf = ca.sign(&leaf_params(&[GOOD]));
     assert_eq!(Bundle::from_der([leaf.chain[0].clone()]), Err(TlsError::NotCa));
-    let bundles = crate::TrustBundles::new();
+    let bundles = TrustBundles::new();
     bundles.set(ca.domain.clone(), Bundle::default());
-    let now = rustls_pki_types::UnixTime::now();
-    let judged = crate::verify_svid(&leaf.chain[0], &leaf.chain[1..], &bundles, now, crate::Side::Client);
+    let now = UnixTime::now();
+    let judged = verify_svid(&leaf.chain[0], &leaf.chain[1..], &bundles, now, Side::Client);
     assert!(matches!(judged, Err(TlsError::UnknownTrustDomain(_))));
 }
 
@@ -139,14 +156,14 @@ fn an_expired_root_vouches_for_nobody() {
         params.not_after = OffsetDateTime::now_utc() + Duration::hours(10);
         params
     });
-    let bundles = super::handshakes::trusting(&[&ca]);
+    let bundles = trusting(&[&ca]);
     let later = std::time::Duration::from_secs(2 * 3600) + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let judged = crate::verify_svid(
+    let judged = verify_svid(
         &made.chain[0],
         &made.chain[1..],
         &bundles,
-        rustls_pki_types::UnixTime::since_unix_epoch(later),
-        crate::Side::Client,
+        UnixTime::since_unix_epoch(later),
+        Side::Client,
     );
     assert!(judged.is_err());
 }

@@ -37,7 +37,8 @@ pub(crate) enum Content {
     App(AppIdentitySpec),
     Component(ComponentContent),
     Subscription(SubscriptionContent),
-    Configuration(ConfigurationContent),
+    /// Much larger than the others.
+    Configuration(Box<ConfigurationContent>),
     Resiliency(ResiliencyContent),
     HttpEndpoint(HttpEndpointContent),
 }
@@ -94,7 +95,7 @@ pub(crate) fn admit(header: &LogHeader, payload: &[u8], rails: &GuardRails) -> R
         "AppIdentity" => Content::App(typed::<AppIdentityContent>(&payload)?.spec),
         "Component" => Content::Component(typed::<ComponentContent>(&payload)?),
         "Subscription" => Content::Subscription(typed::<SubscriptionContent>(&payload)?),
-        "Configuration" => Content::Configuration(typed::<ConfigurationContent>(&payload)?),
+        "Configuration" => Content::Configuration(Box::new(typed::<ConfigurationContent>(&payload)?)),
         "Resiliency" => Content::Resiliency(typed::<ResiliencyContent>(&payload)?),
         "HTTPEndpoint" => Content::HttpEndpoint(typed::<HttpEndpointContent>(&payload)?),
         _ => {

@@ -1,12 +1,12 @@
 //! Keeps what this Dapr Server does equal to the resources that the agent hands out: Configuration, components,
-//! subscriptions, resiliency policies.
+//! subscriptions, resiliency policies, HTTP endpoints.
 //!
 //! One idea: an event of any kind only says "look again", and looking is reading all of them, the Configuration first: it
 //! says who may call and what may be loaded. What cannot be used is reported and leaves what was there before. Must never
 //! let a call be served before a Configuration has been in force, be it an empty one: without the one that its owner relies
 //! on, everybody could call.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use futures_util::stream::{self, BoxStream, SelectAll};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use palladium_component::Hosting;
 use palladium_proto::operator::{
-    ComponentUpdateRequest, ConfigurationUpdateRequest, GetConfigurationRequest, ListComponentsRequest,
-    ListResiliencyRequest, ListSubscriptionsRequest, ResiliencyUpdateRequest, SubscriptionUpdateRequest,
+    ComponentUpdateRequest, ConfigurationUpdateRequest, GetConfigurationRequest, HttpEndpointUpdateRequest,
+    ListComponentsRequest, ListHttpEndpointsRequest, ListResiliencyRequest, ListSubscriptionsRequest,
+    ResiliencyUpdateRequest, SubscriptionUpdateRequest,
 };
 use palladium_proto::region::{AppServerState, LoadResult};
 use palladium_tasks::Shutdown;
@@ -30,12 +31,13 @@ use super::{Agent, StoreConnector, backoff, speaks_http};
 use crate::components::Opener;
 use crate::loader::Loader;
 use crate::resiliency;
-use crate::resources::{Component, Configuration, References, ResiliencyResource, read_subscription};
+use crate::resources::{Component, Configuration, HttpEndpoint, References, ResiliencyResource, read_subscription};
 use crate::rules::Rules;
 use crate::server::Server;
 
 const COMPONENT: &str = "Component";
 const CONFIGURATION: &str = "Configuration";
+const HTTP_ENDPOINT: &str = "HTTPEndpoint";
 const RESILIENCY: &str = "Resiliency";
 const SUBSCRIPTION: &str = "Subscription";
 
@@ -118,6 +120,7 @@ struct Listed {
     components: Vec<Bytes>,
     subscriptions: Vec<Bytes>,
     resiliencies: Vec<Bytes>,
+    http_endpoints: Vec<Bytes>,
 }
 
 impl Keeper {
@@ -164,7 +167,18 @@ impl Keeper {
             namespace: namespace.clone(),
         });
         let resiliencies = told(resiliencies.await?.into_inner());
-        let all = [components, configuration, subscriptions, resiliencies, protocols(self.state.clone())];
+        let http_endpoints = operator.http_endpoint_update(HttpEndpointUpdateRequest {
+            namespace: namespace.clone(),
+        });
+        let http_endpoints = told(http_endpoints.await?.into_inner());
+        let all = [
+            components,
+            configuration,
+            subscriptions,
+            resiliencies,
+            http_endpoints,
+            protocols(self.state.clone()),
+        ];
         Ok(stream::select_all(all))
     }
 
@@ -188,11 +202,16 @@ impl Keeper {
             namespace: namespace.clone(),
         });
         let resiliencies = resiliencies.await?.into_inner().resiliencies;
+        let http_endpoints = operator.list_http_endpoints(ListHttpEndpointsRequest {
+            namespace: namespace.clone(),
+        });
+        let http_endpoints = http_endpoints.await?.into_inner().http_endpoints;
         Ok(Listed {
             configuration,
             components,
             subscriptions,
             resiliencies,
+            http_endpoints,
         })
     }
 
@@ -237,6 +256,7 @@ impl Keeper {
         }
         self.set_policies(listed.resiliencies, &mut loads);
         self.loader.load(components, subscriptions).await;
+        self.set_endpoints(&listed.http_endpoints, &mut loads).await;
         let mut complete = true;
         for loaded in self.loader.loaded() {
             let (declared, failure) = (&loaded.declared, loaded.failure());
@@ -260,7 +280,12 @@ impl Keeper {
     /// Puts a Configuration into force; one that cannot be used leaves the one before.
     fn configure(&mut self, document: &Bytes, loads: &mut Vec<LoadResult>) {
         let http = speaks_http(self.state.borrow().as_deref());
-        let made = |configuration: &Configuration| Rules::new(configuration, http).map_err(|error| error.to_string());
+        let server = self.server.clone();
+        let made = |configuration: &Configuration| {
+            let rules = Rules::new(configuration, http).map_err(|error| error.to_string())?;
+            server.observe(configuration).map_err(|error| error.to_string())?;
+            Ok::<_, String>(rules)
+        };
         let (about, configuration, rules) = if document.is_empty() {
             // The App ID names none.
             let configuration = Configuration::default();
@@ -284,14 +309,13 @@ impl Keeper {
     }
 
     fn set_policies(&mut self, documents: Vec<Bytes>, loads: &mut Vec<LoadResult>) {
-        let mut abouts = BTreeMap::new();
-        let mut resources = Vec::new();
+        let (mut abouts, mut resources) = (Vec::new(), Vec::new());
         for document in &documents {
             let read = read(RESILIENCY, document, loads, |document| {
                 ResiliencyResource::read(document, &self.server.app_id)
             });
             if let Some((about, Some(resource))) = read {
-                abouts.insert(resource.name.clone(), usable(about));
+                abouts.push(about);
                 resources.push(resource);
             }
         }
@@ -299,13 +323,25 @@ impl Keeper {
             self.policies = Some(documents);
             self.unusable = resiliency::load(&self.server, resources);
         }
-        for (name, message) in &self.unusable {
-            if let Some(about) = abouts.get_mut(name) {
-                about.ok = false;
-                about.message.clone_from(message);
+        judge(abouts, &self.unusable, loads);
+    }
+
+    /// After the components: an endpoint may refer to a secret store.
+    async fn set_endpoints(&mut self, documents: &[Bytes], loads: &mut Vec<LoadResult>) {
+        let (mut abouts, mut endpoints) = (Vec::new(), Vec::new());
+        let (app_id, namespace) = (&self.server.app_id, &self.server.namespace);
+        for document in documents {
+            let read = read(HTTP_ENDPOINT, document, loads, |document| {
+                HttpEndpoint::read(document, app_id, namespace, References::Resolved)
+            });
+            if let Some((about, Some(endpoint))) = read {
+                abouts.push(about);
+                endpoints.push(endpoint);
             }
         }
-        loads.extend(abouts.into_values());
+        self.loader.complete(&mut endpoints).await;
+        let unusable = self.server.invoke.endpoints.set(endpoints);
+        judge(abouts, &unusable, loads);
     }
 }
 
@@ -338,6 +374,21 @@ fn read<T>(
             None
         }
     }
+}
+
+/// Reports on resources of one kind: those that are not among the unusable are in use.
+fn judge(abouts: Vec<LoadResult>, unusable: &[(String, String)], loads: &mut Vec<LoadResult>) {
+    let why: HashMap<&str, &str> = unusable
+        .iter()
+        .map(|(name, why)| (name.as_str(), why.as_str()))
+        .collect();
+    loads.extend(abouts.into_iter().map(|about| match why.get(about.name.as_str()) {
+        Some(&why) => LoadResult {
+            message: why.to_owned(),
+            ..about
+        },
+        None => usable(about),
+    }));
 }
 
 fn usable(about: LoadResult) -> LoadResult {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use palladium_proto::operator::operator_server::{Operator, OperatorServer};
 use palladium_proto::operator::{
     ComponentUpdateEvent, ComponentUpdateRequest, ConfigurationUpdateEvent, ConfigurationUpdateRequest,
-    GetConfigurationRequest, GetConfigurationResponse, ListComponentResponse, ListComponentsRequest,
+    GetConfigurationRequest, GetConfigurationResponse, HttpEndpointUpdateEvent, HttpEndpointUpdateRequest,
+    ListComponentResponse, ListComponentsRequest, ListHttpEndpointsRequest, ListHttpEndpointsResponse,
     ListResiliencyRequest, ListResiliencyResponse, ListSubscriptionsRequest, ListSubscriptionsResponse,
     ResiliencyUpdateEvent, ResiliencyUpdateRequest, SubscriptionUpdateEvent, SubscriptionUpdateRequest,
 };
@@ -35,6 +36,7 @@ struct Given {
     components: Vec<Bytes>,
     subscriptions: Vec<Bytes>,
     resiliencies: Vec<Bytes>,
+    http_endpoints: Vec<Bytes>,
 }
 
 impl Default for Given {
@@ -45,6 +47,7 @@ impl Default for Given {
             components: Vec::new(),
             subscriptions: Vec::new(),
             resiliencies: Vec::new(),
+            http_endpoints: Vec::new(),
         }
     }
 }
@@ -130,6 +133,21 @@ impl Operator for Shared {
     ) -> Result<Response<ListResiliencyResponse>, Status> {
         let resiliencies = self.0.given.borrow().resiliencies.clone();
         Ok(Response::new(ListResiliencyResponse { resiliencies }))
+    }
+
+    async fn list_http_endpoints(
+        &self,
+        _: Request<ListHttpEndpointsRequest>,
+    ) -> Result<Response<ListHttpEndpointsResponse>, Status> {
+        let http_endpoints = self.0.given.borrow().http_endpoints.clone();
+        Ok(Response::new(ListHttpEndpointsResponse { http_endpoints }))
+    }
+
+    async fn http_endpoint_update(
+        &self,
+        _: Request<HttpEndpointUpdateRequest>,
+    ) -> Result<Response<Stream<HttpEndpointUpdateEvent>>, Status> {
+        Ok(Response::new(Box::pin(pending())))
     }
 
     async fn resiliency_update(

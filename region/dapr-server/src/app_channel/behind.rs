@@ -14,6 +14,7 @@ use crate::http::Body;
 use crate::pipeline;
 use crate::resources::Handler;
 use crate::server::Server;
+use crate::trace::Tracer;
 
 impl AppChannel {
     /// Puts what the server's Configuration names before the application, whatever it names when a call is made; what is
@@ -22,6 +23,11 @@ impl AppChannel {
         self.budget = server.budget.clone();
         self.behind = Arc::downgrade(server);
         self
+    }
+
+    /// What traces calls, if anything does.
+    pub fn tracer(&self) -> Option<Arc<Tracer>> {
+        self.behind.upgrade()?.tracing.now()
     }
 
     /// What stands before the application now.

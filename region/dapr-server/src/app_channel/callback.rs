@@ -54,7 +54,7 @@ impl AppChannel {
             value.set_sensitive(true);
             request.metadata_mut().insert(name, value);
         }
-        let channel = Counted::new(channel.clone(), self.budget.hold());
+        let channel = Counted::new(channel.clone(), self.budget.hold(), self.behind.clone());
         self.in_time(call(channel, request)).await.map(Response::into_inner)
     }
 }

@@ -17,7 +17,8 @@ use crate::auth::TOKEN_HEADER;
 use crate::http::Body;
 use crate::invoke::{Lease, Messages, Pool, SendError, framed};
 
-const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
+/// The call of an application's method.
+pub const ON_INVOKE: &str = "/dapr.proto.runtime.v1.AppCallback/OnInvoke";
 /// Bytes of the longest answer to a probe.
 const PROBE: usize = 1 << 20;
 const HEALTH: &str = "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck";
@@ -133,18 +134,21 @@ impl GrpcApp {
         })
     }
 
-    /// Whether the application says that it is healthy.
-    pub(super) async fn is_healthy(&self) -> bool {
+    /// What the application says to whether it is healthy.
+    pub(super) async fn health(&self) -> Code {
         let body = Body::from(Bytes::from_static(&[0; 5]));
         let Ok((answer, _lease)) = self.unary(HEALTH, HeaderMap::new(), body).await else {
-            return false;
+            return Code::Unavailable;
         };
         let (parts, body) = answer.into_parts();
         if let Some(status) = Status::from_header_map(&parts.headers) {
-            return status.code() == Code::Ok;
+            return status.code();
         }
         let mut messages = Messages::new(body, PROBE, &Budget::new(PROBE));
-        messages.only::<()>().await.is_ok() && messages.status().code() == Code::Ok
+        match messages.only::<()>().await {
+            Ok(_) => messages.status().code(),
+            Err(_) => Code::Internal,
+        }
     }
 
     async fn unary(

@@ -6,8 +6,9 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName};
 
-const HOP_BY_HOP: [&str; 9] = [
+const HOP_BY_HOP: [&str; 10] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -17,7 +18,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-const FOR_US: [&str; 3] = ["dapr-app-id", "dapr-api-token", "http2-settings"];
+const FOR_US: [&str; 2] = ["dapr-app-id", "dapr-api-token"];
 
 /// Headers of a request that the next connection makes for itself, or that are not the application's business.
 pub fn strip_request(headers: &mut HeaderMap) {
@@ -44,6 +45,11 @@ pub fn strip_response(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(CONTENT_LENGTH);
+}
+
+/// Whether a header is one that every connection makes for itself.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str()) || [HOST, CONTENT_LENGTH].contains(name)
 }
 
 /// Whether a name says who calls, or is one of a connection: then what travelled beside a message must not become a header.

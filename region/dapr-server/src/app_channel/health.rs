@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use palladium_tasks::Shutdown;
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tonic::Code;
 
 use super::AppChannel;
 use crate::config::HealthSettings;
@@ -55,9 +56,21 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
 }
 
 async fn probe(channel: &AppChannel, settings: &HealthSettings) -> bool {
+    let (start, server) = (Instant::now(), channel.behind.upgrade());
     if let Some(grpc) = channel.grpc() {
-        return timeout(settings.timeout, grpc.is_healthy()).await.unwrap_or(false);
+        let answer = timeout(settings.timeout, grpc.health());
+        let code = answer.await.unwrap_or(Code::DeadlineExceeded);
+        if let Some(server) = server {
+            server.metrics.grpc_probe(code, start.elapsed());
+        }
+        return code == Code::Ok;
     }
-    let answer = channel.send(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
-    matches!(timeout(settings.timeout, answer).await, Ok(Ok(answer)) if answer.status().is_success())
+    let answer = channel.exchange(Method::GET, &settings.path, HeaderMap::new(), Body::Empty);
+    let answer = timeout(settings.timeout, answer).await;
+    // The original says so of an application that does not answer.
+    let status = answer.map_or(500, |answer| answer.map_or(500, |answer| answer.status().as_u16()));
+    if let Some(server) = server {
+        server.metrics.http_probe(status, start.elapsed());
+    }
+    (200..300).contains(&status)
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use palladium_component::bindings::{Event, Operation};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use palladium_component::bindings::{Event, Metadata, Operation};
 use palladium_proto::runtime::app_callback_client::AppCallbackClient;
 use palladium_proto::runtime::binding_event_response::BindingEventConcurrency;
 use palladium_proto::runtime::{BindingEventRequest, BindingEventResponse};
 use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
+use tonic::Code;
 use tonic::metadata::MetadataMap;
 
 use crate::app_channel::{AppChannel, is_reserved};
@@ -25,7 +26,10 @@ use crate::http::Body;
 use crate::invoke::PATH;
 use crate::resiliency::Said;
 use crate::server::Server;
+use crate::trace::{self, About, Kind, Span};
 
+/// The call of an application by gRPC.
+const ON_EVENT: &str = "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent";
 /// Bytes of the longest answer.
 const LONGEST: usize = 4 << 20;
 /// How long the application may take for one event.
@@ -34,25 +38,32 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const ASKING: Duration = Duration::from_secs(3);
 
 /// Whether the application wants a binding's events.
-pub(super) async fn is_wanted(app: &AppChannel, entry: &BindingEntry) -> bool {
+///
+/// # Errors
+/// Why it could not be asked: that is no answer, and it is to be asked again.
+pub(super) async fn is_wanted(app: &AppChannel, entry: &BindingEntry) -> Result<bool, String> {
     if entry.unasked {
-        return true;
+        return Ok(true);
     }
     let asked = async {
         if app.speaks_grpc() {
             let listed = app.callback(MetadataMap::new(), (), |channel, request| async move {
                 AppCallbackClient::new(channel).list_input_bindings(request).await
             });
-            return listed
-                .await
-                .is_ok_and(|listed| listed.bindings.contains(&entry.out.name));
+            return match listed.await {
+                Ok(listed) => Ok(listed.bindings.contains(&entry.out.name)),
+                Err(status) if status.code() == Code::Unimplemented => Ok(false),
+                Err(status) => Err(status.to_string()),
+            };
         }
         let answer = app
             .call(Method::OPTIONS, &path(entry), json_headers(), Body::Empty)
             .await;
-        answer.is_ok_and(|answer| answer.status().is_success() || answer.status().as_u16() == 405)
+        let status = answer.map_err(|error| error.to_string())?.status();
+        Ok(status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED)
     };
-    timeout(ASKING, asked).await.unwrap_or(false)
+    let late = |_| Err(format!("no answer within {ASKING:?}"));
+    timeout(ASKING, asked).await.unwrap_or_else(late)
 }
 
 /// One event; what the application answers, or why it did not handle the event.
@@ -63,7 +74,7 @@ pub(super) async fn event(
     event: Event,
 ) -> Result<Option<Bytes>, Said> {
     if !app.is_healthy() {
-        return Err(plain("app is not in a healthy state"));
+        return Err(Said::words("app is not in a healthy state"));
     }
     let handled = async {
         if app.speaks_grpc() {
@@ -72,7 +83,7 @@ pub(super) async fn event(
             by_http(app, entry, event).await
         }
     };
-    let late = || plain("error invoking app: no answer in time");
+    let late = || Said::words("error invoking app: no answer in time");
     timeout(PATIENCE, handled).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -84,13 +95,20 @@ async fn by_http(app: &AppChannel, entry: &BindingEntry, event: Event) -> Result
         }
     }
     headers.extend(json_headers());
-    let answer = app
-        .call(Method::POST, &path(entry), headers, Body::from(event.data))
-        .await;
-    let answer = answer.map_err(|error| plain(format!("error invoking app: {error}")))?;
+    let path = path(entry);
+    let mut span = span(app, entry, &event.metadata, &format!("POST {path}"));
+    if let Some(span) = &span {
+        span.put(&mut headers);
+    }
+    let answer = app.call(Method::POST, &path, headers, Body::from(event.data)).await;
+    if let (Some(span), Ok(answer)) = (&mut span, &answer) {
+        span.http_status(answer.status().as_u16());
+    }
+    drop(span);
+    let answer = answer.map_err(|error| Said::words(format!("error invoking app: {error}")))?;
     let status = answer.status();
     let body = app.read(answer.into_body(), LONGEST).await;
-    let body = body.map_err(|fault| plain(format!("failed to read response body: {}", fault.report.message)))?;
+    let body = body.map_err(|fault| Said::words(format!("failed to read response body: {}", fault.report.message)))?;
     if !status.is_success() {
         return Err(Said {
             words: format!(
@@ -110,26 +128,58 @@ async fn by_grpc(
     entry: &BindingEntry,
     event: Event,
 ) -> Result<Option<Bytes>, Said> {
+    let mut span = span(app, entry, &event.metadata, ON_EVENT);
+    let mut metadata = MetadataMap::new();
+    if let Some(span) = &span {
+        span.put(metadata.as_mut());
+        if let Some(binary) = span.binary() {
+            metadata.as_mut().insert(trace::TRACE_BIN, binary);
+        }
+    }
     let request = BindingEventRequest {
         name: entry.out.name.clone(),
         data: event.data,
         metadata: event.metadata,
     };
-    let answer = app.callback(MetadataMap::new(), request, |channel, request| async move {
+    let answer = app.callback(metadata, request, |channel, request| async move {
         AppCallbackClient::new(channel)
             .max_decoding_message_size(LONGEST)
             .on_binding_event(request)
             .await
     });
-    let answer: BindingEventResponse = match answer.await {
+    let answer = answer.await;
+    if let (Some(span), Err(status)) = (&mut span, &answer) {
+        span.failed(status.message());
+    }
+    drop(span);
+    let answer: BindingEventResponse = match answer {
         Ok(answer) => answer,
-        Err(status) => return Err(plain(format!("error invoking app: {status}"))),
+        Err(status) => return Err(Said::words(format!("error invoking app: {status}"))),
     };
     let data = answer.data.clone();
     if let (Some(server), false) = (server.upgrade(), answer.to.is_empty()) {
         fan_out(&server, answer).await;
     }
     Ok(Some(data))
+}
+
+/// The span of an event's way to the application; `None` where calls are not traced. `to`: what is called.
+fn span(app: &AppChannel, entry: &BindingEntry, metadata: &Metadata, to: &str) -> Option<Span> {
+    let said = |name: &str| metadata.get(name).map_or("", String::as_str);
+    let tracer = app.tracer()?;
+    let name = format!("bindings/{}", entry.out.name);
+    let mut span = tracer.below(name, Kind::Client, said("traceparent"), said("tracestate"));
+    if span.is_seen() {
+        let about = About::default();
+        about.say_all(&[
+            ("db.name", &entry.out.name),
+            ("rpc.service", "Dapr"),
+            ("db.system", "bindings"),
+            ("db.connection_string", to),
+        ]);
+        span.tell(Some(&about));
+    }
+    Some(span)
 }
 
 /// Passes the application's answer on to the bindings that it names.
@@ -160,11 +210,6 @@ async fn fan_out(server: &Arc<Server>, answer: BindingEventResponse) {
     }
 }
 
-fn plain(words: impl Into<String>) -> Said {
-    let words = words.into();
-    Said { words, code: None }
-}
-
 fn json_headers() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))])
 }
@@ -172,3 +217,6 @@ fn json_headers() -> HeaderMap {
 fn path(entry: &BindingEntry) -> String {
     format!("/{}", utf8_percent_encode(entry.route.trim_start_matches('/'), PATH))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,20 +6,20 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use palladium_component::bindings::{Event, Listener, Listening};
 use palladium_component::reply::BoxFuture;
-use palladium_engine_resiliency::{ComponentKind, Failed};
+use palladium_engine_resiliency::{ComponentKind, Policy};
 use palladium_tasks::Shutdown;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::deliver;
 use crate::app_channel::AppChannel;
 use crate::entry::BindingEntry;
-use crate::resiliency::Said;
+use crate::resiliency::told;
 use crate::server::Server;
 
 /// How often the application's health is looked at.
@@ -52,7 +52,7 @@ struct Running {
     entry: Arc<BindingEntry>,
     app: Arc<AppChannel>,
     gate: Arc<Gate>,
-    /// `None`: the application does not want its events, or it failed.
+    /// `None`: the application does not want its events or could not be asked, or it failed.
     listening: Option<Listening>,
     /// When one that failed is tried again.
     again: Option<Instant>,
@@ -98,22 +98,10 @@ impl Listener for ToApplication {
                 return Err("input binding is closed".to_owned());
             };
             let start = Instant::now();
-            let policy = server
-                .upgrade()
-                .map(|server| server.resiliency.inbound(&entry.out.name, ComponentKind::Binding));
-            let handled = match policy.filter(|policy| !policy.is_empty()) {
-                None => deliver::event(&server, &app, &entry, event).await,
-                Some(policy) => policy
-                    .run(|_| deliver::event(&server, &app, &entry, event.clone()))
-                    .await
-                    .map_err(|failed| match failed {
-                        Failed::Operation(said) => said,
-                        other => Said {
-                            words: other.to_string(),
-                            code: None,
-                        },
-                    }),
-            };
+            let policy = server.upgrade().map_or_else(Policy::default, |server| {
+                server.resiliency.inbound(&entry.out.name, ComponentKind::Binding)
+            });
+            let handled = told(&policy, || deliver::event(&server, &app, &entry, event.clone())).await;
             let handled = handled.map_err(|said| said.words);
             entry.events.observe("", handled.is_ok(), start.elapsed());
             if let Err(error) = &handled {
@@ -162,9 +150,17 @@ async fn start(server: &Arc<Server>, app: &Arc<AppChannel>, entry: &Arc<BindingE
         again: None,
     };
     let name = &entry.out.name;
-    if !deliver::is_wanted(app, entry).await {
-        tracing::info!("app has not subscribed to binding {name}.");
-        return one;
+    match deliver::is_wanted(app, entry).await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!("app has not subscribed to binding {name}.");
+            return one;
+        }
+        Err(reason) => {
+            tracing::warn!("app could not be asked whether it wants binding {name}: {reason}");
+            one.again = Some(Instant::now() + PAUSE);
+            return one;
+        }
     }
     let listener = ToApplication {
         server: Arc::downgrade(server),
@@ -205,3 +201,6 @@ async fn stop_all(running: Vec<Running>) {
     });
     join_all(stops).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,9 @@ impl Resources {
             self.told = declared.configurations;
         }
         self.loader.load(declared.components, declared.subscriptions).await;
+        let mut endpoints = declared.http_endpoints;
+        self.loader.complete(&mut endpoints).await;
+        self.server.invoke.endpoints.set(endpoints);
         for loaded in self.loader.loaded() {
             if let Some(error) = loaded.failure() {
                 judge(&loaded.declared, error)?;
@@ -240,6 +243,9 @@ mod tests {
         let error = LoadError::Timeout("x".to_owned());
         assert!(judge(&component("lenient"), &error).is_ok());
         let fatal = judge(&component("strict"), &error).unwrap_err().to_string();
-        assert!(fatal.starts_with("process component strict error: [INIT_COMPONENT_FAILURE]"), "{fatal}");
+        assert!(
+            fatal.starts_with("process component strict error: [INIT_COMPONENT_FAILURE]"),
+            "{fatal}"
+        );
     }
 }

@@ -13,6 +13,7 @@ use crate::bindings;
 use crate::errors::grpc_fault;
 use crate::http::Body;
 use crate::server::Server;
+use crate::trace;
 
 pub(super) async fn invoke(
     server: &Server,
@@ -20,6 +21,11 @@ pub(super) async fn invoke(
 ) -> Result<Response<InvokeBindingResponse>, Status> {
     let (beside, _, message) = request.into_parts();
     let mut metadata = message.metadata;
+    let mut stands = Metadata::new();
+    trace::put_beside(beside.as_ref(), &mut stands);
+    for (name, value) in stands {
+        metadata.entry(name).or_insert(value);
+    }
     for pair in beside.iter() {
         let KeyAndValueRef::Ascii(name, value) = pair else {
             continue;

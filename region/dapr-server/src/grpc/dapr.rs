@@ -1,6 +1,7 @@
 //! `dapr.proto.runtime.v1.Dapr`: the methods that this program has. All others answer UNIMPLEMENTED by themselves.
 //!
-//! One idea: a table of hand-overs, one line per method. Must never decide anything: token and rules were checked in
+//! One idea: a table of hand-overs, one line per method, and where a trace wants to know it, what the call is about. Must
+//! never decide anything: token and rules were checked in
 //! [`super::handle`], the rest is the module's that is called.
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use palladium_proto::runtime::{
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::traced::{about, stored};
 use super::{bindings, configuration, conversation, crypto, invoke, lock, publish, secrets, state};
 use crate::errors::grpc_status;
 use crate::metadata;
@@ -36,10 +38,15 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Dapr for Api {
     async fn invoke_service(&self, request: Request<InvokeServiceRequest>) -> Answer<InvokeResponse> {
+        about(&request, |about, call| {
+            let method = call.message.as_ref().map_or("", |message| message.method.as_str());
+            about.invoked(&call.id, method);
+        });
         invoke::call(&self.0, request).await
     }
 
     async fn get_state(&self, request: Request<GetStateRequest>) -> Answer<GetStateResponse> {
+        stored(&request, "state", "GetState", |call| &call.store_name);
         state::get(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -48,6 +55,7 @@ impl Dapr for Api {
     }
 
     async fn save_state(&self, request: Request<SaveStateRequest>) -> Answer<()> {
+        stored(&request, "state", "SaveState", |call| &call.store_name);
         state::save(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -56,6 +64,7 @@ impl Dapr for Api {
     }
 
     async fn delete_state(&self, request: Request<DeleteStateRequest>) -> Answer<()> {
+        stored(&request, "state", "DeleteState", |call| &call.store_name);
         state::delete(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -66,20 +75,30 @@ impl Dapr for Api {
     }
 
     async fn execute_state_transaction(&self, request: Request<ExecuteStateTransactionRequest>) -> Answer<()> {
-        state::transaction(&self.0, request.into_inner())
-            .await
-            .map(Response::new)
+        state::transaction(&self.0, request).await.map(Response::new)
     }
 
     async fn publish_event(&self, request: Request<PublishEventRequest>) -> Answer<()> {
+        about(&request, |about, call| {
+            about.say("rpc.service", "Dapr");
+            about.messaged(&call.topic);
+        });
         publish::single(&self.0, request).await.map(Response::new)
     }
 
     async fn bulk_publish_event(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        about(&request, |about, call| {
+            about.say("rpc.service", "Dapr");
+            about.messaged(&call.topic);
+        });
         publish::bulk(&self.0, request).await.map(Response::new)
     }
 
     async fn bulk_publish_event_alpha1(&self, request: Request<BulkPublishRequest>) -> Answer<BulkPublishResponse> {
+        about(&request, |about, call| {
+            about.say("rpc.service", "Dapr");
+            about.messaged(&call.topic);
+        });
         publish::bulk(&self.0, request).await.map(Response::new)
     }
 
@@ -92,6 +111,7 @@ impl Dapr for Api {
     }
 
     async fn get_secret(&self, request: Request<GetSecretRequest>) -> Answer<GetSecretResponse> {
+        stored(&request, "secrets", "GetSecret", |call| &call.store_name);
         secrets::get(&self.0, request.into_inner()).await.map(Response::new)
     }
 
@@ -100,6 +120,7 @@ impl Dapr for Api {
     }
 
     async fn invoke_binding(&self, request: Request<InvokeBindingRequest>) -> Answer<InvokeBindingResponse> {
+        stored(&request, "bindings", "InvokeBinding", |call| &call.name);
         bindings::invoke(&self.0, request).await
     }
 
@@ -164,12 +185,14 @@ impl Dapr for Api {
     }
 
     async fn converse_alpha1(&self, request: Request<ConversationRequest>) -> Answer<ConversationResponse> {
+        about(&request, |about, call| about.say("rpc.system", &call.name));
         conversation::alpha1(&self.0, request.into_inner())
             .await
             .map(Response::new)
     }
 
     async fn converse_alpha2(&self, request: Request<ConversationRequestAlpha2>) -> Answer<ConversationResponseAlpha2> {
+        about(&request, |about, call| about.say("rpc.system", &call.name));
         conversation::alpha2(&self.0, request.into_inner())
             .await
             .map(Response::new)

@@ -10,24 +10,29 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use palladium_http::Budget;
+use prometheus::Histogram;
 use tonic::Status;
 
 use crate::errors::{Fault, grpc_status};
+use crate::metrics::message_bytes;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Message {
     inner: tonic::body::Body,
     budget: Budget,
+    /// What counts the message; gone with it.
+    sent: Option<Histogram>,
     /// The status is said.
     over: bool,
 }
 
 impl Message {
-    pub(super) fn new(inner: tonic::body::Body, budget: &Budget) -> Self {
+    pub(super) fn new(inner: tonic::body::Body, budget: &Budget, sent: Option<Histogram>) -> Self {
         Self {
             inner,
             budget: budget.clone(),
+            sent,
             over: false,
         }
     }
@@ -48,6 +53,9 @@ impl Body for Message {
             Ok(data) => data,
             Err(other) => return Poll::Ready(Some(Ok(other))),
         };
+        if let Some(sent) = self.sent.take() {
+            sent.observe(message_bytes(data.len()));
+        }
         Poll::Ready(Some(Ok(match self.budget.tie(data) {
             Ok(data) => Frame::data(data),
             Err(_) => {
@@ -84,7 +92,7 @@ mod tests {
         let budget = Budget::new(10);
         let message = || {
             let inner = http_body_util::Full::new(Bytes::from_static(b"seven.."));
-            Message::new(tonic::body::Body::new(inner), &budget)
+            Message::new(tonic::body::Body::new(inner), &budget, None)
         };
         let taken = message().collect().await.expect("room").to_bytes();
         assert_eq!(taken.len(), 7);

@@ -12,6 +12,9 @@ use crate::pubsub::publish::{self, Bulk, Single};
 use crate::server::Server;
 use crate::trace;
 
+/// As the spans of single messages are called.
+const BULK: &str = "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent";
+
 pub(super) async fn single(server: &Server, request: Request<PublishEventRequest>) -> Result<(), Status> {
     let trace = trace::of_headers(request.metadata().as_ref());
     let request = request.into_inner();
@@ -45,9 +48,12 @@ pub(super) async fn bulk(server: &Server, request: Request<BulkPublishRequest>) 
         topic: request.topic.clone(),
         metadata: request.metadata,
         trace,
+        spans: server.tracing.now().map(|tracer| (tracer, BULK.to_owned())),
         entries: entries.collect(),
     };
-    let failures = publish::bulk(&entry, call).await.map_err(failed)?;
+    let failures = publish::bulk(server, &entry, Protocol::Grpc, call)
+        .await
+        .map_err(failed)?;
     // As in Dapr, one failure fails the call: the caller has to take all of it for unpublished.
     match failures.into_iter().next() {
         None => Ok(BulkPublishResponse::default()),

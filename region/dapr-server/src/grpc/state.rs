@@ -15,11 +15,14 @@ use palladium_proto::runtime::{
     GetBulkStateResponse, GetStateRequest, GetStateResponse, QueryStateItem, QueryStateRequest, QueryStateResponse,
     SaveStateRequest,
 };
-use tonic::Status;
+use tonic::{Request, Status};
 
-use crate::errors::state_grpc;
+use crate::errors::{pubsub_grpc, state_grpc};
 use crate::metrics::StateOperation as Counted;
+use crate::outbox;
+use crate::resiliency::of_store;
 use crate::server::{Server, StateEntry};
+use crate::trace;
 
 fn status(server: &Server, error: &ApiError) -> Status {
     let (status, fault) = state_grpc(error);
@@ -55,7 +58,13 @@ pub(super) async fn get(server: &Server, request: GetStateRequest) -> Result<Get
         metadata: request.metadata,
         consistency,
     };
-    let found = counted(server, &entry, Counted::Get, entry.component.get(request)).await?;
+    let found = counted(
+        server,
+        &entry,
+        Counted::Get,
+        entry.component.get(&of_store(server, &entry), request),
+    )
+    .await?;
     Ok(GetStateResponse {
         data: found.value.unwrap_or_default(),
         etag: found.etag.unwrap_or_default(),
@@ -68,9 +77,10 @@ pub(super) async fn bulk_get(server: &Server, request: GetBulkStateRequest) -> R
     if request.keys.is_empty() {
         return Ok(GetBulkStateResponse::default());
     }
+    let policy = of_store(server, &entry);
     let call = entry
         .component
-        .bulk_get(&request.keys, &request.metadata, request.parallelism.into());
+        .bulk_get(&policy, &request.keys, &request.metadata, request.parallelism.into());
     let items = counted(server, &entry, Counted::BulkGet, call)
         .await?
         .into_iter()
@@ -96,7 +106,13 @@ pub(super) async fn save(server: &Server, request: SaveStateRequest) -> Result<(
         }
         requests.push(set(item).map_err(|error| failed(server, &entry, Operation::Save, error))?);
     }
-    counted(server, &entry, Counted::Set, entry.component.save(requests)).await
+    counted(
+        server,
+        &entry,
+        Counted::Set,
+        entry.component.save(&of_store(server, &entry), requests),
+    )
+    .await
 }
 
 pub(super) async fn delete(server: &Server, request: DeleteStateRequest) -> Result<(), Status> {
@@ -110,7 +126,13 @@ pub(super) async fn delete(server: &Server, request: DeleteStateRequest) -> Resu
         concurrency,
         consistency,
     };
-    counted(server, &entry, Counted::Delete, entry.component.delete(request)).await
+    counted(
+        server,
+        &entry,
+        Counted::Delete,
+        entry.component.delete(&of_store(server, &entry), request),
+    )
+    .await
 }
 
 pub(super) async fn bulk_delete(server: &Server, request: DeleteBulkStateRequest) -> Result<(), Status> {
@@ -120,12 +142,17 @@ pub(super) async fn bulk_delete(server: &Server, request: DeleteBulkStateRequest
         server,
         &entry,
         Counted::BulkDelete,
-        entry.component.bulk_delete(requests),
+        entry.component.bulk_delete(&of_store(server, &entry), requests),
     )
     .await
 }
 
-pub(super) async fn transaction(server: &Server, request: ExecuteStateTransactionRequest) -> Result<(), Status> {
+pub(super) async fn transaction(
+    server: &Server,
+    request: Request<ExecuteStateTransactionRequest>,
+) -> Result<(), Status> {
+    let trace = trace::of_headers(request.metadata().as_ref());
+    let request = request.into_inner();
     let entry = find(server, &request.store_name)?;
     entry
         .component
@@ -147,13 +174,17 @@ pub(super) async fn transaction(server: &Server, request: ExecuteStateTransactio
             }
         });
     }
-    let call = entry.component.transact(operations, request.metadata);
-    counted(server, &entry, Counted::Transaction, call).await
+    let done = outbox::transact(server, &entry, operations, request.metadata, &trace).await;
+    done.map_err(|failed| match failed {
+        outbox::Failed::State(error) => status(server, &error),
+        outbox::Failed::Promise(error) => pubsub_grpc(server, &error),
+    })
 }
 
 pub(super) async fn query(server: &Server, request: QueryStateRequest) -> Result<QueryStateResponse, Status> {
     let entry = find(server, &request.store_name)?;
-    let call = entry.component.query(&request.query, request.metadata);
+    let policy = of_store(server, &entry);
+    let call = entry.component.query(&policy, &request.query, request.metadata);
     let found = counted(server, &entry, Counted::Query, call).await?;
     let results = found.items.into_iter().map(|item| QueryStateItem {
         key: item.key,

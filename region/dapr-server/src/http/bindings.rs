@@ -13,8 +13,7 @@ use super::{Answer, Body, Head, Incoming, body, empty, failed, json};
 use crate::bindings;
 use crate::errors::Fault;
 use crate::server::Server;
-
-const TRACING: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+use crate::trace;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -31,11 +30,7 @@ pub(super) async fn invoke(server: &Server, head: &Head, name: &str, incoming: I
     let request: Request<'_> = serde_json::from_slice(&bytes)
         .map_err(|error| Fault::malformed(format!("failed deserializing HTTP body: {error}")))?;
     let mut metadata = request.metadata.unwrap_or_default();
-    for tracing in TRACING {
-        if let Some(value) = head.headers.get(tracing).and_then(|value| value.to_str().ok()) {
-            metadata.insert(tracing.to_owned(), value.to_owned());
-        }
-    }
+    trace::put_beside(&head.headers, &mut metadata);
     let operation = Operation {
         name: request.operation,
         data: request.data.map_or(Bytes::from_static(b"null"), |data| {

@@ -34,6 +34,8 @@ pub enum Body {
     Answer(AppBody),
     /// As it comes from a caller, up to the limit.
     Limited(Limited<Passing<Upload>>),
+    /// As it comes from an HTTP endpoint.
+    Outside(Passing<hyper::body::Incoming>),
     /// From a gRPC service.
     Grpc(Message),
     /// As it comes from a caller, whatever its length.
@@ -90,6 +92,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Answer(body) => Pin::new(body).poll_frame(cx),
             Self::Limited(body) => Pin::new(body).poll_frame(cx),
+            Self::Outside(body) => Pin::new(body).poll_frame(cx),
             Self::Grpc(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Upload(body) => Pin::new(body).poll_frame(cx),
             Self::Recorded(body) => Pin::new(body.as_mut()).poll_frame(cx),
@@ -111,6 +114,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => bytes.is_none(),
             Self::Answer(body) => body.is_end_stream(),
             Self::Limited(body) => body.is_end_stream(),
+            Self::Outside(body) => body.is_end_stream(),
             Self::Grpc(body) => body.is_end_stream(),
             Self::Upload(body) => body.is_end_stream(),
             Self::Recorded(body) => body.is_end_stream(),
@@ -129,6 +133,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Answer(body) => body.size_hint(),
             Self::Limited(body) => body.size_hint(),
+            Self::Outside(body) => body.size_hint(),
             Self::Grpc(body) => body.size_hint(),
             Self::Upload(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),

@@ -44,6 +44,9 @@ pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> An
         Ok(method) => method.into_owned(),
         Err(error) => return Err(InvokeError::from(error).fault(&target)),
     };
+    if let Some(about) = &head.about {
+        about.invoked(&target, &method);
+    }
     let limit = server.max_body();
     let length = body.size_hint().exact();
     if body.size_hint().lower() > limit as u64 {
@@ -201,6 +204,7 @@ mod tests {
                 headers: map,
                 query: None,
                 path: path.to_owned(),
+                about: None,
             }
         };
         let is = |found: Option<(String, String)>, id: &str, method: &str| {

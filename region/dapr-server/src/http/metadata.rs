@@ -71,6 +71,11 @@ fn to_json(message: GetMetadataResponse) -> Value {
         subscription
     });
     put("subscriptions", subscriptions.collect());
+    let endpoints = message.http_endpoints.into_iter();
+    put(
+        "httpEndpoints",
+        endpoints.map(|one| json!({ "name": one.name })).collect(),
+    );
     let resiliencies = message.resiliencies.into_iter();
     put(
         "resiliencies",

@@ -78,9 +78,13 @@ pub(super) async fn bulk(
         topic: topic.clone(),
         metadata,
         trace: trace::of_headers(&head.headers),
+        spans: server
+            .tracing
+            .now()
+            .map(|tracer| (tracer, format!("/v1.0/publish/bulk/{}/{topic}", pubsub.as_ref()))),
         entries,
     };
-    let failures = publish::bulk(&entry, call)
+    let failures = publish::bulk(server, &entry, Protocol::Http, call)
         .await
         .map_err(|error| Fault::pubsub(&error))?;
     let Some(first) = failures.first() else {
@@ -95,6 +99,24 @@ pub(super) async fn bulk(
     Ok(partly_failed(&fault, &failures))
 }
 
+/// Dapr's words for a text that stops too early, whatever it began with, and for one that is something else than a list.
+fn unreadable(bytes: &[u8]) -> Option<String> {
+    let first = match serde_json::from_slice::<&RawValue>(bytes) {
+        Ok(value) => value.get().as_bytes().first().copied()?,
+        Err(error) => return error.is_eof().then(|| "unexpected EOF".to_owned()),
+    };
+    let kind = match first {
+        b'{' => "object",
+        b'"' => "string",
+        b't' | b'f' => "bool",
+        b'-' | b'0'..=b'9' => "number",
+        _ => return None,
+    };
+    Some(format!(
+        "json: cannot unmarshal {kind} into Go value of type []http.bulkPublishMessageEntry"
+    ))
+}
+
 fn entries(entry: &PubsubEntry, topic: &str, bytes: &[u8]) -> Result<Vec<BulkEntry>, ApiError> {
     let component = &entry.component;
     let (pubsub, app_id) = (component.name().to_owned(), component.app_id().to_owned());
@@ -103,12 +125,7 @@ fn entries(entry: &PubsubEntry, topic: &str, bytes: &[u8]) -> Result<Vec<BulkEnt
         pubsub: pubsub.clone(),
         topic: topic.to_owned(),
         app_id: app_id.clone(),
-        // The word that Dapr has for a text that stops too early, whatever it began with.
-        reason: if serde_json::from_slice::<&RawValue>(bytes).is_err_and(|error| error.is_eof()) {
-            "unexpected EOF".to_owned()
-        } else {
-            error.to_string()
-        },
+        reason: unreadable(bytes).unwrap_or_else(|| error.to_string()),
     })?;
     let read = |one: Entry<'_>| {
         let content_type = one.content_type.unwrap_or_default();

@@ -257,25 +257,6 @@ fn decode(part: &str) -> Option<Cow<'_, str>> {
         .map(|decoded| Cow::Owned(decoded.into_owned()))
 }
 
-/// Removes doubled slashes, `.` and `..`, and a slash at the end.
-pub fn clean(path: &str) -> Cow<'_, str> {
-    let dirty = path.len() > 1 && (path.ends_with('/') || path.contains("//") || path.contains("/."));
-    if !dirty {
-        return Cow::Borrowed(path);
-    }
-    let mut kept: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                kept.pop();
-            }
-            part => kept.push(part),
-        }
-    }
-    Cow::Owned(format!("/{}", kept.join("/")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,18 +330,5 @@ mod tests {
             Route::Decrypt { name: "k".into() }
         );
         assert_eq!(post("/v1.0-alpha1/crypto/k/decrypt"), Route::Fallback);
-    }
-
-    #[test]
-    fn paths_are_cleaned_like_files() {
-        for (given, expected) in [
-            ("/v1.0//healthz/", "/v1.0/healthz"),
-            ("/a/./b/../c", "/a/c"),
-            ("/", "/"),
-            ("/../..", "/"),
-            ("/a.b", "/a.b"),
-        ] {
-            assert_eq!(clean(given), expected, "{given}");
-        }
     }
 }

@@ -18,7 +18,10 @@ use super::state_wire::{BulkGet, BulkItem, Item, QueryAnswer, Transaction, merge
 use super::{Answer, Body, Head, Incoming, body, empty, json};
 use crate::errors::Fault;
 use crate::metrics::StateOperation as Counted;
+use crate::outbox;
+use crate::resiliency::of_store;
 use crate::server::{Server, StateEntry};
+use crate::trace;
 
 fn find(server: &Server, store: &str) -> Result<Arc<StateEntry>, Fault> {
     let components = server.components.load();
@@ -46,7 +49,12 @@ pub(super) async fn get(server: &Server, head: &Head, store: impl AsRef<str>, ke
             .parameter("consistency")
             .map_or_else(Default::default, |word| consistency(&word)),
     };
-    let found = counted(&entry, Counted::Get, entry.component.get(request)).await?;
+    let found = counted(
+        &entry,
+        Counted::Get,
+        entry.component.get(&of_store(server, &entry), request),
+    )
+    .await?;
     let Some(value) = found.value else { return Ok(empty()) };
     let mut answer = json(StatusCode::OK, value);
     if let Some(etag) = found.etag.and_then(|etag| HeaderValue::try_from(etag).ok()) {
@@ -84,7 +92,12 @@ pub(super) async fn save(server: &Server, head: &Head, store: impl AsRef<str>, i
                 .map_err(|error| bad_option(&entry, Operation::Save, error))?,
         );
     }
-    counted(&entry, Counted::Set, entry.component.save(requests)).await?;
+    counted(
+        &entry,
+        Counted::Set,
+        entry.component.save(&of_store(server, &entry), requests),
+    )
+    .await?;
     Ok(empty())
 }
 
@@ -111,7 +124,12 @@ pub(super) async fn delete(server: &Server, head: &Head, store: impl AsRef<str>,
         concurrency,
         consistency,
     };
-    counted(&entry, Counted::Delete, entry.component.delete(request)).await?;
+    counted(
+        &entry,
+        Counted::Delete,
+        entry.component.delete(&of_store(server, &entry), request),
+    )
+    .await?;
     Ok(empty())
 }
 
@@ -121,7 +139,8 @@ pub(super) async fn bulk_get(server: &Server, head: &Head, store: impl AsRef<str
     let request: BulkGet = parse(&bytes)?;
     let metadata = merged(request.metadata, &head.metadata());
     let keys = request.keys.unwrap_or_default();
-    let call = entry.component.bulk_get(&keys, &metadata, request.parallelism);
+    let policy = of_store(server, &entry);
+    let call = entry.component.bulk_get(&policy, &keys, &metadata, request.parallelism);
     let items = if keys.is_empty() {
         Vec::new()
     } else {
@@ -168,12 +187,11 @@ pub(super) async fn transaction(server: &Server, head: &Head, store: impl AsRef<
         operations.push(operation.map_err(|error| bad_option(&entry, Operation::Transaction, error))?);
     }
     let metadata = merged(request.metadata, &query);
-    counted(
-        &entry,
-        Counted::Transaction,
-        entry.component.transact(operations, metadata),
-    )
-    .await?;
+    let done = outbox::transact(server, &entry, operations, metadata, &trace::of_headers(&head.headers)).await;
+    done.map_err(|failed| match failed {
+        outbox::Failed::State(error) => Fault::state_http(&error),
+        outbox::Failed::Promise(error) => Fault::pubsub(&error),
+    })?;
     Ok(empty())
 }
 
@@ -181,7 +199,9 @@ pub(super) async fn query(server: &Server, head: &Head, store: impl AsRef<str>, 
     let entry = find(server, store.as_ref())?;
     let bytes = body::read(incoming, server.max_body()).await?;
     let document = std::str::from_utf8(&bytes).map_err(Fault::unreadable)?;
-    let found = counted(&entry, Counted::Query, entry.component.query(document, head.metadata())).await?;
+    let policy = of_store(server, &entry);
+    let call = entry.component.query(&policy, document, head.metadata());
+    let found = counted(&entry, Counted::Query, call).await?;
     if found.items.is_empty() {
         return Ok(empty());
     }

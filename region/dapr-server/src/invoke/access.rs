@@ -178,6 +178,11 @@ impl AccessControl {
         ))
     }
 
+    /// Whether there is a policy for an App ID, so that it and not the one for all has the word.
+    pub fn knows(&self, caller: &SpiffeId) -> bool {
+        self.policy(caller).is_some()
+    }
+
     fn allows(&self, question: &Question<'_>) -> bool {
         let Some(policy) = question.caller.and_then(|caller| self.policy(caller)) else {
             return self.default;

@@ -24,6 +24,7 @@ use super::method::canonical;
 use super::payload::{Messages, Payloads, ReadError};
 use super::proxy;
 use super::reply::{InvokeError, Outcome, Reply};
+use super::seen::{Seen, Stands};
 use super::wire::{self, Entry, StreamedRequest};
 use crate::app_channel::{CallError, collected, failure, strip_response};
 use crate::http::Body;
@@ -66,8 +67,13 @@ fn accepted(body: Body) -> Response<Body> {
     answer
 }
 
-async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload>) -> Result<Response<Body>, Status> {
+async fn stream(
+    server: &Server,
+    peer: Option<&SpiffeId>,
+    mut request: Request<Upload>,
+) -> Result<Response<Body>, Status> {
     ready(server)?;
+    let stands = Stands::beside(request.headers_mut());
     let limit = server.max_body().saturating_add(HEAD_ROOM);
     let mut messages = Messages::new(request.into_body(), limit, &server.budget);
     let unreadable = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
@@ -99,7 +105,10 @@ async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Uploa
     if !payloads.is_over() {
         call.body = Body::FromCaller(Box::new(payloads));
     }
-    let reply = local::call(server, call).await.map_err(|error| failed(&error))?;
+    let seen = Seen::begin(server, "CallLocalStream", stands, &mut call);
+    let outcome = local::call(server, call).await;
+    seen.end(&outcome);
+    let reply = outcome.map_err(|error| failed(&error))?;
     if events && !is_success(&reply.outcome) {
         // The original's answer to whoever wanted events and gets none.
         return Err(Status::internal(
@@ -115,8 +124,13 @@ async fn stream(server: &Server, peer: Option<&SpiffeId>, request: Request<Uploa
     Ok(accepted(Body::Chunks(Box::new(chunks))))
 }
 
-async fn unary(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload>) -> Result<Response<Body>, Status> {
+async fn unary(
+    server: &Server,
+    peer: Option<&SpiffeId>,
+    mut request: Request<Upload>,
+) -> Result<Response<Body>, Status> {
     ready(server)?;
+    let stands = Stands::beside(request.headers_mut());
     let limit = server.max_body().saturating_add(HEAD_ROOM);
     let mut messages = Messages::new(request.into_body().hurried(PATIENCE), limit, &server.budget);
     let request = messages.only::<wire::Request>().await;
@@ -134,8 +148,11 @@ async fn unary(server: &Server, peer: Option<&SpiffeId>, request: Request<Upload
         Body::from(tied(server, data)?)
     };
     let metadata = metadata::from_peer(std::mem::take(&mut head.metadata));
-    let call = call(server, peer, head, metadata.headers, body)?;
-    let mut reply = local::call(server, call).await.map_err(|error| failed(&error))?;
+    let mut call = call(server, peer, head, metadata.headers, body)?;
+    let seen = Seen::begin(server, "CallLocal", stands, &mut call);
+    let outcome = local::call(server, call).await;
+    seen.end(&outcome);
+    let mut reply = outcome.map_err(|error| failed(&error))?;
     let body = std::mem::replace(&mut reply.body, Body::Empty);
     let held = server.budget.hold();
     let data = collected(body, &held, server.max_body())
@@ -263,7 +280,11 @@ pub fn permit(
         verb: verb.as_ref().map(Verb::as_str_name),
         proxied,
     };
-    access.check(&question).map_err(Status::permission_denied)
+    let judged = access.check(&question);
+    if let Some(peer) = peer {
+        server.metrics.judged(peer, access.knows(peer), judged.is_ok());
+    }
+    judged.map_err(Status::permission_denied)
 }
 
 /// Says who calls: by the certificate, or as the peer says where there is none.

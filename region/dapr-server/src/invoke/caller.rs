@@ -18,6 +18,7 @@ use super::metadata;
 use super::payload::{Messages, Payloads};
 use super::pool::{Lease, Pool, SendError};
 use super::reply::{Outcome, Reply};
+use super::seen::say_beside;
 use super::wire::{self, StreamedResponse};
 use crate::app_channel::CallError;
 use crate::http::Body;
@@ -71,7 +72,8 @@ pub async fn call(
         }),
     };
     let chunks = Chunks::request(wire::head_field(&head), body);
-    let request = request(pool, "CallLocalStream", Body::Chunks(Box::new(chunks)));
+    let mut request = request(pool, "CallLocalStream", Body::Chunks(Box::new(chunks)));
+    say_beside(&call.headers, request.headers_mut());
     let failed = Failed::new;
     let (answer, lease) = match pool.send(request).await {
         Ok(answered) => answered,
@@ -94,7 +96,7 @@ pub async fn call(
     match read(answer, lease, limit, budget).await {
         Ok(reply) => Ok(reply),
         Err(status) if status.code() == Code::Unimplemented => match copy {
-            Some(copy) => unary(pool, head, copy, limit, budget).await,
+            Some(copy) => Box::pin(unary(pool, head, copy, limit, budget)).await,
             None => {
                 let words = format!(
                     "target app '{destination}' is running a version of Dapr that does not support streaming-based \

@@ -3,19 +3,23 @@
 //! One idea: whoever calls (the own caller, a peer), the same call is made: canonical method, headers without anything of
 //! the connection before. Must never decode a method: it came here decoded and judged.
 
+use std::time::Instant;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use palladium_proto::common::http_extension::Verb;
 use palladium_proto::common::{HttpExtension, InvokeRequest};
 use palladium_proto::prost_types::Any;
+use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::metadata::{self, Origin};
 use super::method::to_path;
 use super::reply::{InvokeError, Outcome, Reply, internal};
-use crate::app_channel::{AppChannel, CallError, GrpcApp, collected, strip_response};
+use crate::app_channel::{AppChannel, CallError, GrpcApp, ON_INVOKE, collected};
 use crate::http::Body;
 use crate::server::Server;
+use crate::trace;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -52,33 +56,48 @@ pub async fn call(server: &Server, call: Call) -> Result<Reply, InvokeError> {
     }
 }
 
+/// A call as HTTP.
+pub(super) struct HttpCall {
+    pub(super) method: Method,
+    /// With its slash and its query, percent-encoded.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+impl Call {
+    /// The same as HTTP, whichever protocol it came by.
+    pub(super) fn into_http(self) -> Result<HttpCall, InvokeError> {
+        let refuse = |words: &str| InvokeError::Peer(Box::new(Status::invalid_argument(words)));
+        let http = self.http.ok_or_else(|| refuse("missing HTTP extension field"))?;
+        let method = method_of(http.verb()).ok_or_else(|| refuse("invalid HTTP verb"))?;
+        let path = to_path(&self.method, &http.querystring)?;
+        let mut headers = self.headers;
+        metadata::for_http(&mut headers);
+        trace::for_http(&mut headers);
+        let kind = if self.type_url.is_empty() {
+            &self.content_type
+        } else {
+            PROTOBUF
+        };
+        match HeaderValue::from_str(kind) {
+            Ok(kind) if !kind.is_empty() => headers.insert(CONTENT_TYPE, kind),
+            _ => headers.remove(CONTENT_TYPE),
+        };
+        Ok(HttpCall {
+            method,
+            path,
+            headers,
+            body: self.body,
+        })
+    }
+}
+
 async fn by_http(app: &AppChannel, call: Call) -> Result<Reply, InvokeError> {
-    let refuse = |words: &str| InvokeError::Peer(Box::new(Status::invalid_argument(words)));
-    let http = call.http.ok_or_else(|| refuse("missing HTTP extension field"))?;
-    let verb = method_of(http.verb()).ok_or_else(|| refuse("invalid HTTP verb"))?;
-    let path = to_path(&call.method, &http.querystring)?;
-    let mut headers = call.headers;
-    metadata::for_http(&mut headers);
-    let kind = if call.type_url.is_empty() {
-        &call.content_type
-    } else {
-        PROTOBUF
-    };
-    match HeaderValue::from_str(kind) {
-        Ok(kind) if !kind.is_empty() => headers.insert(CONTENT_TYPE, kind),
-        _ => headers.remove(CONTENT_TYPE),
-    };
-    let answer = app.call(verb, &path, headers, call.body).await?;
-    let (mut parts, body) = answer.into_parts();
-    strip_response(&mut parts.headers);
-    Ok(Reply {
-        outcome: Outcome::Http(parts.status),
-        headers: parts.headers,
-        trailers: HeaderMap::new(),
-        content_type: String::new(),
-        type_url: String::new(),
-        body,
-    })
+    let call = call.into_http()?;
+    let answer = app.call(call.method, &call.path, call.headers, call.body).await?;
+    let (parts, body) = answer.into_parts();
+    Ok(Reply::of_http(parts, body))
 }
 
 async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) -> Result<Reply, InvokeError> {
@@ -89,6 +108,7 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
     let data = collected(call.body, &held, server.max_body()).await?;
     let mut headers = call.headers;
     metadata::for_grpc(&mut headers, call.origin);
+    trace::for_grpc(&mut headers);
     let request = InvokeRequest {
         method: call.method,
         data: Some(Any {
@@ -101,8 +121,17 @@ async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) 
     let _permit = app.permit().await?;
     // From here on the message counts that is made of it.
     drop(held);
+    let (start, sent) = (Instant::now(), request.encoded_len());
     let invoking = grpc.invoke(request, headers, server.max_body(), &server.budget);
-    let invoked = match app.in_time(invoking).await {
+    let invoked = app.in_time(invoking).await;
+    let (code, received) = match &invoked {
+        Ok(invoked) => (invoked.status.code(), invoked.message.encoded_len()),
+        Err(_) => (Code::Unavailable, 0),
+    };
+    server
+        .metrics
+        .grpc_client(ON_INVOKE, code, Some((sent, received)), start.elapsed());
+    let invoked = match invoked {
         Ok(invoked) => invoked,
         Err(CallError::Transport(reason)) => {
             return Ok(Reply::failed(&Status::new(Code::Unavailable, reason)));

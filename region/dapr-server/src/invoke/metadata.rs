@@ -2,7 +2,7 @@
 //!
 //! One idea: what belongs to one connection ends at each hop; everything else keeps its values and their order. Towards a
 //! peer, names of HTTP headers are written as Go writes them, because the original tells headers and metadata apart by
-//! that. Must never take an identity from a caller: [`stamp`] removes every spelling of it first.
+//! that. Must never take an identity from a caller: [`unclaim`] removes every spelling of it first.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE};
@@ -45,17 +45,22 @@ pub struct Parties<'a> {
 
 /// Says who calls whom, and removes whatever the caller says about it.
 pub fn stamp(headers: &mut HeaderMap, parties: &Parties<'_>) {
-    // Some servers read an underscore as a dash.
-    let claims = |name: &&HeaderName| IDENTITY.iter().any(|known| same_name(known, name.as_str()));
-    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
-    for name in claimed {
-        headers.remove(name);
-    }
+    unclaim(headers);
     let values = [parties.caller, parties.namespace, parties.callee];
     for (name, value) in IDENTITY.into_iter().zip(values) {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+}
+
+/// Removes whatever the caller says about who calls.
+pub fn unclaim(headers: &mut HeaderMap) {
+    // Some servers read an underscore as a dash.
+    let claims = |name: &&HeaderName| IDENTITY.iter().any(|known| same_name(known, name.as_str()));
+    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+    for name in claimed {
+        headers.remove(name);
     }
 }
 

@@ -63,13 +63,20 @@ pub fn canonical(method: &str) -> Result<Cow<'_, str>, MethodError> {
             _ => {}
         }
     }
-    let clean = !method.is_empty() && method.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if clean || method.is_empty() {
-        return Ok(Cow::Borrowed(method));
+    Ok(without_dots(method))
+}
+
+/// A path without `.`, `..`, doubled slashes and a slash at its end; rooted as it was.
+pub(crate) fn without_dots(path: &str) -> Cow<'_, str> {
+    let (root, rest) = match path.strip_prefix('/') {
+        Some(rest) => ("/", rest),
+        None => ("", path),
+    };
+    if rest.is_empty() || rest.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+        return Cow::Borrowed(path);
     }
-    let rooted = method.starts_with('/');
     let mut kept: Vec<&str> = Vec::new();
-    for part in method.split('/') {
+    for part in rest.split('/') {
         match part {
             "" | "." => {}
             ".." => {
@@ -78,8 +85,7 @@ pub fn canonical(method: &str) -> Result<Cow<'_, str>, MethodError> {
             part => kept.push(part),
         }
     }
-    let path = kept.join("/");
-    Ok(Cow::Owned(if rooted { format!("/{path}") } else { path }))
+    Cow::Owned(format!("{root}{}", kept.join("/")))
 }
 
 /// A canonical method as the path of a request, with its query.
@@ -140,6 +146,21 @@ mod tests {
         // gRPC methods are not decoded.
         assert_eq!(canonical("admin%2F..%2Fpublic").as_deref(), Ok("admin%2F..%2Fpublic"));
         assert_eq!(canonical("/svc/Method").as_deref(), Ok("/svc/Method"));
+    }
+
+    #[test]
+    fn paths_are_cleaned_like_files() {
+        for (given, expected) in [
+            ("/v1.0//healthz/", "/v1.0/healthz"),
+            ("/a/./b/../c", "/a/c"),
+            ("/", "/"),
+            ("//", "/"),
+            ("/../..", "/"),
+            ("/a.b", "/a.b"),
+            ("*", "*"),
+        ] {
+            assert_eq!(without_dots(given), expected, "{given}");
+        }
     }
 
     #[test]

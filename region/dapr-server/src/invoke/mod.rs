@@ -3,13 +3,14 @@
 //! One idea: whichever protocol a call came by, it becomes one [`Invocation`]; its method is brought into the one canonical
 //! form here, its target found, and who calls whom is stamped on it. Everything before is reading, everything after is
 //! sending. Start reading at [`invoke`] for calls that go out, at [`callee::handle`] for calls of peers, at [`proxy`] for
-//! services that are not Dapr's. Must never pass on an identity that the caller claims,
+//! services that are not Dapr's, at [`endpoint`] for services outside. Must never pass on an identity that the caller claims,
 //! where there is mutual TLS to tell the true one.
 
 pub mod access;
 mod callee;
 mod caller;
 mod chunks;
+mod endpoint;
 mod local;
 pub mod mdns;
 mod metadata;
@@ -21,6 +22,9 @@ mod pool;
 mod proxy;
 mod recorded;
 mod reply;
+mod seen;
+#[cfg(test)]
+mod tests;
 mod watched;
 mod wire;
 
@@ -32,17 +36,18 @@ use palladium_proto::common::HttpExtension;
 
 pub use callee::{handle as handle_internal, refused};
 pub use chunks::Chunks;
+pub use endpoint::Endpoints;
 use local::Call;
 pub use local::verb_of;
 use metadata::Parties;
 pub use metadata::{APP_ID, Origin, for_grpc, for_http, strip_metadata, wants_events};
-pub(crate) use method::PATH;
 use method::canonical;
 pub use method::decode;
+pub(crate) use method::{PATH, without_dots};
 pub use payload::{Messages, Payloads};
 use peers::{Peers, split};
 pub use pool::{Lease, Pool, SendError};
-pub use proxy::from_caller as proxy;
+pub use proxy::{from_caller as proxy, is_for_own_app};
 pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
 pub use watched::Watched;
@@ -50,12 +55,15 @@ pub use wire::{StreamedRequest, StreamedResponse, framed};
 
 use crate::app_channel::strip_request;
 use crate::http::Body;
+use crate::metrics::Kind;
 use crate::server::Server;
 
 /// What invocation needs to know beside the application itself.
 pub struct Invoke {
     /// The other Dapr Servers.
     pub peers: Peers,
+    /// Services outside that are called by a name.
+    pub endpoints: Endpoints,
     forwarded: Vec<(&'static str, HeaderValue)>,
 }
 
@@ -79,15 +87,19 @@ impl Invoke {
             }
         }
         Self {
+            endpoints: Endpoints::new(peers.is_table()),
             peers,
             forwarded,
         }
     }
 
-    /// Whether a target, with or without a namespace, is the own App ID.
+    /// Whether a target, with or without a namespace by whichever name, is the own App ID.
     fn is_own_app(&self, server: &Server, target: &str) -> bool {
-        split(target, server.namespace())
-            .is_ok_and(|(id, namespace)| id == server.app_id && namespace == server.namespace())
+        split(target, server.namespace()).is_ok_and(|(id, namespace)| self.is_own(server, id, namespace))
+    }
+
+    fn is_own(&self, server: &Server, id: &str, namespace: &str) -> bool {
+        id == server.app_id && (namespace == server.namespace() || self.peers.is_own_namespace(namespace))
     }
 }
 
@@ -123,7 +135,8 @@ pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeEr
     if resiliency.is_plain() {
         return once(server, call, &resiliency.built_in(BuiltIn::Service)).await;
     }
-    policed::invoke(server, &resiliency, call).await
+    // Apart, so that the state of a call without a policy stays small.
+    Box::pin(policed::invoke(server, &resiliency, call)).await
 }
 
 /// One attempt. `built_in`: how a peer that cannot be reached is tried again.
@@ -132,17 +145,9 @@ async fn once(server: &Server, call: Invocation, built_in: &Policy) -> Result<Re
         std::borrow::Cow::Borrowed(_) => call.method,
         std::borrow::Cow::Owned(clean) => clean,
     };
-    let (id, namespace) = split(&call.target, server.namespace())?;
-    let own = id == server.app_id && namespace == server.namespace();
     let mut headers = call.headers;
     // Before stamping: a header that the caller's `Connection` names would take a stamp along at the next hop.
     strip_request(&mut headers);
-    let parties = Parties {
-        caller: &server.app_id,
-        namespace: server.namespace(),
-        callee: id,
-    };
-    metadata::stamp(&mut headers, &parties);
     let mut sent = Call {
         method,
         http: call.http,
@@ -152,7 +157,18 @@ async fn once(server: &Server, call: Invocation, built_in: &Policy) -> Result<Re
         type_url: call.type_url,
         body: call.body,
     };
-    if own {
+    let (peers, endpoints) = (&server.invoke.peers, &server.invoke.endpoints);
+    if let Some(place) = endpoints.find(&call.target, peers, server.namespace())? {
+        return Box::pin(endpoint::call(server, &place, sent)).await;
+    }
+    let (id, namespace) = split(&call.target, server.namespace())?;
+    let parties = Parties {
+        caller: &server.app_id,
+        namespace: server.namespace(),
+        callee: id,
+    };
+    metadata::stamp(&mut sent.headers, &parties);
+    if server.invoke.is_own(server, id, namespace) {
         return local::call(server, sent).await;
     }
     for (name, value) in &server.invoke.forwarded {
@@ -170,6 +186,7 @@ async fn remote(
 ) -> Result<Reply, InvokeError> {
     let limit = server.max_body().saturating_add(caller::HEAD_ROOM);
     let mut peer = server.invoke.peers.find(target).await?;
+    let counted = server.metrics.invoked(&peer.id, Kind::Unary);
     let mut pauses = built_in.pauses();
     let mut tries = 0;
     loop {
@@ -177,7 +194,10 @@ async fn remote(
             return Err(peers::ResolveError::NotFound(peer.id.clone()).into());
         };
         let failed = match caller::call(&pool, &peer.id, &mut call, length, limit, &server.budget).await {
-            Ok(reply) => return Ok(reply),
+            Ok(reply) => {
+                counted.answered(reply.outcome.code());
+                return Ok(reply);
+            }
             Err(failed) => failed,
         };
         if let Some(error) = failed.broken {

@@ -83,6 +83,8 @@ pub struct Identity {
 pub struct Peers {
     by_spelling: ArcSwap<HashMap<String, Arc<Peer>>>,
     namespace: String,
+    /// Another name of the namespace: in platform mode the project's.
+    project: ArcSwapOption<String>,
     identity: Option<Identity>,
     mdns: ArcSwapOption<Mdns>,
     /// In platform mode the agent's table is complete.
@@ -104,6 +106,7 @@ impl Peers {
         Self {
             by_spelling: ArcSwap::default(),
             namespace: namespace.to_owned(),
+            project: ArcSwapOption::empty(),
             identity,
             mdns: ArcSwapOption::empty(),
             table_only,
@@ -122,6 +125,7 @@ impl Peers {
         project: &str,
         table: impl Iterator<Item = (&'a str, &'a str, &'a str)>,
     ) {
+        self.project.store(Some(Arc::new(project.to_owned())));
         let old = self.by_spelling.load();
         let mut peers = HashMap::new();
         for (app_id, spiffe_id, address) in table {
@@ -147,6 +151,22 @@ impl Peers {
             peers.insert(app_id.to_owned(), peer);
         }
         self.by_spelling.store(Arc::new(peers));
+    }
+
+    /// Whether a namespace is that of this process, by whichever of its names.
+    pub fn is_own_namespace(&self, namespace: &str) -> bool {
+        let project = || {
+            self.project
+                .load()
+                .as_ref()
+                .is_some_and(|own| own.as_str() == namespace)
+        };
+        namespace == self.namespace || (!namespace.is_empty() && project())
+    }
+
+    /// Whether the agent tells who there is: nothing else may be called.
+    pub fn is_table(&self) -> bool {
+        self.table_only
     }
 
     fn peer(&self, id: &str, namespace: &str, tls: Option<Connector>) -> Peer {
@@ -264,6 +284,8 @@ mod tests {
             assert!(Arc::ptr_eq(&first, &peers.find(spelling).await.expect("known")));
         }
         assert!(peers.find("orders.other").await.is_err());
+        assert!(peers.is_own_namespace("prj-a") && peers.is_own_namespace("shop"));
+        assert!(!peers.is_own_namespace("other") && !peers.is_own_namespace(""));
         peers.set_table(&identity, "shop", [("orders", id, "127.0.0.1:2")].into_iter());
         assert_eq!(
             first.pool().expect("one").address(),

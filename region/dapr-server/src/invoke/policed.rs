@@ -3,8 +3,6 @@
 //! One idea: an answer that says failure is a failure that holds the answer, and the last one is given back as it is. A body
 //! that is not here whole is sent once. Must never repeat a call whose answer has begun to be passed on.
 
-use std::borrow::Cow;
-
 use palladium_engine_resiliency::{BuiltIn, Failed, Failure, Policy, Resiliency};
 
 use super::{Invocation, InvokeError, Origin, Outcome, Reply, once};
@@ -26,14 +24,18 @@ impl Failure for Unwell {
     }
 
     fn is_permanent(&self) -> bool {
-        // What is wrong with the call itself stays wrong.
-        matches!(self, Self::Error(InvokeError::Method(_)))
+        // What is wrong with the call itself, or with the endpoint that it means, stays wrong.
+        match self {
+            Self::Error(InvokeError::Endpoint(error)) => error.is_final(),
+            _ => matches!(self, Self::Error(InvokeError::Method(_))),
+        }
     }
 }
 
 /// Carries out a call as the policies say.
 pub(super) async fn invoke(server: &Server, all: &Resiliency, call: Invocation) -> Result<Reply, InvokeError> {
-    let policy = all.app(&call.target, &format!("{}:{}", call.target, call.method));
+    let guarded = server.invoke.endpoints.guarded(&call.target, &call.method);
+    let policy = all.app(&call.target, &guarded);
     // A policy of the user's stands in place of the built-in one.
     let built_in = if all.speaks_of_app(&call.target) {
         Policy::default()
@@ -45,38 +47,29 @@ pub(super) async fn invoke(server: &Server, all: &Resiliency, call: Invocation) 
     }
     let kept = copy(&call);
     let policy = if kept.is_some() { policy } else { policy.once() };
-    // Nothing can be done about an answer that is passed on as it comes.
-    let judged = kept.is_some() || call.length.is_some();
     let mut first = Some(call);
     let built_in = &built_in;
     // The kept call goes into what is repeated: it may not be looked at from elsewhere meanwhile.
     let outcome = policy.run(move |_| {
         let call = first.take().or_else(|| kept.as_ref().and_then(copy));
-        async move {
+        // An attempt is large, and would stand in the state of everything that waits for it.
+        Box::pin(async move {
             let Some(call) = call else {
                 return Err(Unwell::Error(InvokeError::Other("the request is gone".to_owned())));
             };
             let origin = call.origin;
             let reply = once(server, call, built_in).await.map_err(Unwell::Error)?;
-            match failure(&reply, origin).filter(|_| judged) {
+            match failure(&reply, origin) {
                 Some(code) => Err(Unwell::Answer(Box::new(reply), code)),
                 None => Ok(reply),
             }
-        }
+        })
     });
     match outcome.await {
         Ok(reply) => Ok(reply),
         Err(Failed::Operation(Unwell::Answer(reply, _))) => Ok(*reply),
         Err(Failed::Operation(Unwell::Error(error))) => Err(error),
-        Err(failed) => Err(InvokeError::Other(words(&failed).into_owned())),
-    }
-}
-
-fn words(failed: &Failed<Unwell>) -> Cow<'static, str> {
-    match failed {
-        Failed::Timeout(_) => "context deadline exceeded".into(),
-        Failed::TooMany => "too many requests".into(),
-        _ => "circuit breaker is open".into(),
+        Err(Failed::Cut(cut)) => Err(cut.into()),
     }
 }
 
@@ -107,3 +100,6 @@ fn copy(call: &Invocation) -> Option<Invocation> {
         length: call.length,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,12 @@
 //!
 //! One idea: connections belong to the thread that dialled them, so that no call is handed between threads; each carries
 //! as many calls at a time as the original puts on one, then there is another. A connection that ended is left out by
-//! itself, and a call that was never sent on it goes to a new one. Must never send a request twice that may have arrived.
+//! itself, and a call that was never sent on it goes to a new one. One dials and the others wait for it: what comes of it
+//! is their answer, too. Must never send a request twice that may have arrived.
 
 use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,8 +49,10 @@ pub struct Pool {
 #[derive(Default)]
 struct Shard {
     open: Mutex<Vec<Arc<Connection>>>,
-    /// One dials, the others wait for it.
-    dialling: tokio::sync::Mutex<()>,
+    /// One dials, the others wait for it. Why the last one failed, if it did.
+    dialling: tokio::sync::Mutex<Option<(io::ErrorKind, String)>>,
+    /// How often somebody has dialled to the end.
+    dialled: AtomicU64,
 }
 
 struct Connection {
@@ -150,22 +153,17 @@ impl Pool {
     }
 
     async fn lease(&self) -> io::Result<Lease> {
+        let late = |_| {
+            let words = format!("no connection to {} in time", self.address);
+            io::Error::new(io::ErrorKind::TimedOut, words)
+        };
         let shard = &self.shards[shard()];
         if let Some(lease) = shard.free() {
             return Ok(lease);
         }
-        let _dialling = shard.dialling.lock().await;
-        if let Some(lease) = shard.free() {
-            return Ok(lease);
-        }
-        let connection = Arc::new(timeout(CONNECT, self.dial()).await.map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("no connection to {} in time", self.address),
-            )
-        })??);
-        shard.list().push(connection.clone());
-        Ok(Lease(connection))
+        // Apart: dialling is rare and its state is large.
+        let dial = Box::pin(async { timeout(CONNECT, self.dial()).await.map_err(late)? });
+        shard.lease(dial).await
     }
 
     async fn dial(&self) -> io::Result<Connection> {
@@ -188,6 +186,27 @@ impl Pool {
 impl Shard {
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place on a connection that is open, or on one that is dialled now.
+    async fn lease(&self, dial: impl Future<Output = io::Result<Connection>>) -> io::Result<Lease> {
+        let before = self.dialled.load(Ordering::Acquire);
+        let mut failed = self.dialling.lock().await;
+        if let Some(lease) = self.free() {
+            return Ok(lease);
+        }
+        // Whoever waited does not dial a dead address once more for himself.
+        if self.dialled.load(Ordering::Acquire) != before
+            && let Some((kind, words)) = &*failed
+        {
+            return Err(io::Error::new(*kind, words.clone()));
+        }
+        let outcome = dial.await;
+        *failed = outcome.as_ref().err().map(|error| (error.kind(), error.to_string()));
+        self.dialled.fetch_add(1, Ordering::Release);
+        let connection = Arc::new(outcome?);
+        self.list().push(connection.clone());
+        Ok(Lease(connection))
     }
 
     fn free(&self) -> Option<Lease> {
@@ -274,6 +293,28 @@ mod tests {
             }
         });
         address
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_that_fails_answers_all_who_waited_for_it() {
+        let (shard, dials) = (Shard::default(), AtomicUsize::new(0));
+        let dial = || async {
+            dials.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(CONNECT).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, "dead"))
+        };
+        let start = tokio::time::Instant::now();
+        let leases = futures_util::future::join_all((0..5).map(|_| shard.lease(dial()))).await;
+        for lease in leases {
+            let error = lease.expect_err("nobody is there");
+            assert_eq!(
+                (error.kind(), error.to_string().as_str()),
+                (io::ErrorKind::TimedOut, "dead")
+            );
+        }
+        assert_eq!((dials.load(Ordering::Relaxed), start.elapsed()), (1, CONNECT));
+        assert!(shard.lease(dial()).await.is_err());
+        assert_eq!(dials.load(Ordering::Relaxed), 2, "who comes later dials anew");
     }
 
     #[tokio::test]

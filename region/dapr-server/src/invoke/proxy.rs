@@ -4,10 +4,10 @@
 //! are the other side's own. Must never choose the target by anything but the metadata, nor let a peer use this process
 //! as a way to a third one.
 
-use http::header::{CONTENT_TYPE, HOST, TE};
+use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use palladium_engine_resiliency::{Failed, Failure, Policy};
+use palladium_engine_resiliency::{Cut, Failed, Failure, Policy};
 use palladium_http::Upload;
 use palladium_spiffe::SpiffeId;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,9 +19,14 @@ use super::method::canonical;
 use super::peers::Peer;
 use super::pool::{Lease, Pool, SendError};
 use super::recorded::Recorded;
-use crate::app_channel::CallError;
+use crate::app_channel::{CallError, strip_request};
 use crate::http::Body;
+use crate::metrics::Kind;
 use crate::server::Server;
+use crate::trace;
+
+/// Says that a call streams.
+const STREAM: &str = "dapr-stream";
 
 /// A call of the own caller.
 ///
@@ -33,6 +38,7 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         let (path, mut headers, body) = apart(server, request)?;
         permit(server, None, &path, None, true)?;
         own_stamp(server, &server.app_id, &mut headers);
+        trace::in_both_forms(&mut headers);
         return to_app(server, &path, headers, body).await;
     }
     let peer = server
@@ -43,11 +49,28 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         .map_err(|error| Status::unknown(error.to_string()))?;
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    headers.remove(HOST);
-    headers.remove(APP_ID);
+    let mut headers = next_hop(parts.headers);
     own_stamp(server, &peer.id, &mut headers);
-    headers.insert(TE, HeaderValue::from_static("trailers"));
+    trace::in_both_forms(&mut headers);
+    let streams = headers.get(STREAM).is_some_and(|value| value == "true");
+    let kind = if streams { Kind::Streaming } else { Kind::Unary };
+    let counted = server.metrics.invoked(&peer.id, kind);
+    let answer = to_peer_as_told(server, &peer, &path, headers, body).await;
+    counted.answered(match &answer {
+        Ok(answer) => status_of(answer.headers()).unwrap_or_default().into(),
+        Err(status) => status.code() as i32,
+    });
+    answer
+}
+
+/// Passes a call on, through whatever policy there is for its target.
+async fn to_peer_as_told(
+    server: &Server,
+    peer: &Peer,
+    path: &str,
+    headers: HeaderMap,
+    body: Upload,
+) -> Result<Response<Body>, Status> {
     let resiliency = server.resiliency.now();
     let policy = if resiliency.is_plain() {
         Policy::default()
@@ -55,9 +78,9 @@ pub async fn from_caller(server: &Server, request: Request<Upload>) -> Result<Re
         resiliency.app(&peer.id, &format!("{}:{path}", peer.id))
     };
     if policy.is_empty() {
-        return to_peer(server, &peer, &path, headers, passing(server, body)).await;
+        return to_peer(server, peer, path, headers, passing(server, body)).await;
     }
-    to_peer_policed(server, &peer, &path, headers, body, policy).await
+    to_peer_policed(server, peer, path, headers, body, policy).await
 }
 
 /// What came of one attempt at a peer that was no success.
@@ -92,7 +115,7 @@ async fn to_peer_policed(
     let outcome = policy.run(|_| {
         let body = first.take().or_else(|| record.whole().map(Body::from));
         let headers = headers.clone();
-        async {
+        Box::pin(async {
             let Some(body) = body else {
                 return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
             };
@@ -103,15 +126,16 @@ async fn to_peer_policed(
                 Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
                 _ => Ok(answer),
             }
-        }
+        })
     });
     match outcome.await {
         Ok(answer) => Ok(answer),
         Err(Failed::Operation(Unwell::Answer(answer, _))) => Ok(*answer),
         Err(Failed::Operation(Unwell::Status(status))) => Err(status),
-        Err(Failed::Timeout(_)) => Err(Status::deadline_exceeded("context deadline exceeded")),
-        Err(Failed::TooMany) => Err(Status::unavailable("too many requests")),
-        Err(Failed::Open) => Err(Status::unavailable("circuit breaker is open")),
+        Err(Failed::Cut(cut)) => Err(match cut {
+            Cut::Deadline => Status::deadline_exceeded(cut.to_string()),
+            Cut::Open | Cut::TooMany => Status::unavailable(cut.to_string()),
+        }),
     }
 }
 
@@ -136,7 +160,20 @@ pub async fn from_peer(
     let (path, mut headers, body) = apart(server, request)?;
     permit(server, peer, &path, None, true)?;
     stamp(server, peer, &mut headers);
-    to_app(server, &path, headers, body).await
+    trace::unify(&mut headers);
+    let tracer = server.tracing.now();
+    let mut span = tracer.map(|tracer| tracer.enter(path.clone(), trace::Kind::Server, &mut headers));
+    trace::in_both_forms(&mut headers);
+    let answer = to_app(server, &path, headers, body).await;
+    if let (Some(span), Err(status)) = (&mut span, &answer) {
+        span.failed(status.message());
+    }
+    answer
+}
+
+/// Whether a call is meant for the own application.
+pub fn is_for_own_app(server: &Server, headers: &HeaderMap) -> bool {
+    target(headers).is_ok_and(|target| server.invoke.is_own_app(server, &target))
 }
 
 /// The target that the metadata name.
@@ -156,15 +193,21 @@ fn apart(server: &Server, request: Request<Upload>) -> Result<(String, HeaderMap
         .map_err(|error| Status::invalid_argument(error.to_string()))?
         .into_owned();
     let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    headers.remove(HOST);
-    headers.remove(APP_ID);
+    let mut headers = next_hop(parts.headers);
     // The original marks what it passes on by a kind of its own.
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if kind.is_none_or(|kind| kind == b"application/grpc+proxy") {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     }
     Ok((path, headers, passing(server, body)))
+}
+
+/// Metadata without what was said for one connection or for a Dapr Server alone. A caller may come by HTTP/1.1, whose
+/// headers about its connection HTTP/2 does not take.
+fn next_hop(mut headers: HeaderMap) -> HeaderMap {
+    strip_request(&mut headers);
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers
 }
 
 /// A body that passes through: it counts as long as it is on its way.
@@ -240,4 +283,36 @@ fn request(pool: &Pool, path: &str, headers: HeaderMap, body: Body) -> Request<B
 /// `permit`: the call's place at the application, until its answer has ended.
 fn passed_on(answer: Response<Incoming>, lease: Lease, permit: Option<OwnedSemaphorePermit>) -> Response<Body> {
     answer.map(|body| Body::Leased(body, lease, permit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_by_http_1_says_of_its_connection_ends_here() {
+        let given = [
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers, deflate"),
+            ("host", "a"),
+            (APP_ID, "orders"),
+            ("dapr-api-token", "t"),
+            ("grpc-timeout", "1S"),
+            ("x-bin", "AA"),
+        ];
+        let given = given.map(|(name, value)| {
+            (
+                name.parse::<http::HeaderName>().expect("a name"),
+                HeaderValue::from_static(value),
+            )
+        });
+        let headers = next_hop(HeaderMap::from_iter(given));
+        let mut names: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["grpc-timeout", "te", "x-bin"]);
+        assert_eq!(headers[TE], "trailers");
+    }
 }

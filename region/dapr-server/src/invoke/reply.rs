@@ -4,12 +4,14 @@
 //! them. Must never turn a failure to reach an application into an answer of it.
 
 use http::{HeaderMap, StatusCode};
+use palladium_engine_resiliency::Cut;
 use palladium_proto::internals::Status as InternalStatus;
 use tonic::{Code, Status};
 
+use super::endpoint::EndpointError;
 use super::method::MethodError;
 use super::peers::ResolveError;
-use crate::app_channel::CallError;
+use crate::app_channel::{CallError, strip_response};
 use crate::errors::Fault;
 use crate::http::Body;
 
@@ -20,6 +22,16 @@ pub enum Outcome {
     Http(StatusCode),
     /// A gRPC status.
     Grpc(InternalStatus),
+}
+
+impl Outcome {
+    /// Of whichever protocol.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Http(status) => status.as_u16().into(),
+            Self::Grpc(status) => status.code,
+        }
+    }
 }
 
 /// An application's answer.
@@ -40,6 +52,19 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An HTTP answer, without what belongs to the connection it came on.
+    pub(super) fn of_http(mut parts: http::response::Parts, body: Body) -> Self {
+        strip_response(&mut parts.headers);
+        Self {
+            outcome: Outcome::Http(parts.status),
+            headers: parts.headers,
+            trailers: HeaderMap::new(),
+            content_type: String::new(),
+            type_url: String::new(),
+            body,
+        }
+    }
+
     /// A gRPC answer without a body.
     pub fn failed(status: &Status) -> Self {
         Self {
@@ -107,6 +132,12 @@ pub enum InvokeError {
         /// The last failure.
         status: Box<Status>,
     },
+    /// An HTTP endpoint was not called, or did not answer.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A policy of the user's ended the call.
+    #[error(transparent)]
+    Cut(#[from] Cut),
     /// Something else, in words.
     #[error("{0}")]
     Other(String),
@@ -154,6 +185,8 @@ impl InvokeError {
             Self::App(CallError::Busy(_)) => (503, Code::ResourceExhausted),
             Self::App(CallError::TooLarge) => (413, Code::ResourceExhausted),
             Self::Peer(status) if status.code() == Code::PermissionDenied => (403, Code::Internal),
+            Self::Endpoint(EndpointError::Undeclared) => (403, Code::PermissionDenied),
+            Self::Endpoint(EndpointError::Late { .. }) => (500, Code::DeadlineExceeded),
             _ => (500, Code::Internal),
         };
         Fault::invoke(status, code, target, self)

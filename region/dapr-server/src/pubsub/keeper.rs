@@ -2,15 +2,18 @@
 //!
 //! One idea: level-triggered. Whatever happens (a component comes, changes or goes, the application appears or falls ill, a
 //! subscription ends by itself) only rings a bell; then everything is compared anew, what should not run is stopped and may
-//! finish what is under way, what should run is started, what could not be started is tried again. Must never run a
-//! subscription for an application that is not healthy, nor the same one twice.
+//! finish what is under way, what should run is started, what could not be started is tried again. Who receives is the
+//! application, or the outbox of a state store, which needs no application. Must never run a subscription for an application
+//! that is not healthy, nor the same one twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use palladium_engine_pubsub::{PubsubComponent, Spec, run};
+use palladium_component::pubsub::Subscription;
+use palladium_engine_pubsub::{ConditionError, Deliver, PubsubComponent, Spec, run};
 use palladium_tasks::{Backoff, Shutdown, Tasks};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -18,10 +21,13 @@ use tokio::time::{sleep, timeout};
 use super::deliver::ToApplication;
 use super::{PubsubEntry, programmatic};
 use crate::app_channel::AppChannel;
-use crate::server::Server;
+use crate::outbox::Relay;
+use crate::server::{Server, StateEntry};
 
 /// How long a broker may take to accept a subscription.
 const START: Duration = Duration::from_secs(30);
+/// How long a component may take to hand out no more.
+const PAUSE: Duration = Duration::from_secs(2);
 /// How long a stopped subscription may take to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(31);
 
@@ -59,7 +65,27 @@ pub async fn keep(server: Arc<Server>, first: oneshot::Sender<()>, shutdown: Shu
             () = sleep(again) => {}
         }
     }
+    pause_all(&keeper.running).await;
     stop_all(std::mem::take(&mut keeper.running)).await;
+}
+
+/// Asks the components of these to hand out no more.
+async fn pause_all(running: &[Running]) {
+    let mut components: Vec<&Arc<PubsubComponent>> = Vec::new();
+    for one in running {
+        if !components.iter().any(|other| Arc::ptr_eq(other, &one.component)) {
+            components.push(&one.component);
+        }
+    }
+    let pauses = components.into_iter().map(|component| async move {
+        let pubsub = component.name();
+        match timeout(PAUSE, component.driver().pause()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(pubsub, %error, "a component could not be paused"),
+            Err(_) => tracing::warn!(pubsub, "a component was not paused in time"),
+        }
+    });
+    join_all(pauses).await;
 }
 
 struct Keeper {
@@ -69,17 +95,37 @@ struct Keeper {
     asked: Option<Arc<AppChannel>>,
 }
 
+/// Who receives.
+#[derive(Clone)]
+enum To {
+    Application(Arc<AppChannel>),
+    /// The stores whose promises come by the same topic.
+    Outbox(Vec<Arc<StateEntry>>),
+}
+
+impl To {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Application(one), Self::Application(other)) => Arc::ptr_eq(one, other),
+            (Self::Outbox(ones), Self::Outbox(others)) => {
+                ones.len() == others.len() && ones.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What has to be equal for a subscription to go on.
 struct Wanted {
     spec: Spec,
     entry: Arc<PubsubEntry>,
-    app: Arc<AppChannel>,
+    to: To,
 }
 
 struct Running {
     spec: Spec,
     component: Arc<PubsubComponent>,
-    app: Arc<AppChannel>,
+    to: To,
     stop: Shutdown,
     ended: Arc<AtomicBool>,
     tasks: Tasks,
@@ -89,7 +135,7 @@ impl Running {
     fn is(&self, wanted: &Wanted) -> bool {
         self.spec == wanted.spec
             && Arc::ptr_eq(&self.component, &wanted.entry.component)
-            && Arc::ptr_eq(&self.app, &wanted.app)
+            && self.to.is(&wanted.to)
             && !self.ended.load(Ordering::Acquire)
     }
 }
@@ -100,10 +146,10 @@ impl Keeper {
     async fn look(&mut self, shutdown: &Shutdown) -> bool {
         let app = self.server.app.load_full().filter(|app| app.is_healthy());
         let mut complete = true;
-        let mut wanted = Vec::new();
+        let mut wanted = self.wanted_by_outboxes();
         if let Some(app) = app {
             complete = shutdown.unless(self.ask(&app)).await.unwrap_or(false);
-            wanted = self.wanted(&app);
+            wanted.extend(self.wanted(&app));
         }
         let (keep, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
             .into_iter()
@@ -129,7 +175,7 @@ impl Keeper {
             return true;
         }
         if self.server.subscriptions.asks() {
-            let Some(specs) = programmatic::ask(app).await else {
+            let Some(specs) = programmatic::ask(app, &self.server.resiliency).await else {
                 return false;
             };
             self.server.subscriptions.set_programmatic(specs);
@@ -148,25 +194,61 @@ impl Keeper {
             Some(Wanted {
                 spec,
                 entry,
-                app: app.clone(),
+                to: To::Application(app.clone()),
             })
         });
         with_component.collect()
     }
 
+    /// What the state stores' outboxes have promised, as far as there is the component that holds it.
+    fn wanted_by_outboxes(&self) -> Vec<Wanted> {
+        let components = self.server.components.load();
+        let mut by_topic: BTreeMap<(&str, String), Vec<Arc<StateEntry>>> = BTreeMap::new();
+        for state in components.states() {
+            if let Some(outbox) = &state.outbox {
+                let topic = outbox.topic(&self.server.app_id, self.server.namespace());
+                let stores = by_topic.entry((&outbox.pubsub, topic)).or_default();
+                stores.push(state.clone());
+            }
+        }
+        let wanted = by_topic.into_iter().filter_map(|((pubsub, topic), mut stores)| {
+            stores.sort_by(|one, other| one.component.name().cmp(other.component.name()));
+            Some(Wanted {
+                entry: components.pubsub(pubsub)?.clone(),
+                spec: Spec {
+                    pubsub: pubsub.to_owned(),
+                    topic,
+                    rules: vec![Default::default()],
+                    ..Spec::default()
+                },
+                to: To::Outbox(stores),
+            })
+        });
+        wanted.collect()
+    }
+
     /// Starts one. On failure: whether trying again may help.
     async fn start(&self, wanted: Wanted) -> Result<Running, bool> {
-        let Wanted { spec, entry, app } = wanted;
+        let Wanted { spec, entry, to } = wanted;
         let component = entry.component.clone();
         let failed = |reason: &dyn std::fmt::Display| {
             let (pubsub, topic) = (&spec.pubsub, &spec.topic);
             tracing::error!("Failed to start subscription for pubsub {pubsub}, topic {topic}: {reason}");
         };
-        if !component.may_subscribe(&spec.topic) {
+        // Scopes speak of what applications receive.
+        let is_own = matches!(to, To::Outbox(..));
+        if !is_own && !component.may_subscribe(&spec.topic) {
             failed(&"the topic is not allowed for this app id");
             return Err(false);
         }
-        let subscription = match timeout(START, component.subscribe(&spec)).await {
+        let subscribed = async {
+            if is_own {
+                component.subscribe_own(&spec).await
+            } else {
+                component.subscribe(&spec).await
+            }
+        };
+        let subscription = match timeout(START, subscribed).await {
             Ok(Ok(subscription)) => subscription,
             Ok(Err(error)) => {
                 failed(&error);
@@ -177,19 +259,49 @@ impl Keeper {
                 return Err(true);
             }
         };
-        let deliver = ToApplication {
-            app: app.clone(),
-            entry,
-            policies: self.server.resiliency.clone(),
-        };
         let stop = Shutdown::new();
-        let work = match run(component.clone(), spec.clone(), deliver, subscription, stop.clone()) {
-            Ok(work) => work,
-            Err(error) => {
-                failed(&error);
-                return Err(false);
+        let started = match &to {
+            To::Application(app) => {
+                let deliver = ToApplication {
+                    app: app.clone(),
+                    entry,
+                    policies: self.server.resiliency.clone(),
+                };
+                self.run(&component, &spec, deliver, subscription, &stop)
+            }
+            To::Outbox(stores) => {
+                let deliver = Relay {
+                    server: self.server.clone(),
+                    stores: stores.clone(),
+                    stop: stop.clone(),
+                };
+                self.run(&component, &spec, deliver, subscription, &stop)
             }
         };
+        let (tasks, ended) = started.map_err(|error| {
+            failed(&error);
+            false
+        })?;
+        Ok(Running {
+            spec,
+            component,
+            to,
+            stop,
+            ended,
+            tasks,
+        })
+    }
+
+    /// Delivers what a subscription brings, in a task; whether it has ended by itself.
+    fn run(
+        &self,
+        component: &Arc<PubsubComponent>,
+        spec: &Spec,
+        deliver: impl Deliver,
+        subscription: Subscription,
+        stop: &Shutdown,
+    ) -> Result<(Tasks, Arc<AtomicBool>), ConditionError> {
+        let work = run(component.clone(), spec.clone(), deliver, subscription, stop.clone())?;
         let ended = Arc::new(AtomicBool::new(false));
         let (flag, server, stopped) = (ended.clone(), self.server.clone(), stop.clone());
         let mut tasks = Tasks::new();
@@ -201,14 +313,7 @@ impl Keeper {
                 server.subscriptions.ring();
             }
         });
-        Ok(Running {
-            spec,
-            component,
-            app,
-            stop,
-            ended,
-            tasks,
-        })
+        Ok((tasks, ended))
     }
 }
 

@@ -1,37 +1,34 @@
 //! Asks the application what it wants to receive.
 //!
-//! One idea: the application is asked once for each way to it, and again only while it cannot be reached: "nothing" is an
-//! answer, and so is "I do not know that call". Must never take a broken answer for "nothing": it is said.
+//! One idea: the application is asked once for each way to it, and again only while it cannot be reached, as the policy for
+//! initialization says: "nothing" is an answer, and so is "I do not know that call". Must never take a broken answer for "nothing": it is said.
 
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use palladium_engine_pubsub::{Batching, Spec};
+use palladium_engine_pubsub::Spec;
+use palladium_engine_resiliency::BuiltIn;
 use palladium_proto::runtime::app_callback_client::AppCallbackClient;
 use palladium_proto::runtime::{ListTopicSubscriptionsResponse, TopicSubscription};
-use palladium_tasks::Backoff;
 use serde::Deserialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::app_channel::AppChannel;
 use crate::http::Body;
+use crate::resiliency::Policies;
+use crate::resources::{Bulk, Routes, rules};
 
 /// Bytes of the longest list.
 const LONGEST: usize = 4 << 20;
-/// How often it is asked again, and how long one question may take.
-const TRIES: u32 = 3;
+/// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the application says; `None` = no answer that can be used.
-pub(super) async fn ask(app: &AppChannel) -> Option<Vec<Spec>> {
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    let mut reason = String::new();
-    for attempt in 0..=TRIES {
-        if attempt > 0 {
-            sleep(backoff.next_delay()).await;
-        }
+pub(super) async fn ask(app: &AppChannel, policies: &Policies) -> Option<Vec<Spec>> {
+    let policy = policies.now().built_in(BuiltIn::Initialization);
+    let asked = policy.run(|_| async {
         let asked = async {
             if app.speaks_grpc() {
                 by_grpc(app).await
@@ -39,18 +36,16 @@ pub(super) async fn ask(app: &AppChannel) -> Option<Vec<Spec>> {
                 by_http(app).await
             }
         };
-        match timeout(DEADLINE, asked).await {
-            Ok(Ok(specs)) => return Some(told(specs)),
-            Ok(Err(Failure::Final(words))) => {
-                tracing::error!("error getting topics from app: {words}");
-                return None;
-            }
-            Ok(Err(Failure::Again(words))) => reason = words,
-            Err(_) => reason = format!("no answer within {DEADLINE:?}"),
+        let late = |_| Err(Failure::Again(format!("no answer within {DEADLINE:?}")));
+        timeout(DEADLINE, asked).await.unwrap_or_else(late)
+    });
+    match asked.await {
+        Ok(specs) => Some(told(specs)),
+        Err(failed) => {
+            tracing::error!("error getting topic list from app: {failed}");
+            None
         }
     }
-    tracing::error!("error getting topic list from app: {reason}");
-    None
 }
 
 fn told(specs: Vec<Spec>) -> Vec<Spec> {
@@ -64,11 +59,25 @@ fn told(specs: Vec<Spec>) -> Vec<Spec> {
     specs
 }
 
+#[derive(Debug)]
 enum Failure {
     /// Asking again may help.
     Again(String),
     /// It cannot.
     Final(String),
+}
+
+impl palladium_engine_resiliency::Failure for Failure {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Final(_))
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Again(words) | Self::Final(words)) = self;
+        f.write_str(words)
+    }
 }
 
 async fn by_http(app: &AppChannel) -> Result<Vec<Spec>, Failure> {
@@ -137,22 +146,18 @@ fn from_grpc(listed: TopicSubscription) -> Spec {
     if rules.is_empty() {
         rules.push(Default::default());
     }
-    let bulk = listed.bulk_subscribe.filter(|bulk| bulk.enabled);
+    let bulk = listed.bulk_subscribe.map(|bulk| Bulk {
+        enabled: bulk.enabled,
+        max_messages_count: bulk.max_messages_count.into(),
+        max_await_duration_ms: bulk.max_await_duration_ms.into(),
+    });
     Spec {
         pubsub: listed.pubsub_name,
         topic: listed.topic,
         metadata: listed.metadata.into_iter().collect(),
         rules,
         dead_letter_topic: listed.dead_letter_topic,
-        bulk: bulk.map(|bulk| batching(bulk.max_messages_count.into(), bulk.max_await_duration_ms.into())),
-    }
-}
-
-/// Numbers below zero count as not given.
-pub(crate) fn batching(max_messages: i64, max_await_ms: i64) -> Batching {
-    Batching {
-        max_messages: usize::try_from(max_messages).unwrap_or_default(),
-        max_await_ms: u64::try_from(max_await_ms).unwrap_or_default(),
+        bulk: bulk.and_then(Bulk::batching),
     }
 }
 
@@ -170,47 +175,15 @@ struct Listed {
     bulk: Option<Bulk>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Routes {
-    rules: Option<Vec<Rule>>,
-    #[serde(rename = "default")]
-    otherwise: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Rule {
-    #[serde(rename = "match")]
-    condition: String,
-    path: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Bulk {
-    enabled: bool,
-    max_messages_count: i64,
-    max_await_duration_ms: i64,
-}
-
 impl From<Listed> for Spec {
     fn from(listed: Listed) -> Self {
-        let routes = listed.routes.unwrap_or_default();
-        let rules = routes.rules.unwrap_or_default().into_iter();
-        let mut rules: Vec<_> = rules.map(|rule| (rule.condition, rule.path)).collect();
-        let otherwise = [routes.otherwise, listed.route]
-            .into_iter()
-            .find(|path| !path.is_empty());
-        rules.extend(otherwise.map(|path| (String::new(), path)));
-        let bulk = listed.bulk.filter(|bulk| bulk.enabled);
         Spec {
             pubsub: listed.pubsubname,
             topic: listed.topic,
             metadata: listed.metadata.unwrap_or_default(),
-            rules,
+            rules: rules(listed.routes, listed.route),
             dead_letter_topic: listed.dead_letter_topic,
-            bulk: bulk.map(|bulk| batching(bulk.max_messages_count, bulk.max_await_duration_ms)),
+            bulk: listed.bulk.and_then(Bulk::batching),
         }
     }
 }
@@ -230,7 +203,14 @@ mod tests {
             .map(Spec::from)
             .collect();
         assert_eq!(specs[0].rules, [(String::new(), "/a".to_owned())]);
-        assert!(specs[0].bulk == Some(batching(0, 0)) && specs[1].bulk.is_none());
+        let none = palladium_engine_pubsub::Batching {
+            max_messages: 0,
+            max_await_ms: 0,
+        };
+        assert!(
+            specs[0].bulk == Some(none) && specs[1].bulk.is_none(),
+            "numbers below zero are not given"
+        );
         assert_eq!(
             specs[1].rules,
             [

@@ -3,23 +3,24 @@
 //! One idea: the order in which a call is judged is Dapr's: component, topic, metadata, entries, envelope, scope. Must
 //! never answer before the broker has the message.
 
+mod policed;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use palladium_component::PubsubError;
 use palladium_engine_pubsub::{
     ApiError, BulkEntry, BulkPublishFailure, BulkPublishRequest, Draft, Metadata, PublishRequest, Trace, envelope,
     raw_payload,
 };
-use palladium_engine_resiliency::{ComponentKind, Failed, Failure, Policy};
+use palladium_engine_resiliency::ComponentKind;
 
 use super::PubsubEntry;
 use crate::api_rules::Protocol;
-use crate::invoke::http_status;
 use crate::resiliency::outbound;
 use crate::server::Server;
+use crate::trace::{Kind, Tracer};
 
 /// One message as a caller gave it.
 pub struct Single {
@@ -45,6 +46,8 @@ pub struct Bulk {
     pub metadata: Metadata,
     /// Where the call stands in a trace.
     pub trace: Trace,
+    /// What makes a span for each message, and its name; `None` where calls are not traced.
+    pub spans: Option<(Arc<Tracer>, String)>,
     /// The messages.
     pub entries: Vec<BulkEntry>,
 }
@@ -76,6 +79,7 @@ pub fn find(server: &Server, pubsub: &str, topic: &str) -> Result<Arc<PubsubEntr
 pub fn is_raw(entry: &PubsubEntry, metadata: &Metadata) -> Result<bool, ApiError> {
     raw_payload(metadata).map_err(|reason| ApiError::Metadata {
         pubsub: entry.component.name().to_owned(),
+        value: metadata.get("rawPayload").cloned().unwrap_or_default(),
         reason,
     })
 }
@@ -110,58 +114,19 @@ pub async fn single(server: &Server, entry: &PubsubEntry, by: Protocol, mut call
     };
     let start = Instant::now();
     let policy = outbound(server, component.name(), ComponentKind::Pubsub);
-    let outcome = if policy.is_empty() {
-        component.publish(request).await
-    } else {
-        policed(entry, by, &policy, request).await
-    };
+    let outcome = policed::one(component, by, &policy, request).await;
     entry.metrics.egress(&call.topic, outcome.is_ok(), start.elapsed());
     outcome
 }
 
-/// A driver's failure, with the code that the caller's protocol has for it.
-struct Coded(PubsubError, Option<u16>);
-
-impl Failure for Coded {
-    fn status_code(&self) -> Option<u16> {
-        self.1
-    }
-
-    fn is_permanent(&self) -> bool {
-        matches!(self.0, PubsubError::Closed)
-    }
-}
-
-/// Publishes as a policy says.
-async fn policed(entry: &PubsubEntry, by: Protocol, policy: &Policy, request: PublishRequest) -> Result<(), ApiError> {
-    let component = &entry.component;
-    let topic = request.topic.clone();
-    let request = &component.prepared(request)?;
-    let outcome = policy.run(|_| async move {
-        let published = component.driver().publish(request).await;
-        published.map_err(|error| {
-            let code = match (&error, by) {
-                (PubsubError::Remote(remote), Protocol::Grpc) => u16::try_from(remote.grpc_code).ok(),
-                (PubsubError::Remote(remote), Protocol::Http) => i32::try_from(remote.grpc_code)
-                    .ok()
-                    .map(|code| http_status(code).as_u16()),
-                // The other side's own word as well.
-                (PubsubError::Unavailable(_), Protocol::Grpc) => Some(14),
-                (PubsubError::Unavailable(_), Protocol::Http) => Some(503),
-                _ => None,
-            };
-            Coded(error, code)
-        })
-    });
-    outcome.await.map_err(|failed| {
-        let error = match failed {
-            Failed::Operation(Coded(error, _)) => error,
-            Failed::Timeout(_) => PubsubError::Unavailable("context deadline exceeded".to_owned()),
-            Failed::TooMany => PubsubError::Unavailable("too many requests".to_owned()),
-            Failed::Open => PubsubError::Unavailable("circuit breaker is open".to_owned()),
-        };
-        component.failed(topic, error)
-    })
+/// Publishes what is an envelope already, for the Dapr Server itself.
+///
+/// # Errors
+/// See [`ApiError`].
+pub(crate) async fn bare(server: &Server, pubsub: &str, by: Protocol, request: PublishRequest) -> Result<(), ApiError> {
+    let entry = find(server, pubsub, &request.topic)?;
+    let policy = outbound(server, pubsub, ComponentKind::Pubsub);
+    policed::one(&entry.component, by, &policy, request).await
 }
 
 /// Bytes of a bulk request's metadata, once for each entry.
@@ -171,7 +136,12 @@ const MOST_METADATA: usize = 16 << 20;
 ///
 /// # Errors
 /// See [`ApiError`].
-pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFailure>, ApiError> {
+pub async fn bulk(
+    server: &Server,
+    entry: &PubsubEntry,
+    by: Protocol,
+    call: Bulk,
+) -> Result<Vec<BulkPublishFailure>, ApiError> {
     let raw = is_raw(entry, &call.metadata)?;
     let mut seen = HashSet::new();
     if !call
@@ -196,6 +166,7 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
         });
     }
     let mut entries = Vec::with_capacity(call.entries.len());
+    let mut spans = Vec::new();
     for mut one in call.entries {
         // What an entry says goes before what the call says; an entry that says nothing gets nothing, as in Dapr.
         if !one.metadata.is_empty() {
@@ -204,26 +175,38 @@ pub async fn bulk(entry: &PubsubEntry, call: Bulk) -> Result<Vec<BulkPublishFail
             }
         }
         if !raw {
+            let own = call.spans.as_ref().map(|(tracer, name)| {
+                let Trace { parent, state } = &call.trace;
+                let span = tracer.below(name.clone(), Kind::Producer, parent, state);
+                let (parent, state) = (span.parent(), span.state());
+                spans.push(span);
+                Trace { parent, state }
+            });
             one.event = enveloped(
                 entry,
                 &call.topic,
                 &one.content_type,
                 &one.event,
                 &one.metadata,
-                &call.trace,
+                own.as_ref().unwrap_or(&call.trace),
             )?;
         }
         entries.push(one);
     }
+    let count = entries.len();
     let request = BulkPublishRequest {
         topic: call.topic.clone(),
         entries,
         metadata: call.metadata,
     };
     let start = Instant::now();
-    let outcome = entry.component.bulk_publish(request).await;
+    let policy = outbound(server, entry.component.name(), ComponentKind::Pubsub);
+    let outcome = policed::many(&entry.component, by, &policy, request).await;
     let good = outcome.as_ref().is_ok_and(Vec::is_empty);
-    entry.metrics.egress(&call.topic, good, start.elapsed());
+    let published = outcome
+        .as_ref()
+        .map_or(0, |failures| count.saturating_sub(failures.len()));
+    entry.metrics.bulk_egress(&call.topic, good, published, start.elapsed());
     outcome
 }
 
@@ -252,3 +235,6 @@ fn enveloped(
         reason,
     })
 }
+
+#[cfg(test)]
+mod tests;

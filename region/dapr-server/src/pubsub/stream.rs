@@ -1,7 +1,8 @@
 //! Streaming subscriptions: the caller opens a stream and receives in it.
 //!
 //! One idea: a stream is a subscription whose application is at the other end of it; it lives as long as the stream, needs
-//! no application port, and no health. When the stream ends, what the caller has not answered stays with the broker. At the
+//! no application port, and no health. An answer names its event by the event's id and nothing else, so events of one id are
+//! under way one after the other. When the stream ends, what the caller has not answered stays with the broker. At the
 //! end of the process messages under way may still be answered. Must never deliver before the caller was told that the
 //! subscription stands.
 
@@ -21,7 +22,7 @@ use palladium_proto::runtime::{
     SubscribeTopicEventsResponseInitialAlpha1,
 };
 use palladium_tasks::{Shutdown, Tasks};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
@@ -148,16 +149,42 @@ fn message(told: Told) -> SubscribeTopicEventsResponseAlpha1 {
 /// The other end of the stream.
 struct Caller {
     sender: mpsc::Sender<Sent>,
-    /// Who waits for an answer, by the event's id; the same event may be under way twice.
-    waiting: Mutex<HashMap<String, Vec<oneshot::Sender<i32>>>>,
+    /// By the event's id, for each that is under way.
+    waiting: Mutex<HashMap<String, Waiting>>,
     /// Nobody will answer any more.
     gone: Shutdown,
     metrics: Arc<PubsubEntry>,
 }
 
 impl Caller {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Vec<oneshot::Sender<i32>>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other event of this id is under way; `None` when the stream has ended.
+    async fn turn(&self, id: &str) -> Option<Turn<'_>> {
+        let turns = {
+            let mut waiting = self.waiting();
+            let waiting = waiting.entry(id.to_owned()).or_default();
+            waiting.count += 1;
+            waiting.turns.clone()
+        };
+        let mut turn = Turn {
+            caller: self,
+            id: id.to_owned(),
+            mine: None,
+        };
+        turn.mine = Some(self.gone.unless(turns.lock_owned()).await?);
+        Some(turn)
+    }
+
+    /// Tells whoever waits what the caller answered about an event; nobody may.
+    fn answered(&self, id: &str, status: i32) {
+        let answer = self.waiting().get_mut(id).and_then(|waiting| waiting.answer.take());
+        if let Some(answer) = answer {
+            // One that was given up hears nothing.
+            let _ = answer.send(status);
+        }
     }
 
     /// Takes answers until the caller ends its side. The status, if any, is what the caller is told at the end.
@@ -171,33 +198,51 @@ impl Caller {
             let Some(Asked::EventProcessed(processed)) = next else {
                 return Some(Status::unknown("duplicate initial request received"));
             };
-            let mut waiting = self.waiting();
-            if let Some(senders) = waiting.get_mut(&processed.id) {
-                // An attempt that was given up takes no answer from the one that followed it.
-                senders.retain(|sender| !sender.is_closed());
-                let status = processed.status.unwrap_or_default().status;
-                if !senders.is_empty() {
-                    let _ = senders.remove(0).send(status);
-                }
-                if senders.is_empty() {
-                    waiting.remove(&processed.id);
-                }
-            }
+            let status = processed.status.unwrap_or_default().status;
+            self.answered(&processed.id, status);
         }
     }
 }
 
-/// Takes whoever waits no more for an event's answer off the list.
-struct Waiter<'a>(&'a Caller, String);
+/// An id of which events are under way or wait for their turn.
+#[derive(Default)]
+struct Waiting {
+    /// How many.
+    count: usize,
+    turns: Arc<tokio::sync::Mutex<()>>,
+    /// For the one whose turn it is.
+    answer: Option<oneshot::Sender<i32>>,
+}
 
-impl Drop for Waiter<'_> {
+/// A place among the events of one id.
+struct Turn<'a> {
+    caller: &'a Caller,
+    id: String,
+    /// Given when it is this one's turn; let go last.
+    mine: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turn<'_> {
+    /// What the caller will answer.
+    fn answer(&self) -> oneshot::Receiver<i32> {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(waiting) = self.caller.waiting().get_mut(&self.id) {
+            waiting.answer = Some(sender);
+        }
+        receiver
+    }
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting();
-        if let Some(senders) = waiting.get_mut(&self.1) {
-            senders.retain(|sender| !sender.is_closed());
-            if senders.is_empty() {
-                waiting.remove(&self.1);
-            }
+        let mut all = self.caller.waiting();
+        let Some(waiting) = all.get_mut(&self.id) else { return };
+        waiting.count -= 1;
+        if self.mine.is_some() {
+            waiting.answer = None;
+        }
+        if waiting.count == 0 {
+            all.remove(&self.id);
         }
     }
 }
@@ -211,10 +256,10 @@ impl ToCaller {
             Ok(request) => request,
             Err(reason) => return Verdict::Retry(reason),
         };
-        // Dropped after the receiver, also when this attempt is given up.
-        let _waiter = Waiter(caller, request.id.clone());
-        let (sender, receiver) = oneshot::channel();
-        caller.waiting().entry(request.id.clone()).or_default().push(sender);
+        let Some(turn) = caller.turn(&request.id).await else {
+            return Verdict::Closed;
+        };
+        let answer = turn.answer();
         if caller
             .sender
             .send(Ok(message(Told::EventMessage(request))))
@@ -223,7 +268,7 @@ impl ToCaller {
         {
             return Verdict::Closed;
         }
-        match caller.gone.unless(receiver).await {
+        match caller.gone.unless(answer).await {
             Some(Ok(status)) => verdict(status),
             _ => Verdict::Closed,
         }
@@ -245,3 +290,6 @@ impl Deliver for ToCaller {
         self.0.metrics.metrics.ingress(topic, how, elapsed);
     }
 }
+
+#[cfg(test)]
+mod tests;

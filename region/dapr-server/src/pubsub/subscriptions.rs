@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use palladium_engine_pubsub::Spec;
-use tokio::sync::Notify;
+
+use crate::bell::Bell;
 
 /// By which way something was subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +31,18 @@ pub struct Subscriptions {
     next: AtomicU64,
     /// Set when the application is not to be asked.
     unasked: AtomicBool,
-    bell: Notify,
+    bell: Bell,
 }
 
 impl Subscriptions {
     /// Tells the keeper to look again.
     pub fn ring(&self) {
-        self.bell.notify_one();
+        self.bell.ring();
     }
 
     /// Returns when somebody rings, also if that was before.
     pub(super) async fn rung(&self) {
-        self.bell.notified().await;
+        self.bell.rung().await;
     }
 
     /// The application is not to be asked what it wants.

@@ -54,11 +54,12 @@ pub struct Reference {
     pub key: String,
 }
 
+/// Which secret store has what a resource refers to.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Auth {
+pub(super) struct Auth {
     #[serde(deserialize_with = "text")]
-    secret_store: String,
+    pub(super) secret_store: String,
 }
 
 #[derive(Deserialize)]
@@ -87,17 +88,41 @@ struct Spec {
     metadata: Vec<Pair>,
 }
 
+/// A name and its value, or where that is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Pair {
-    #[serde(deserialize_with = "text")]
-    name: String,
+pub(super) struct Pair {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: String,
     #[serde(default)]
     value: Value,
     #[serde(default)]
     secret_key_ref: Option<SecretRef>,
     #[serde(default, deserialize_with = "text")]
     env_ref: String,
+}
+
+/// What came of a value.
+pub(super) enum Found {
+    /// It is here.
+    Value(String),
+    /// A secret store of the user's has it.
+    Elsewhere(Reference),
+    /// It cannot be had, and why.
+    Nowhere(String),
+}
+
+impl Pair {
+    /// The value, or where it is. `store`: the secret store that the resource names; empty = none.
+    pub(super) fn find(&self, store: &str, references: References<'_>) -> Found {
+        if let Some(reference) = reference(self, store) {
+            return Found::Elsewhere(reference);
+        }
+        match resolve(self, references) {
+            Ok(value) => Found::Value(value),
+            Err(reason) => Found::Nowhere(reason),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -146,16 +171,13 @@ impl Component {
         let mut by_namespace = false;
         let mut referenced = Vec::new();
         for pair in spec.metadata {
-            if let Some(reference) = reference(&pair, &auth.secret_store) {
-                referenced.push(reference);
-                continue;
-            }
-            match resolve(&pair, references) {
-                Ok(value) => {
+            match pair.find(&auth.secret_store, references) {
+                Found::Value(value) => {
                     by_namespace |= value.contains("{namespace}");
                     properties.insert(pair.name, expand(value, app_id, namespace));
                 }
-                Err(reason) => unresolved.push((pair.name, reason)),
+                Found::Elsewhere(reference) => referenced.push(reference),
+                Found::Nowhere(reason) => unresolved.push((pair.name, reason)),
             }
         }
         Ok(Some(Self {
@@ -195,7 +217,7 @@ impl Component {
 }
 
 /// What a document lacks, without what it has: the library's message quotes the value that does not fit.
-fn without_value(error: &serde_json::Error) -> String {
+pub(super) fn without_value(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(", expected ") {
         Some((_, expected)) => format!("a value has the wrong form: expected {expected}"),

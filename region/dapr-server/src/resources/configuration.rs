@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::list;
+use super::observed::{ApiLogging, MetricSpec, MetricsSettings, TracingSettings, TracingSpec};
 use crate::invoke::access::AccessControlSpec;
 
 /// Settings of one Dapr Server.
@@ -16,12 +17,12 @@ use crate::invoke::access::AccessControlSpec;
 pub struct Configuration {
     /// Features that are switched on.
     pub features: Vec<String>,
-    /// Whether failed calls are counted by their tag.
-    pub record_error_codes: bool,
-    /// `Some(false)` = no metrics, whatever the flags say; otherwise the flags decide.
-    pub metrics: Option<bool>,
-    /// Whether each API call is logged; the flag wins.
-    pub api_logging: bool,
+    /// What is counted, and how.
+    pub metrics: MetricsSettings,
+    /// Whether and where to calls are traced.
+    pub tracing: TracingSettings,
+    /// What is logged of calls.
+    pub api_logging: ApiLogging,
     /// Rules that allow APIs.
     pub allowed: Vec<ApiRule>,
     /// Rules that deny APIs.
@@ -117,8 +118,9 @@ struct Spec {
     http_pipeline: Option<Pipeline>,
     app_http_pipeline: Option<Pipeline>,
     features: Option<Vec<Feature>>,
-    metric: Option<Metric>,
-    metrics: Option<Metric>,
+    metric: Option<MetricSpec>,
+    metrics: Option<MetricSpec>,
+    tracing: Option<TracingSpec>,
     logging: Logging,
     api: Option<Api>,
     components: Option<Denied>,
@@ -134,21 +136,8 @@ struct Feature {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Metric {
-    enabled: Option<bool>,
-    record_error_codes: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 struct Logging {
     api_logging: Option<ApiLogging>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ApiLogging {
-    enabled: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -184,11 +173,13 @@ impl Configuration {
                 .collect();
         }
         for metric in [spec.metric, spec.metrics].into_iter().flatten() {
-            self.metrics = metric.enabled.or(self.metrics);
-            self.record_error_codes = metric.record_error_codes.unwrap_or(self.record_error_codes);
+            self.metrics.overlay(metric)?;
+        }
+        if let Some(tracing) = spec.tracing {
+            self.tracing.overlay(tracing)?;
         }
         if let Some(logging) = spec.logging.api_logging {
-            self.api_logging = logging.enabled;
+            self.api_logging = logging;
         }
         if let Some(api) = spec.api {
             self.allowed = api.allowed;
@@ -241,7 +232,8 @@ mod tests {
             configuration.overlay(json!({ "spec": spec })).expect("well formed");
         }
         assert_eq!(configuration.features, ["Feature2"]);
-        assert!(configuration.record_error_codes);
-        assert_eq!(configuration.metrics, Some(false));
+        assert!(configuration.metrics.record_error_codes);
+        assert_eq!(configuration.metrics.enabled, Some(false));
+        assert_eq!(configuration.tracing.sampling_rate, "1");
     }
 }

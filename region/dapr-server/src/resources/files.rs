@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::component::References;
-use super::{Component, Configuration, ResiliencyResource, Subscription, read_subscription};
+use super::{Component, Configuration, HttpEndpoint, ResiliencyResource, Subscription, read_subscription};
 
 /// Why resources cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,8 @@ pub struct Declared {
     pub subscriptions: Vec<Subscription>,
     /// Resiliency policies.
     pub resiliency: Vec<ResiliencyResource>,
+    /// Services outside.
+    pub http_endpoints: Vec<HttpEndpoint>,
     /// Names of Configurations, which do not count here.
     pub configurations: Vec<String>,
 }
@@ -98,6 +100,8 @@ fn load_folder(
                 Some("Resiliency") => {
                     ResiliencyResource::read(document, app_id).map(|one| declared.resiliency.extend(one))
                 }
+                Some("HTTPEndpoint") => HttpEndpoint::read(document, app_id, namespace, References::Environment(env))
+                    .map(|one| declared.http_endpoints.extend(one)),
                 Some("Configuration") => {
                     let name = document["metadata"]["name"].as_str().unwrap_or_default();
                     declared.configurations.push(name.to_owned());

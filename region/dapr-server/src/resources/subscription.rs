@@ -29,8 +29,8 @@ struct Written {
     topic: String,
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    route: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    route: String,
     #[serde(default)]
     routes: Option<Routes>,
     #[serde(default, deserialize_with = "text")]
@@ -39,27 +39,54 @@ struct Written {
     bulk_subscribe: Option<Bulk>,
 }
 
+/// How messages are to be gathered, as resources and applications write it.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Bulk {
-    enabled: bool,
-    max_messages_count: i64,
-    max_await_duration_ms: i64,
+pub(crate) struct Bulk {
+    pub(crate) enabled: bool,
+    pub(crate) max_messages_count: i64,
+    pub(crate) max_await_duration_ms: i64,
 }
 
-#[derive(Deserialize)]
-struct Routes {
-    #[serde(default, deserialize_with = "list")]
+impl Bulk {
+    /// The same for the engine; numbers below zero count as not given.
+    pub(crate) fn batching(self) -> Option<Batching> {
+        self.enabled.then(|| Batching {
+            max_messages: usize::try_from(self.max_messages_count).unwrap_or_default(),
+            max_await_ms: u64::try_from(self.max_await_duration_ms).unwrap_or_default(),
+        })
+    }
+}
+
+/// Where events go, as resources and applications write it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Routes {
+    #[serde(deserialize_with = "list")]
     rules: Vec<Rule>,
-    #[serde(default)]
-    default: Option<String>,
+    #[serde(deserialize_with = "text")]
+    default: String,
 }
 
 #[derive(Deserialize)]
 struct Rule {
     #[serde(default, rename = "match")]
     condition: String,
+    #[serde(default)]
     path: String,
+}
+
+/// Condition and path, the default last; `route` is how the older form says it.
+pub(crate) fn rules(routes: Option<Routes>, route: String) -> Vec<(String, String)> {
+    let routes = routes.unwrap_or_default();
+    let mut rules: Vec<_> = routes
+        .rules
+        .into_iter()
+        .map(|rule| (rule.condition, rule.path))
+        .collect();
+    let default = [routes.default, route].into_iter().find(|path| !path.is_empty());
+    rules.extend(default.map(|path| (String::new(), path)));
+    rules
 }
 
 /// Reads one document of kind Subscription; `None` when it is not meant for this App ID.
@@ -72,27 +99,12 @@ pub fn read_subscription(document: Value, app_id: &str, namespace: &str) -> Resu
     if !in_namespace(namespace, &metadata.namespace) || !in_scope(&scopes, app_id) {
         return Ok(None);
     }
-    let mut rules = Vec::new();
-    let mut default = spec.route;
-    if let Some(routes) = spec.routes {
-        rules.extend(routes.rules.into_iter().map(|rule| (rule.condition, rule.path)));
-        default = routes.default.or(default);
-    }
-    rules.extend(
-        default
-            .filter(|path| !path.is_empty())
-            .map(|path| (String::new(), path)),
-    );
-    let bulk = spec.bulk_subscribe.filter(|bulk| bulk.enabled);
     Ok(Some(Subscription {
         pubsub: spec.pubsubname,
         topic: spec.topic,
         metadata: spec.metadata.unwrap_or_default(),
-        rules,
+        rules: rules(spec.routes, spec.route),
         dead_letter_topic: spec.dead_letter_topic,
-        bulk: bulk.map(|bulk| Batching {
-            max_messages: usize::try_from(bulk.max_messages_count).unwrap_or_default(),
-            max_await_ms: u64::try_from(bulk.max_await_duration_ms).unwrap_or_default(),
-        }),
+        bulk: spec.bulk_subscribe.and_then(Bulk::batching),
     }))
 }

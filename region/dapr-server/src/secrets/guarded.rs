@@ -114,6 +114,10 @@ impl PubSub for Guarded<dyn PubSub> {
         self.clean(self.driver.subscribe(request), pubsub)
     }
 
+    fn pause(&self) -> Reply<'_, (), PubsubError> {
+        self.clean(self.driver.pause(), pubsub)
+    }
+
     fn ping(&self) -> Reply<'_, (), PubsubError> {
         self.clean(self.driver.ping(), pubsub)
     }

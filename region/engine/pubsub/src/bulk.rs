@@ -20,7 +20,7 @@ use crate::{Event, Message, Metadata, PUBSUB_NAME};
 const BULK_TYPE: &str = "com.dapr.event.sent.bulk";
 
 /// Events of one path on their way to the application.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BulkEvent {
     /// Names this delivery.
     pub id: String,
@@ -41,7 +41,7 @@ pub struct BulkEvent {
 }
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BulkItem {
     /// Names it within the delivery.
     pub entry_id: String,
@@ -51,6 +51,24 @@ pub struct BulkItem {
     pub message: Message,
     /// Content type of what is delivered.
     pub content_type: String,
+}
+
+impl BulkEvent {
+    /// The same delivery with some of its events only, by their places.
+    #[must_use]
+    pub fn part(&self, places: &[usize]) -> Self {
+        let entries = places.iter().filter_map(|at| self.entries.get(*at));
+        Self {
+            id: self.id.clone(),
+            kind: self.kind,
+            topic: self.topic.clone(),
+            pubsub: self.pubsub.clone(),
+            path: self.path.clone(),
+            metadata: self.metadata.clone(),
+            raw: self.raw,
+            entries: entries.cloned().collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -124,7 +142,7 @@ impl<D: Deliver> Worker<D> {
         let raw = self.spec.is_raw() == Ok(true);
         for delivery in batch {
             let (message, settle) = delivery.into_parts();
-            match self.read(&message, &self.spec.topic) {
+            match self.read(&message, &self.spec.topic).await {
                 Err(verdict) => self.settle(verdict, message, settle, Instant::now()).await,
                 Ok((event, path)) => {
                     let default = if raw {

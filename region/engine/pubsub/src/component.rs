@@ -172,18 +172,24 @@ impl PubsubComponent {
                 app_id: self.app_id.clone(),
             });
         }
+        self.subscribe_own(spec).await
+    }
+
+    /// The same for a topic of the Dapr Server's own, of which no scope speaks.
+    ///
+    /// # Errors
+    /// [`ApiError::Subscribe`].
+    pub async fn subscribe_own(&self, spec: &Spec) -> Result<Subscription, ApiError> {
         let request = SubscribeRequest {
             topic: self.at_broker(spec.topic.clone()),
             metadata: spec.metadata.clone().into_iter().collect(),
         };
-        self.driver
-            .subscribe(request)
-            .await
-            .map_err(|source| ApiError::Subscribe {
-                pubsub: self.name.clone(),
-                topic: spec.topic.clone(),
-                source,
-            })
+        let subscribed = self.driver.subscribe(request).await;
+        subscribed.map_err(|source| ApiError::Subscribe {
+            pubsub: self.name.clone(),
+            topic: spec.topic.clone(),
+            source,
+        })
     }
 }
 

@@ -53,11 +53,11 @@ pub struct Draft<'a> {
 }
 
 /// Members of an envelope, in order of their names.
-type Members<'a> = BTreeMap<&'a str, Member<'a>>;
+pub(crate) type Members<'a> = BTreeMap<&'a str, Member<'a>>;
 
 #[derive(serde::Serialize)]
 #[serde(untagged)]
-enum Member<'a> {
+pub(crate) enum Member<'a> {
     Text(&'a str),
     Owned(String),
     Raw(&'a RawValue),
@@ -137,7 +137,8 @@ fn completed<'a>(draft: &Draft<'a>, own: &'a BTreeMap<String, Box<RawValue>>) ->
     members
 }
 
-fn wrapped<'a>(draft: &Draft<'a>) -> Members<'a> {
+/// Data that has no envelope yet, as the members of one.
+pub(crate) fn wrapped<'a>(draft: &Draft<'a>) -> Members<'a> {
     let overridden = |field: &str| -> Option<&'a str> {
         let named = |name: &str| name.len() == field.len() + 11 && name[11..].eq_ignore_ascii_case(field);
         let prefixed = draft.metadata.iter().filter(|(name, _)| {

@@ -7,6 +7,8 @@ use palladium_component::PubsubError;
 use palladium_engine_report::{DOMAIN, Detail, Report, code};
 use thiserror::Error;
 
+use crate::envelope::RAW_PAYLOAD;
+
 /// A failed call.
 #[derive(Debug, Clone, Error)]
 pub enum ApiError {
@@ -30,6 +32,8 @@ pub enum ApiError {
     Metadata {
         /// The component.
         pubsub: String,
+        /// What stands there.
+        value: String,
         /// Why.
         reason: String,
     },
@@ -99,6 +103,14 @@ pub enum ApiError {
         /// What the driver says.
         source: PubsubError,
     },
+    /// A transaction was not carried out, because what it was to publish could not be promised.
+    #[error("error while publishing outbox message: {reason}")]
+    Outbox {
+        /// Who publishes.
+        app_id: String,
+        /// Why.
+        reason: String,
+    },
     /// The broker did not take the subscription.
     #[error("failed to subscribe to topic {topic}: {source}")]
     Subscribe {
@@ -142,12 +154,12 @@ impl ApiError {
                 pubsub.as_str(),
                 vec![],
             ),
-            Self::Metadata { pubsub, .. } => (
+            Self::Metadata { pubsub, value, .. } => (
                 (400, code::INVALID_ARGUMENT),
                 "ERR_PUBSUB_REQUEST_METADATA",
                 "METADATA_DESERIALIZATION",
                 pubsub.as_str(),
-                vec![],
+                vec![(RAW_PAYLOAD, value.clone())],
             ),
             Self::Envelope { pubsub, app_id, reason } => (
                 (500, code::INVALID_ARGUMENT),
@@ -188,6 +200,12 @@ impl ApiError {
                 pubsub.as_str(),
                 about_topic(topic, message.clone()),
             ),
+            Self::Outbox { app_id, reason } => {
+                // Without its resource, too: the caller named none.
+                let info = error_info("OUTBOX", about_app(app_id, reason));
+                let codes = (500, code::INTERNAL);
+                return report(codes, "ERR_PUBLISH_OUTBOX", message, vec![info]);
+            }
             Self::Publish { pubsub, topic, source } | Self::Subscribe { pubsub, topic, source } => (
                 (500, code::INTERNAL),
                 "ERR_PUBSUB_PUBLISH_MESSAGE",

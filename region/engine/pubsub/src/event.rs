@@ -22,7 +22,7 @@ const BINARY_PREFIX: &str = "ce_";
 const TRACING: [&str; 3] = ["traceid", "traceparent", "tracestate"];
 
 /// A received envelope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     members: BTreeMap<String, Box<RawValue>>,
     /// Data that travelled beside the members.

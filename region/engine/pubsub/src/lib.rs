@@ -15,6 +15,7 @@ mod content;
 mod envelope;
 mod error;
 mod event;
+mod outbox;
 mod routes;
 mod runner;
 mod scopes;
@@ -27,6 +28,7 @@ pub use content::{bulk_event, is_binary, is_cloud_event, is_json, is_text};
 pub use envelope::{Draft, Trace, envelope, raw_payload};
 pub use error::ApiError;
 pub use event::Event;
+pub use outbox::{Outbox, Plan, Promise};
 pub use palladium_component::pubsub::{
     BulkEntry, BulkPublishFailure, BulkPublishRequest, Features, Message, Metadata, Outcome, PublishRequest,
 };

@@ -79,7 +79,7 @@ impl Verdict {
 pub(crate) struct Worker<D> {
     pub(crate) component: Arc<PubsubComponent>,
     pub(crate) spec: Spec,
-    pub(crate) routes: Routes,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) deliver: D,
 }
 
@@ -95,7 +95,7 @@ pub fn run<D: Deliver>(
     stop: Shutdown,
 ) -> Result<impl Future<Output = ()> + Send + 'static, ConditionError> {
     let worker = Arc::new(Worker {
-        routes: Routes::compile(&spec)?,
+        routes: Arc::new(Routes::compile(&spec)?),
         component,
         spec,
         deliver,
@@ -156,7 +156,7 @@ impl<D: Deliver> Worker<D> {
     /// What becomes of one message, the application's own word included.
     async fn judge(&self, message: &Message) -> Verdict {
         let topic = self.component.at_home(&message.topic);
-        let (event, path) = match self.read(message, topic) {
+        let (event, path) = match self.read(message, topic).await {
             Ok(found) => found,
             Err(verdict) => return verdict,
         };
@@ -171,7 +171,7 @@ impl<D: Deliver> Worker<D> {
     }
 
     /// The event in a message and where it goes, or what becomes of it without asking the application.
-    pub(crate) fn read(&self, message: &Message, topic: &str) -> Result<(Event, String), Verdict> {
+    pub(crate) async fn read(&self, message: &Message, topic: &str) -> Result<(Event, String), Verdict> {
         let retry = |reason: String| Verdict::Retry(reason);
         let raw = self.spec.is_raw().map_err(retry)?;
         let event = Event::read(message, raw, topic, self.component.name())
@@ -184,12 +184,9 @@ impl<D: Deliver> Worker<D> {
             );
             return Err(Verdict::Drop);
         }
-        match self.routes.path(&event) {
-            Ok(Some(path)) => {
-                let path = path.to_owned();
-                Ok((event, path))
-            }
-            Ok(None) => {
+        match self.routes.of(event).await {
+            Ok((event, Some(path))) => Ok((event, path)),
+            Ok((event, None)) => {
                 tracing::debug!(
                     topic,
                     "no matching route for event {:?}",

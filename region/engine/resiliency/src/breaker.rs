@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cel::common::ast::Expr;
 use cel::{Context, Program, Value};
 use tokio::time::Instant;
 
@@ -60,6 +61,8 @@ impl std::fmt::Debug for Trip {
 
 /// Longest expression in bytes.
 const LONGEST: usize = 1024;
+/// How deep it may be nested: the library calls itself as often.
+const LEVELS: usize = 100;
 
 impl Trip {
     /// An expression (CEL) over `requests`, `totalSuccesses`, `totalFailures`, `consecutiveSuccesses` and
@@ -74,6 +77,9 @@ impl Trip {
         // The library was seen to panic on texts that are no expressions.
         let parsed = std::panic::catch_unwind(|| Program::compile(text).map_err(|error| error.to_string()));
         let program = parsed.map_err(|_| "the expression cannot be read".to_owned())??;
+        if !is_plain(&program.expression().expr, LEVELS) {
+            return Err("only numbers, the counts and operators are allowed".to_owned());
+        }
         let trip = Self(Some(Arc::new(program)));
         trip.judge(&Counts::default())
             .ok_or("the expression is not true or false")?;
@@ -102,6 +108,18 @@ impl Trip {
             Ok(Ok(Value::Bool(answer))) => Some(answer),
             _ => None,
         }
+    }
+}
+
+/// Whether its cost is that of its length: it is judged at every failure, and loops over lists or texts would have no bound.
+fn is_plain(expression: &Expr, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else {
+        return false;
+    };
+    match expression {
+        Expr::Literal(_) | Expr::Ident(_) => true,
+        Expr::Call(call) => call.target.is_none() && call.args.iter().all(|part| is_plain(&part.expr, levels)),
+        _ => false,
     }
 }
 
@@ -319,7 +337,15 @@ mod tests {
 
     #[test]
     fn only_conditions_are_expressions() {
-        for wrong in ["1 +", "requests", "'a'", "nobody > 1", "((((", &"1".repeat(LONGEST + 1)] {
+        for wrong in [
+            "1 +",
+            "requests",
+            "[1].exists(x, x == requests)",
+            "'a'",
+            "nobody > 1",
+            "((((",
+            &"1".repeat(LONGEST + 1),
+        ] {
             assert!(Trip::parse(wrong).is_err(), "{wrong}");
         }
         let trip = Trip::parse("requests > 3 && totalFailures * 2 >= requests").unwrap();

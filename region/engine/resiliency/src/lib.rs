@@ -14,7 +14,7 @@
 //! match outcome {
 //!     Ok(answer) => answer,
 //!     Err(Failed::Operation(error)) => /* the last attempt's own failure, perhaps the application's answer */,
-//!     Err(other) => /* its words: deadline, open circuit breaker */,
+//!     Err(Failed::Cut(cut)) => /* its words: deadline, open circuit breaker */,
 //! }
 //! // Without a policy of the user's, remote calls have the built-in one:
 //! let policy = if policy.retries() { policy } else { resiliency.built_in(BuiltIn::Service) };
@@ -30,6 +30,6 @@ mod retry;
 mod table;
 
 pub use breaker::{Breaker, State};
-pub use policy::{Failed, Failure, Policy};
+pub use policy::{Cut, Failed, Failure, Policy};
 pub use resource::ResourceError;
 pub use table::{About, BuiltIn, ComponentKind, Direction, Observer, PolicyKind, Resiliency};

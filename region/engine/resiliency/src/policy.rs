@@ -38,26 +38,34 @@ impl Failure for palladium_component::BindingError {
     }
 }
 
+/// How a policy ended a call. The words are the original's; whoever tells a caller takes them from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The last attempt took longer than it may.
+    #[error("context deadline exceeded")]
+    Deadline,
+    /// The circuit breaker is open.
+    #[error("circuit breaker is open")]
+    Open,
+    /// The circuit breaker is half-open, and enough calls try already.
+    #[error("too many requests")]
+    TooMany,
+}
+
 /// Why a call did not succeed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failed<E> {
     /// The last attempt failed by itself.
     Operation(E),
-    /// The last attempt took longer than this.
-    Timeout(Duration),
-    /// The circuit breaker is open.
-    Open,
-    /// The circuit breaker is half-open, and enough calls try already.
-    TooMany,
+    /// The policy ended it.
+    Cut(Cut),
 }
 
 impl<E: fmt::Display> fmt::Display for Failed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operation(error) => error.fmt(f),
-            Self::Timeout(_) => f.write_str("context deadline exceeded"),
-            Self::Open => f.write_str("circuit breaker is open"),
-            Self::TooMany => f.write_str("too many requests"),
+            Self::Cut(cut) => cut.fmt(f),
         }
     }
 }
@@ -72,6 +80,8 @@ pub struct Policy {
     pub(crate) breaker: Option<Arc<Breaker>>,
     /// Who is told what happens, and what about; `None` = nobody.
     pub(crate) about: Option<Arc<About>>,
+    /// Whether an attempt that was given up is the last one.
+    pub(crate) late_is_final: bool,
 }
 
 impl Policy {
@@ -89,6 +99,13 @@ impl Policy {
     #[must_use]
     pub fn once(mut self) -> Self {
         self.retry = None;
+        self
+    }
+
+    /// The same, but an attempt that took too long is not repeated: for what must not be done twice, and may have been done.
+    #[must_use]
+    pub fn final_when_late(mut self) -> Self {
+        self.late_is_final = true;
         self
     }
 
@@ -112,7 +129,8 @@ impl Policy {
         let mut pauses = self.retry.as_ref().map(|retry| retry.pauses());
         let (mut attempt, mut timed_out) = (1, false);
         loop {
-            let failed = match self.attempt(operation(attempt)).await {
+            // Begun only when the breaker lets it: some operations are over as soon as they are called.
+            let failed = match self.attempt(|| operation(attempt)).await {
                 Ok(done) => {
                     if attempt > 1 {
                         tracing::info!(attempts = attempt, "Recovered processing operation");
@@ -121,7 +139,7 @@ impl Policy {
                 }
                 Err(failed) => failed,
             };
-            if matches!(failed, Failed::Timeout(_)) && !std::mem::replace(&mut timed_out, true) {
+            if matches!(failed, Failed::Cut(Cut::Deadline)) && !std::mem::replace(&mut timed_out, true) {
                 self.activated(PolicyKind::Timeout, "");
             }
             let again = self.is_again(&failed);
@@ -135,16 +153,19 @@ impl Policy {
         }
     }
 
-    async fn attempt<T, E>(&self, operation: impl Future<Output = Result<T, E>>) -> Result<T, Failed<E>> {
+    async fn attempt<T, E, F>(&self, operation: impl FnOnce() -> F) -> Result<T, Failed<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let Some(breaker) = &self.breaker else {
-            return self.in_time(operation).await;
+            return self.in_time(operation()).await;
         };
         let before = breaker.state();
         let begun = breaker.begin().map_err(|refused| match refused {
-            Refused::Open => Failed::Open,
-            Refused::TooMany => Failed::TooMany,
+            Refused::Open => Failed::Cut(Cut::Open),
+            Refused::TooMany => Failed::Cut(Cut::TooMany),
         })?;
-        let outcome = self.in_time(operation).await;
+        let outcome = self.in_time(operation()).await;
         begun.end(outcome.is_ok());
         let after = breaker.state();
         if before != after {
@@ -159,14 +180,14 @@ impl Policy {
         };
         match timeout(limit, operation).await {
             Ok(outcome) => outcome.map_err(Failed::Operation),
-            Err(_) => Err(Failed::Timeout(limit)),
+            Err(_) => Err(Failed::Cut(Cut::Deadline)),
         }
     }
 
     fn is_again<E: Failure>(&self, failed: &Failed<E>) -> bool {
         match failed {
-            Failed::Open | Failed::TooMany => false,
-            Failed::Timeout(_) => true,
+            Failed::Cut(Cut::Deadline) => !self.late_is_final,
+            Failed::Cut(Cut::Open | Cut::TooMany) => false,
             Failed::Operation(error) if error.is_permanent() => false,
             Failed::Operation(error) => match (error.status_code(), &self.retry) {
                 (Some(code), Some(retry)) => retry.matching.retries(code),
@@ -244,9 +265,15 @@ mod tests {
                 std::future::pending()
             })
             .await;
-        assert_eq!(
-            (count.get(), outcome),
-            (3, Err(Failed::Timeout(Duration::from_secs(1))))
-        );
+        assert_eq!((count.get(), outcome), (3, Err(Failed::Cut(Cut::Deadline))));
+        let careful = policy.final_when_late();
+        let once = careful.run(|attempt| {
+            count.set(attempt);
+            std::future::pending::<Result<(), Code>>()
+        });
+        let late = once
+            .await
+            .is_err_and(|failed| matches!(failed, Failed::Cut(Cut::Deadline)));
+        assert!(late && count.get() == 1);
     }
 }

@@ -324,6 +324,7 @@ impl Resiliency {
             retry: self.retries.get(&names.retry).cloned(),
             breaker: template.map(|template| self.breaker(names, template, target, guarded)),
             about: None,
+            late_is_final: false,
         };
         if let (Some(observer), false) = (&self.observer, policy.is_empty()) {
             let about = About {

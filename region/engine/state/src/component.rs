@@ -2,7 +2,8 @@
 //!
 //! The one idea: a call takes the application's keys and values, and the driver never sees a key without its prefix, nor,
 //! where the component has an encryption key, a value that is not encrypted. Both are fixed when the component is loaded;
-//! no request can choose otherwise. Actors and workflows, whose state Dapr does not encrypt, use [`StateComponent::store`].
+//! no request can choose otherwise. Each call runs under the caller's resiliency policy, as far as it may be repeated
+//! ([`crate::repeat`]). Actors and workflows, whose state Dapr does not encrypt, use [`StateComponent::store`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +13,14 @@ use palladium_component::state::{
     SetRequest, StateStore,
 };
 use palladium_component::{MetadataError, Properties, StateError};
+use palladium_engine_resiliency::Policy;
 use thiserror::Error;
 
 use crate::encryption::Encryption;
 use crate::error::{ApiError, Operation};
 use crate::keys::{KeyPrefix, original_key};
 use crate::query;
+use crate::repeat::{self, Conditional as _};
 
 /// Single reads at a time in a bulk read that does not say.
 const BULK_GET_PARALLELISM: usize = 100;
@@ -114,12 +117,13 @@ impl StateComponent {
     }
 
     /// Reads one key. The request's key is the application's.
-    pub async fn get(&self, request: GetRequest) -> Result<GetResponse, ApiError> {
+    pub async fn get(&self, policy: &Policy, request: GetRequest) -> Result<GetResponse, ApiError> {
         let stored = GetRequest {
             key: self.key(&request.key)?,
             ..request
         };
-        let answer = self.store.get(&stored).await.and_then(|found| self.readable(found));
+        let found = repeat::run(policy, false, || self.store.get(&stored)).await;
+        let answer = found.and_then(|found| self.readable(found));
         answer.map_err(|source| {
             self.failed(
                 Operation::Get {
@@ -133,6 +137,7 @@ impl StateComponent {
     /// Reads several keys; `parallelism` ≤ 0 means the default. The items carry the application's keys.
     pub async fn bulk_get(
         &self,
+        policy: &Policy,
         keys: &[String],
         metadata: &Metadata,
         parallelism: i64,
@@ -152,7 +157,8 @@ impl StateComponent {
             .ok()
             .filter(|count| *count > 0)
             .unwrap_or(BULK_GET_PARALLELISM);
-        let items = self.store.bulk_get(&requests, BulkOptions { parallelism }).await;
+        let read = || self.store.bulk_get(&requests, BulkOptions { parallelism });
+        let items = repeat::run(policy, false, read).await;
         let mut items = items.map_err(|source| self.failed(Operation::BulkGet, source))?;
         for item in &mut items {
             item.key = original_key(&item.key).to_string();
@@ -167,7 +173,7 @@ impl StateComponent {
     }
 
     /// Writes items, each on its own. The requests' keys are the application's.
-    pub async fn save(&self, mut requests: Vec<SetRequest>) -> Result<(), ApiError> {
+    pub async fn save(&self, policy: &Policy, mut requests: Vec<SetRequest>) -> Result<(), ApiError> {
         for request in &mut requests {
             if request.key.is_empty() {
                 return Err(ApiError::MissingKey);
@@ -176,21 +182,17 @@ impl StateComponent {
             self.close(request)
                 .map_err(|source| self.failed(Operation::Save, source))?;
         }
-        let result = match requests.as_slice() {
-            [] => Ok(()),
-            [single] => self.store.set(single).await,
-            many => self.store.bulk_set(many, BulkOptions::default()).await.map_err(settle),
-        };
-        result.map_err(|source| self.failed(Operation::Save, source))
+        let saved = repeat::bulk(policy, &*self.store, requests).await;
+        saved.map_err(|source| self.failed(Operation::Save, settle(source)))
     }
 
     /// Deletes one key. The request's key is the application's.
-    pub async fn delete(&self, request: DeleteRequest) -> Result<(), ApiError> {
+    pub async fn delete(&self, policy: &Policy, request: DeleteRequest) -> Result<(), ApiError> {
         let stored = DeleteRequest {
             key: self.key(&request.key)?,
             ..request
         };
-        let answer = self.store.delete(&stored).await;
+        let answer = repeat::run(policy, stored.is_conditional(), || self.store.delete(&stored)).await;
         answer.map_err(|source| {
             self.failed(
                 Operation::Delete {
@@ -202,20 +204,12 @@ impl StateComponent {
     }
 
     /// Deletes several keys, each on its own. The requests' keys are the application's.
-    pub async fn bulk_delete(&self, mut requests: Vec<DeleteRequest>) -> Result<(), ApiError> {
+    pub async fn bulk_delete(&self, policy: &Policy, mut requests: Vec<DeleteRequest>) -> Result<(), ApiError> {
         for request in &mut requests {
             request.key = self.key(&request.key)?;
         }
-        let result = match requests.as_slice() {
-            [] => Ok(()),
-            [single] => self.store.delete(single).await,
-            many => self
-                .store
-                .bulk_delete(many, BulkOptions::default())
-                .await
-                .map_err(settle),
-        };
-        result.map_err(|source| self.failed(Operation::BulkDelete, source))
+        let deleted = repeat::bulk(policy, &*self.store, requests).await;
+        deleted.map_err(|source| self.failed(Operation::BulkDelete, settle(source)))
     }
 
     /// Refuses transactions on a store without them. Called before the body is read, as upstream does.
@@ -229,11 +223,19 @@ impl StateComponent {
     }
 
     /// Carries out all operations or none. The operations' keys are the application's.
-    pub async fn transact(&self, mut operations: Vec<state::Operation>, metadata: Metadata) -> Result<(), ApiError> {
+    pub async fn transact(
+        &self,
+        policy: &Policy,
+        operations: Vec<state::Operation>,
+        metadata: Metadata,
+    ) -> Result<(), ApiError> {
+        let operations = self.prepared(operations).await?;
+        self.commit(policy, operations, metadata).await
+    }
+
+    /// The operations of a transaction as the store gets them, for whoever adds to them ([`StateComponent::commit`]).
+    pub async fn prepared(&self, mut operations: Vec<state::Operation>) -> Result<Vec<state::Operation>, ApiError> {
         self.check_transactional()?;
-        if operations.is_empty() {
-            return Ok(());
-        }
         for operation in &mut operations {
             let key = match operation {
                 state::Operation::Set(request) => &mut request.key,
@@ -241,31 +243,51 @@ impl StateComponent {
             };
             *key = self.key(key)?;
         }
-        let count = operations.len();
-        let max = self.store.max_transaction_operations().await;
-        let max = max.map_err(|source| self.failed(Operation::Transaction, source))?;
-        if let Some(max) = max.filter(|max| *max > 0 && count > *max) {
-            return Err(ApiError::TooManyOperations {
-                store: self.name.clone(),
-                count,
-                max,
-            });
-        }
+        self.check_count(operations.len()).await?;
         for operation in &mut operations {
             if let state::Operation::Set(request) = operation {
                 self.close(request)
                     .map_err(|source| self.failed(Operation::Transaction, source))?;
             }
         }
-        let answer = self
-            .store
-            .transact(&state::TransactRequest { operations, metadata })
-            .await;
+        Ok(operations)
+    }
+
+    /// Refuses a transaction of more operations than the store takes.
+    pub async fn check_count(&self, count: usize) -> Result<(), ApiError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let max = self.store.max_transaction_operations().await;
+        let max = max.map_err(|source| self.failed(Operation::Transaction, source))?;
+        match max.filter(|max| *max > 0 && count > *max) {
+            None => Ok(()),
+            Some(max) => Err(ApiError::TooManyOperations {
+                store: self.name.clone(),
+                count,
+                max,
+            }),
+        }
+    }
+
+    /// Carries out all of these or none. They are as the store gets them.
+    pub async fn commit(
+        &self,
+        policy: &Policy,
+        operations: Vec<state::Operation>,
+        metadata: Metadata,
+    ) -> Result<(), ApiError> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let request = state::TransactRequest { operations, metadata };
+        let conditional = request.operations.iter().any(|operation| operation.is_conditional());
+        let answer = repeat::run(policy, conditional, || self.store.transact(&request)).await;
         answer.map_err(|source| self.failed(Operation::Transaction, source))
     }
 
     /// Runs a query document (JSON). The found items carry the application's keys.
-    pub async fn query(&self, document: &str, metadata: Metadata) -> Result<QueryResponse, ApiError> {
+    pub async fn query(&self, policy: &Policy, document: &str, metadata: Metadata) -> Result<QueryResponse, ApiError> {
         if !self.store.queryable() {
             return Err(ApiError::QueryNotSupported {
                 store: self.name.clone(),
@@ -280,7 +302,9 @@ impl StateComponent {
         }
         let request = query::parse(document, metadata)
             .map_err(|error| failed(StateError::Invalid(format!("failed to parse JSON query body: {error}"))))?;
-        let mut response = self.store.query(&request).await.map_err(failed)?;
+        let mut response = repeat::run(policy, false, || self.store.query(&request))
+            .await
+            .map_err(failed)?;
         for item in &mut response.items {
             item.key = original_key(&item.key).to_string();
         }

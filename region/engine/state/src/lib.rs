@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod options;
 mod query;
+mod repeat;
 mod report;
 mod value;
 

@@ -49,7 +49,10 @@ fn may_call(world: &World, caller: &str, method: &str) -> bool {
         proxied: false,
     };
     let rules = world.server.rules.load();
-    rules.access.as_ref().is_none_or(|access| access.check(&question).is_ok())
+    rules
+        .access
+        .as_ref()
+        .is_none_or(|access| access.check(&question).is_ok())
 }
 
 fn only(app_id: &str) -> Value {
@@ -102,7 +105,11 @@ async fn every_part_of_a_configuration_follows_it() {
     let world = World::given(Given {
         components: vec![
             component("good", "state.in-memory", json!([])),
-            component("file", "state.sqlite", json!([{"name": "connectionString", "value": "data.db"}])),
+            component(
+                "file",
+                "state.sqlite",
+                json!([{"name": "connectionString", "value": "data.db"}]),
+            ),
             component("loud", "middleware.http.uppercase", json!([])),
         ],
         ..with_configuration(json!({
@@ -121,14 +128,16 @@ async fn every_part_of_a_configuration_follows_it() {
         let rules = world.server.rules.load();
         assert!(!rules.api.allows(Protocol::Http, "state", "v1.0") && !rules.secrets.allow("vault", "s"));
         assert!(rules.pipelines.app().is_some() && rules.pipelines.api().is_none());
-        assert!(rules.features == ["x"] && rules.api_logging);
+        assert!(rules.features == ["x"] && rules.api_logging.enabled);
     }
     // Taken back, it is as if it had never been said.
-    world.given.send_modify(|given| given.configuration = Some(Bytes::new()));
+    world
+        .given
+        .send_modify(|given| given.configuration = Some(Bytes::new()));
     reported(&world, |report| load(report, "file").is_some_and(|load| load.ok)).await;
     let rules = world.server.rules.load();
     assert!(rules.api.allows(Protocol::Http, "state", "v1.0") && rules.secrets.allow("vault", "s"));
-    assert!(rules.pipelines.app().is_none() && rules.features.is_empty() && !rules.api_logging);
+    assert!(rules.pipelines.app().is_none() && rules.features.is_empty() && !rules.api_logging.enabled);
 }
 
 #[tokio::test]
@@ -153,7 +162,10 @@ async fn paths_are_read_as_the_application_speaks() {
     world.applied(2).await;
     let started = Instant::now();
     while may_call(&world, "friend", "/orders") {
-        assert!(started.elapsed() < Duration::from_secs(10), "the old reading is still in force");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "the old reading is still in force"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(may_call(&world, "friend", "/Orders"), "gRPC: exactly");
@@ -175,17 +187,28 @@ async fn subscriptions_and_policies_come_and_go() {
         ],
         resiliencies: vec![
             document("Resiliency", "calm", policy(3)),
-            document("Resiliency", "wrong", json!({ "policies": { "timeouts": { "t": "soon" } } })),
+            document(
+                "Resiliency",
+                "wrong",
+                json!({ "policies": { "timeouts": { "t": "soon" } } }),
+            ),
         ],
         ..Given::default()
     })
     .await;
     let has_policy = || {
         let policies = world.server.resiliency.now();
-        !policies.component("bus", ComponentKind::Pubsub, Direction::Outbound).is_empty()
+        !policies
+            .component("bus", ComponentKind::Pubsub, Direction::Outbound)
+            .is_empty()
     };
     let report = world.report();
-    for (name, ok) in [("orders-in", true), ("shapeless", false), ("calm", true), ("wrong", false)] {
+    for (name, ok) in [
+        ("orders-in", true),
+        ("shapeless", false),
+        ("calm", true),
+        ("wrong", false),
+    ] {
         let load = load(&report, name).expect(name);
         assert!(load.ok == ok && load.message.is_empty() == ok, "{load:?}");
     }
@@ -194,4 +217,39 @@ async fn subscriptions_and_policies_come_and_go() {
     world.given.send_replace(Given::default());
     reported(&world, |report| report.loads.is_empty()).await;
     assert!(world.server.components.load().subscriptions.is_empty() && !has_policy());
+}
+
+#[tokio::test]
+async fn http_endpoints_come_and_go_and_their_headers_are_told_to_nobody() {
+    let headers = json!([{ "name": "Authorization", "value": SECRET }]);
+    let world = World::given(Given {
+        http_endpoints: vec![
+            document(
+                "HTTPEndpoint",
+                "payments",
+                json!({ "baseUrl": "https://payments.example", "headers": headers }),
+            ),
+            document(
+                "HTTPEndpoint",
+                "nowhere",
+                json!({ "baseUrl": "ftp://x", "headers": headers }),
+            ),
+            document(
+                "HTTPEndpoint",
+                "broken",
+                json!({ "baseUrl": "https://payments.example", "clientTLS": { "rootCA": { "value": SECRET } } }),
+            ),
+        ],
+        ..Given::default()
+    })
+    .await;
+    let report = world.report();
+    for (name, ok) in [("payments", true), ("nowhere", false), ("broken", false)] {
+        let load = load(&report, name).expect(name);
+        assert!(load.ok == ok && load.message.is_empty() == ok, "{load:?}");
+    }
+    assert!(world.server.invoke.endpoints.names().contains(&"payments".to_owned()));
+    world.given.send_replace(Given::default());
+    reported(&world, |report| report.loads.is_empty()).await;
+    assert!(world.server.invoke.endpoints.names().is_empty());
 }

@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use super::{all, traceparent};
 use crate::app_channel::{AppChannel, is_reserved};
-use crate::trace;
+use crate::trace::{self, Span};
 
 /// Members of an envelope with a field of their own.
 const FIELDS: [&str; 7] = [
@@ -43,8 +43,10 @@ pub(super) async fn one(app: &AppChannel, incoming: &Incoming) -> Verdict {
         Err(reason) => return Verdict::Retry(reason),
     };
     let mut metadata = metadata(&incoming.metadata);
+    let mut span = None;
     if let Some(parent) = traceparent(&incoming.event) {
-        trace_along(&mut metadata, &parent);
+        span = super::span(app, incoming, &parent);
+        trace_along(&mut metadata, &span.as_ref().map_or(parent, Span::parent));
     }
     let answer = app.callback(metadata, request, |channel, request| async move {
         AppCallbackClient::new(channel)
@@ -52,7 +54,11 @@ pub(super) async fn one(app: &AppChannel, incoming: &Incoming) -> Verdict {
             .on_topic_event(request)
             .await
     });
-    match answer.await {
+    let answer = answer.await;
+    if let (Some(span), Err(status)) = (&mut span, &answer) {
+        span.failed(status.message());
+    }
+    match answer {
         Ok(answer) => verdict(answer.status),
         Err(status) if status.code() == Code::Unimplemented => {
             tracing::warn!("non-retriable error returned from app while processing pub/sub event: {status}");
@@ -226,12 +232,13 @@ fn metadata(beside: &Metadata) -> MetadataMap {
     map
 }
 
-fn trace_along(map: &mut MetadataMap, parent: &str) {
+pub(crate) fn trace_along(map: &mut MetadataMap, parent: &str) {
     let valid = trace::valid(parent).unwrap_or(trace::NOWHERE);
     if let Ok(value) = MetadataValue::try_from(valid) {
         map.insert("traceparent", value);
     }
-    if let Some(binary) = trace::binary(valid) {
+    // Nowhere has no older form here, as with the original.
+    if let Some(binary) = trace::binary(valid).filter(|_| valid != trace::NOWHERE) {
         map.insert_bin("grpc-trace-bin", MetadataValue::from_bytes(&binary));
     }
 }

@@ -44,14 +44,24 @@ struct Entry {
 
 pub(super) async fn one(app: &AppChannel, incoming: &Incoming) -> Verdict {
     let mut headers = headers(&incoming.metadata, "application/cloudevents+json");
+    let mut span = None;
     if let Some(parent) = traceparent(&incoming.event) {
-        let parent = trace::valid(&parent).unwrap_or(trace::NOWHERE);
-        insert(&mut headers, "traceparent", parent);
-        if let Some(state) = incoming.event.text("tracestate").filter(|state| !state.is_empty()) {
-            insert(&mut headers, "tracestate", &state);
+        span = super::span(app, incoming, &parent);
+        if let Some(span) = &span {
+            span.put(&mut headers);
+        } else {
+            let parent = trace::valid(&parent).unwrap_or(trace::NOWHERE);
+            insert(&mut headers, "traceparent", parent);
+            if let Some(state) = incoming.event.text("tracestate").filter(|state| !state.is_empty()) {
+                insert(&mut headers, "tracestate", &state);
+            }
         }
     }
-    match post(app, &incoming.path, headers, incoming.event.body().clone()).await {
+    let answer = post(app, &incoming.path, headers, incoming.event.body().clone()).await;
+    if let (Some(span), Ok((status, _))) = (&mut span, &answer) {
+        span.http_status(status.as_u16());
+    }
+    match answer {
         Err(reason) => Verdict::Retry(reason),
         Ok((StatusCode::NOT_FOUND, _)) => {
             tracing::error!("non-retriable error returned from app while processing pub/sub event: status code 404");

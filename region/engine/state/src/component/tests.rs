@@ -1,4 +1,5 @@
-//! The engine over a store that records what it is asked.
+//! The engine over a store that records what it is asked. Long because every call of the API is looked at over the same two
+//! stores.
 
 use std::sync::Mutex;
 
@@ -85,6 +86,11 @@ fn component(recorder: Recorder) -> (StateComponent, Arc<Recorder>) {
     (component, recorder)
 }
 
+/// Nothing is repeated.
+fn none() -> Policy {
+    Policy::default()
+}
+
 fn set(key: &str) -> SetRequest {
     SetRequest {
         key: key.into(),
@@ -100,14 +106,17 @@ fn transactional() -> Features {
 async fn keys_are_prefixed_and_restored() {
     let (component, recorder) = component(Recorder::default());
     component
-        .get(GetRequest {
-            key: "k".into(),
-            ..GetRequest::default()
-        })
+        .get(
+            &none(),
+            GetRequest {
+                key: "k".into(),
+                ..GetRequest::default()
+            },
+        )
         .await
         .unwrap();
     let items = component
-        .bulk_get(&["a".into(), "b".into()], &Metadata::new(), 0)
+        .bulk_get(&none(), &["a".into(), "b".into()], &Metadata::new(), 0)
         .await
         .unwrap();
     assert_eq!(
@@ -120,14 +129,17 @@ async fn keys_are_prefixed_and_restored() {
 #[tokio::test]
 async fn one_item_is_not_a_bulk_call() {
     let (component, recorder) = component(Recorder::default());
-    component.save(vec![]).await.unwrap();
-    component.save(vec![set("a")]).await.unwrap();
-    component.save(vec![set("a"), set("b")]).await.unwrap();
+    component.save(&none(), vec![]).await.unwrap();
+    component.save(&none(), vec![set("a")]).await.unwrap();
+    component.save(&none(), vec![set("a"), set("b")]).await.unwrap();
     component
-        .bulk_delete(vec![DeleteRequest {
-            key: "a".into(),
-            ..DeleteRequest::default()
-        }])
+        .bulk_delete(
+            &none(),
+            vec![DeleteRequest {
+                key: "a".into(),
+                ..DeleteRequest::default()
+            }],
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -139,7 +151,10 @@ async fn one_item_is_not_a_bulk_call() {
 #[tokio::test]
 async fn nothing_is_written_when_one_key_is_illegal() {
     let (component, recorder) = component(Recorder::default());
-    let error = component.save(vec![set("a"), set("ke||y1")]).await.unwrap_err();
+    let error = component
+        .save(&none(), vec![set("a"), set("ke||y1")])
+        .await
+        .unwrap_err();
     let report = error.grpc();
     assert_eq!(
         (report.http_status, report.grpc_code, report.tag.as_str()),
@@ -167,7 +182,7 @@ async fn etag_failures_of_a_bulk_call_are_one_etag_failure() {
     let (component, recorder) = component(Recorder::default());
     let run = async |failures| {
         *recorder.failure.lock().unwrap() = Some(StateError::Bulk(failures));
-        let report = component.save(vec![set("a"), set("b")]).await.unwrap_err();
+        let report = component.save(&none(), vec![set("a"), set("b")]).await.unwrap_err();
         (report.http().http_status, report.grpc().grpc_code)
     };
     assert_eq!(run(vec![failure(StateError::EtagMismatch(None))]).await, (409, 10));
@@ -186,7 +201,7 @@ async fn etag_failures_of_a_bulk_call_are_one_etag_failure() {
     ];
     assert_eq!(run(mixed.clone()).await, (409, 10));
     *recorder.failure.lock().unwrap() = Some(StateError::Bulk(mixed));
-    let error = component.save(vec![set("a"), set("b")]).await.unwrap_err();
+    let error = component.save(&none(), vec![set("a"), set("b")]).await.unwrap_err();
     assert_eq!(
         error.http().message,
         "failed saving state in state store mystore: possible etag mismatch. error from state store"
@@ -198,7 +213,11 @@ async fn etag_failures_of_a_bulk_call_are_one_etag_failure() {
 #[tokio::test]
 async fn transactions_need_the_feature_and_the_room() {
     let (plain, _) = component(Recorder::default());
-    let report = plain.transact(vec![], Metadata::new()).await.unwrap_err().grpc();
+    let report = plain
+        .transact(&none(), vec![], Metadata::new())
+        .await
+        .unwrap_err()
+        .grpc();
     assert_eq!(
         (report.grpc_code, report.http_status, report.details.len()),
         (12, 500, 3)
@@ -217,7 +236,7 @@ async fn transactions_need_the_feature_and_the_room() {
         })
     };
     let report = component
-        .transact(vec![Step::Set(set("a")), delete()], Metadata::new())
+        .transact(&none(), vec![Step::Set(set("a")), delete()], Metadata::new())
         .await
         .unwrap_err()
         .http();
@@ -229,11 +248,17 @@ async fn transactions_need_the_feature_and_the_room() {
         report.message,
         "the transaction contains 2 operations, which is more than what the state store supports: 1"
     );
-    component.transact(vec![delete()], Metadata::new()).await.unwrap();
+    component
+        .transact(&none(), vec![delete()], Metadata::new())
+        .await
+        .unwrap();
     assert_eq!(*recorder.calls.lock().unwrap(), ["transact myapp||b"]);
     // An etag mismatch inside a transaction is an internal error, as upstream has it.
     *recorder.failure.lock().unwrap() = Some(StateError::EtagMismatch(None));
-    let error = component.transact(vec![delete()], Metadata::new()).await.unwrap_err();
+    let error = component
+        .transact(&none(), vec![delete()], Metadata::new())
+        .await
+        .unwrap_err();
     assert_eq!((error.http().http_status, error.grpc().grpc_code), (500, 13));
     assert_eq!(
         error.http().message,
@@ -244,7 +269,7 @@ async fn transactions_need_the_feature_and_the_room() {
 #[tokio::test]
 async fn queries_need_a_store_that_can() {
     let (plain, _) = component(Recorder::default());
-    let report = plain.query("{}", Metadata::new()).await.unwrap_err().http();
+    let report = plain.query(&none(), "{}", Metadata::new()).await.unwrap_err().http();
     assert_eq!(
         (report.http_status, report.tag.as_str(), report.details.len()),
         (500, "ERR_STATE_STORE_NOT_SUPPORTED", 2)
@@ -254,9 +279,9 @@ async fn queries_need_a_store_that_can() {
         ..Recorder::default()
     });
     let document = r#"{"filter":{"EQ":{"state":"CA"}},"sort":[{"key":"person.id","order":"DESC"}],"page":{"limit":3}}"#;
-    component.query(document, Metadata::new()).await.unwrap();
+    component.query(&none(), document, Metadata::new()).await.unwrap();
     assert!(recorder.calls.lock().unwrap()[0].contains("EQ"));
-    let report = component.query("[", Metadata::new()).await.unwrap_err().http();
+    let report = component.query(&none(), "[", Metadata::new()).await.unwrap_err().http();
     assert!(
         report
             .message
@@ -266,7 +291,12 @@ async fn queries_need_a_store_that_can() {
     );
     *recorder.failure.lock().unwrap() = Some(StateError::Other("boom".into()));
     assert_eq!(
-        component.query(document, Metadata::new()).await.unwrap_err().http().tag,
+        component
+            .query(&none(), document, Metadata::new())
+            .await
+            .unwrap_err()
+            .http()
+            .tag,
         "ERR_STATE_QUERY"
     );
 }
@@ -316,10 +346,13 @@ async fn a_remote_stores_own_answer_goes_through() {
     };
     *recorder.failure.lock().unwrap() = Some(StateError::Remote(Box::new(remote)));
     let error = component
-        .get(GetRequest {
-            key: "key1".into(),
-            ..GetRequest::default()
-        })
+        .get(
+            &none(),
+            GetRequest {
+                key: "key1".into(),
+                ..GetRequest::default()
+            },
+        )
         .await
         .unwrap_err();
     let http = error.http();
@@ -420,13 +453,13 @@ async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
         form: ValueForm::Json,
         ..set(key)
     };
-    component.save(vec![json("one", "\"value1\"")]).await.unwrap();
+    component.save(&none(), vec![json("one", "\"value1\"")]).await.unwrap();
     component
-        .save(vec![json("two", "[2]"), json("three", "3")])
+        .save(&none(), vec![json("two", "[2]"), json("three", "3")])
         .await
         .unwrap();
     let steps = vec![Step::Set(json("four", "\"value4\""))];
-    component.transact(steps, Metadata::new()).await.unwrap();
+    component.transact(&none(), steps, Metadata::new()).await.unwrap();
     {
         let kept = drawer.0.lock().unwrap();
         assert_eq!(kept.len(), 4);
@@ -440,14 +473,14 @@ async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
             key: key.into(),
             ..GetRequest::default()
         };
-        component.get(request).await
+        component.get(&none(), request).await
     };
     for (key, expected) in [("one", "value1"), ("two", "[2]"), ("three", "3"), ("four", "value4")] {
         assert_eq!(read(&component, key).await.unwrap().value.unwrap(), expected);
     }
     assert!(read(&component, "absent").await.unwrap().value.is_none());
     let keys: Vec<String> = ["one", "absent", "two"].map(String::from).to_vec();
-    let items = component.bulk_get(&keys, &Metadata::new(), 0).await.unwrap();
+    let items = component.bulk_get(&none(), &keys, &Metadata::new(), 0).await.unwrap();
     let values: Vec<Option<&[u8]>> = items.iter().map(|item| item.value.as_deref()).collect();
     assert_eq!(values, [Some(&b"value1"[..]), None, Some(b"[2]")]);
 
@@ -459,7 +492,7 @@ async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
         error.message,
         "fail to get one from state store mystore: could not decrypt data for state store mystore: message authentication failed"
     );
-    let items = other.bulk_get(&keys[..1], &Metadata::new(), 0).await.unwrap();
+    let items = other.bulk_get(&none(), &keys[..1], &Metadata::new(), 0).await.unwrap();
     assert!(items[0].value.is_none() && items[0].key == "one");
     assert!(
         items[0]
@@ -469,7 +502,11 @@ async fn every_way_to_a_store_is_encrypted_and_every_way_back_readable() {
             .contains("message authentication failed")
     );
 
-    let report = component.query("{}", Metadata::new()).await.unwrap_err().http();
+    let report = component
+        .query(&none(), "{}", Metadata::new())
+        .await
+        .unwrap_err()
+        .http();
     assert_eq!(
         report.message,
         "state store mystore query failed: cannot query encrypted store"
