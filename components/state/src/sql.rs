@@ -18,6 +18,8 @@ pub(crate) use store::{Dialect, Found, SqlStore};
 
 /// Longest wait for a connection: the pool goes on trying to reach a server that refuses, as long as it is allowed to.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MOST_CONNECTIONS: u32 = 256;
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 /// A connection that was idle for longer is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -150,9 +152,10 @@ pub(crate) fn pool<DB: Database>(
     timeout: Duration,
 ) -> Pool<DB> {
     PoolOptions::new()
-        .max_connections(size.connections)
+        // The pool makes room for all of them at once, and looks as often as they may idle: neither may be a tenant's word.
+        .max_connections(size.connections.clamp(1, MOST_CONNECTIONS))
         .acquire_timeout(timeout.min(LONGEST_WAIT))
-        .idle_timeout(size.idle)
+        .idle_timeout(size.idle.max(SHORTEST_IDLE))
         .max_lifetime(Duration::from_secs(60 * 60))
         .test_before_acquire(false)
         .before_acquire(|connection: &mut DB::Connection, about| {

@@ -77,7 +77,11 @@ where
         }
         io::Result::Ok((stream, prefix, connection))
     };
-    let outcome = match timeout(limits.begin, begin).await {
+    // A client may open a connection ahead of need and never use it: no stop waits for the first request on one.
+    let Some(begun) = shutdown.unless(timeout(limits.begin, begin)).await else {
+        return;
+    };
+    let outcome = match begun {
         Ok(Ok((stream, prefix, connection))) => serve(stream, prefix, connection, &limits, make, shutdown).await,
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err("no handshake or no request came".into()),

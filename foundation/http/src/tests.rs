@@ -220,6 +220,19 @@ async fn a_drain_lets_requests_finish() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_no_connection_that_has_asked_nothing() {
+    let server = start(Limits::default());
+    let ahead_of_need = TcpStream::connect(server.address).await.expect("listening");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.shutdown.trigger();
+    timeout(Duration::from_secs(1), server.task)
+        .await
+        .expect("ended")
+        .expect("no panic");
+    drop(ahead_of_need);
+}
+
+#[tokio::test]
 async fn a_drain_has_a_deadline() {
     let server = start(Limits {
         drain: Duration::from_millis(50),

@@ -103,6 +103,9 @@ pub enum LoadError {
     /// The building block is one that this program does not have yet.
     #[error("components of type {0} cannot be used yet")]
     Later(String),
+    /// A bug in the driver, told in the log.
+    #[error("its driver failed unexpectedly")]
+    Panicked,
     /// The driver took too long.
     #[error("init timeout for component {0} exceeded")]
     Timeout(String),

@@ -23,7 +23,7 @@ use crate::resiliency::outbound;
 use crate::server::Server;
 
 /// Most subscriptions of one component at a time.
-const MOST: usize = 10_000;
+const MOST: usize = 256;
 
 /// As HTTP callers see it.
 pub(crate) fn http_fault(error: &ConfigurationError) -> Fault {

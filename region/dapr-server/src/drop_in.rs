@@ -95,6 +95,12 @@ fn build_info() -> String {
         ("Binding", palladium_components_bindings::DRIVERS.catalog()),
         ("Middleware", palladium_components_middleware::DRIVERS.catalog()),
         ("Conversation", palladium_components_conversation::DRIVERS.catalog()),
+        (
+            "Configuration store",
+            palladium_components_configuration::DRIVERS.catalog(),
+        ),
+        ("Lock store", palladium_components_lock::DRIVERS.catalog()),
+        ("Cryptography", palladium_components_crypto::DRIVERS.catalog()),
     ] {
         text.push_str(&format!("{title} components:\n"));
         for driver in catalog.components {

@@ -155,7 +155,11 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
 /// A call that is passed on as it is.
 async fn proxied(server: &Arc<Server>, mut request: Request<Upload>, start: Instant) -> Response<Body> {
     let path = request.uri().path().to_owned();
-    let logging = server.rules.load().api_logging;
+    let rules = server.rules.load_full();
+    if !rules.api.allows(Protocol::Grpc, "invoke", "v1.0") {
+        return refused(&Status::unimplemented("requested endpoint is not available"));
+    }
+    let logging = rules.api_logging;
     let agent = agent(logging, request.headers());
     let kind = |headers: &HeaderMap| match is_for_own_app(server, headers) {
         true => Kind::Server,

@@ -71,6 +71,8 @@ struct Head {
     about: Option<About>,
 }
 
+const NOT_FOUND: &str = "404 page not found";
+
 /// Answers one request.
 pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upload>) -> Response<Body> {
     let start = Instant::now();
@@ -185,9 +187,14 @@ async fn respond(
         Surface::Public => matches!(group.name, "healthz" | "metadata"),
     };
     let logging = rules.api_logging;
+    // What is denied falls back to a call by header, as with the original; a call it stays, and may be denied itself.
+    let calls = surface != Surface::Api || rules.api.allows(Protocol::Http, "invoke", "v1.0");
     drop(rules);
     let name = group.name;
     let route = if allowed { route } else { Route::Fallback };
+    if !calls && matches!(route, Route::Invoke | Route::Fallback) {
+        return text(StatusCode::NOT_FOUND, NOT_FOUND);
+    }
     let traced = match Traced::begin(server, &route, uri.path(), &mut parts) {
         Ok(traced) => traced,
         Err(bad) => return text(StatusCode::BAD_REQUEST, &bad.to_string()),
@@ -248,7 +255,7 @@ async fn dispatch(server: &Arc<Server>, surface: Surface, route: Route<'_>, head
         Route::Malformed(reason) => Ok(text(StatusCode::BAD_REQUEST, reason)),
         Route::Unavailable { .. } => Err(unavailable()),
         Route::Invoke | Route::Fallback if surface == Surface::Api => invoke::call(server, head, body).await,
-        Route::Invoke | Route::Fallback => Ok(text(StatusCode::NOT_FOUND, "404 page not found")),
+        Route::Invoke | Route::Fallback => Ok(text(StatusCode::NOT_FOUND, NOT_FOUND)),
     }
 }
 

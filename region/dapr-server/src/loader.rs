@@ -5,8 +5,10 @@
 //! is in use.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use palladium_tasks::Tasks;
 
@@ -70,6 +72,7 @@ impl Loader {
                     self.loaded.insert(component.name, kept);
                 }
                 replaced => {
+                    self.opener.secrets.remove(&component.name);
                     gone.extend(replaced.and_then(Loaded::into_entry));
                     new.push(component);
                 }
@@ -107,7 +110,9 @@ impl Loader {
     }
 
     async fn open(&self, component: Component) -> Loaded {
-        let outcome = match self.opener.open(&component, &self.server.metrics).await {
+        // A driver that panics on its metadata must not end whoever keeps all of them.
+        let opened = AssertUnwindSafe(self.opener.open(&component, &self.server.metrics)).catch_unwind();
+        let outcome = match opened.await.unwrap_or(Err(LoadError::Panicked)) {
             Ok(Opened::Unavailable(_)) if self.server.hosted => Err(LoadError::Later(component.kind.clone())),
             outcome => outcome,
         };

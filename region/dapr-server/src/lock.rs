@@ -49,7 +49,8 @@ pub(crate) async fn try_lock(
     let entry = find(server, store, resource, owner).map_err(|error| fault(&error))?;
     let failed = |reason| fault(&LockError::TryLock { reason });
     let key = entry.prefix.apply(resource).map_err(failed)?;
-    let policy = outbound(server, store, ComponentKind::Lock);
+    // Sent again, it would find the lock taken, by itself.
+    let policy = outbound(server, store, ComponentKind::Lock).once();
     let taken = policy.run(|_| entry.driver.try_lock(&key, owner, expiry)).await;
     taken.map_err(|error| failed(error.to_string()))
 }
@@ -59,7 +60,7 @@ pub(crate) async fn unlock(server: &Server, store: &str, resource: &str, owner: 
     let entry = find(server, store, resource, owner).map_err(|error| fault(&error))?;
     let failed = |reason| fault(&LockError::Unlock { reason });
     let key = entry.prefix.apply(resource).map_err(failed)?;
-    let policy = outbound(server, store, ComponentKind::Lock);
+    let policy = outbound(server, store, ComponentKind::Lock).once();
     let freed = policy.run(|_| entry.driver.unlock(&key, owner)).await;
     freed.map_err(|error| failed(error.to_string()))
 }

@@ -43,3 +43,58 @@ impl Rules {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{Request, StatusCode};
+    use palladium_http::Upload;
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::auth::{Auth, Digest256};
+    use crate::http::{Surface, handle};
+    use crate::resources::ApiRule;
+    use crate::testing;
+
+    /// By its own path, and by the header that makes a call of any path.
+    #[tokio::test]
+    async fn sec_071_invocation_that_is_denied_is_not_reached_by_another_way() {
+        let server = testing::server();
+        let Auth::Digests(digests) = &server.auth else {
+            panic!("tokens are told by digests");
+        };
+        let token = Digest256 {
+            sha256: Sha256::digest("token").into(),
+            not_after: None,
+        };
+        digests.store(Arc::new([token].into_iter().collect()));
+        let status = async |path: &str, rules: Configuration| {
+            server.rules.store(Arc::new(Rules::new(&rules, true).expect("sound")));
+            let request = Request::get(path)
+                .header("dapr-api-token", "token")
+                .header("dapr-app-id", "nobody");
+            let request = request.body(Upload::whole(Default::default())).expect("sound");
+            handle(&server, Surface::Api, request).await.status()
+        };
+        let rule = |name: &str| ApiRule {
+            name: name.to_owned(),
+            ..ApiRule::default()
+        };
+        for path in ["/v1.0/invoke/nobody/method/x", "/any/path", "/v1.0/state/store/key"] {
+            let denied = Configuration {
+                denied: vec![rule("invoke"), rule("state")],
+                ..Configuration::default()
+            };
+            assert_eq!(status(path, denied).await, StatusCode::NOT_FOUND, "{path}");
+            let others = Configuration {
+                allowed: vec![rule("metadata")],
+                ..Configuration::default()
+            };
+            assert_eq!(status(path, others).await, StatusCode::NOT_FOUND, "{path}");
+        }
+        let open = status("/v1.0/invoke/nobody/method/x", Configuration::default()).await;
+        assert_ne!(open, StatusCode::NOT_FOUND, "the call is tried");
+    }
+}

@@ -123,7 +123,8 @@ fn address(said: &str, metadata: &JwksMetadata) -> Result<Source, OpenError> {
     let client = Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout)
-        .redirect(reqwest::redirect::Policy::limited(10))
+        // An allowed host must not send this process elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|_| wrong("its client cannot be made"))?;
     Ok(Source::Address { url, client, pause })

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use palladium_component::{MetadataError, OpenError};
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
 use super::metadata::PostgresMetadata;
@@ -121,6 +122,12 @@ async fn level(connection: &mut PgConnection, names: &Names) -> Result<i32, sqlx
     level.map_err(|_| sqlx::Error::Protocol("the level of the tables is no number".into()))
 }
 
+/// What the server says of two that create the same at once, depending on how far the other one was: a row of the
+/// catalog, a type or a table is there already.
+fn is_there_already(error: &dyn DatabaseError) -> bool {
+    error.is_unique_violation() || matches!(error.code().as_deref(), Some("42710" | "42P07"))
+}
+
 /// The table of notes, with the row that is the lock. Two that create a table at once get in each other's way.
 async fn make_notes(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
     let create = format!(
@@ -129,7 +136,7 @@ async fn make_notes(connection: &mut PgConnection, names: &Names) -> Result<(), 
     );
     for attempt in 0.. {
         match run(connection, create.clone()).await {
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() && attempt < 3 => {
+            Err(sqlx::Error::Database(error)) if is_there_already(&*error) && attempt < 3 => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             outcome => {

@@ -37,10 +37,10 @@ pub(crate) enum Content {
     App(AppIdentitySpec),
     Component(ComponentContent),
     Subscription(SubscriptionContent),
-    /// Much larger than the others.
+    /// Much larger than the others, as is the one of an HTTP endpoint.
     Configuration(Box<ConfigurationContent>),
     Resiliency(ResiliencyContent),
-    HttpEndpoint(HttpEndpointContent),
+    HttpEndpoint(Box<HttpEndpointContent>),
 }
 
 /// Why an object is not admitted.
@@ -97,7 +97,7 @@ pub(crate) fn admit(header: &LogHeader, payload: &[u8], rails: &GuardRails) -> R
         "Subscription" => Content::Subscription(typed::<SubscriptionContent>(&payload)?),
         "Configuration" => Content::Configuration(Box::new(typed::<ConfigurationContent>(&payload)?)),
         "Resiliency" => Content::Resiliency(typed::<ResiliencyContent>(&payload)?),
-        "HTTPEndpoint" => Content::HttpEndpoint(typed::<HttpEndpointContent>(&payload)?),
+        "HTTPEndpoint" => Content::HttpEndpoint(Box::new(typed::<HttpEndpointContent>(&payload)?)),
         _ => {
             return Err(Refused::rejected(
                 "UnknownKind",

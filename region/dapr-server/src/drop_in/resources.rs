@@ -86,6 +86,8 @@ impl Resources {
     /// When a component that came later cannot be opened.
     pub(super) async fn follow(mut self, shutdown: Shutdown) -> Result<(), Fatal> {
         let (changed, mut changes) = mpsc::channel(1);
+        // What has changed since the first reading was seen by nobody.
+        let _ = changed.try_send(());
         let _watcher = match self.watch(changed) {
             Ok(watcher) => watcher,
             Err(error) => {

@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ObjectMeta, in_namespace, in_scope, list, text};
 
+/// The longest time to open a component in platform mode.
+const LONGEST_INIT: Duration = Duration::from_secs(60);
+
 /// A declared component, its secrets resolved or named as missing when it is opened.
 #[derive(Clone, Debug)]
 pub struct Component {
@@ -180,6 +183,11 @@ impl Component {
                 Found::Nowhere(reason) => unresolved.push((pair.name, reason)),
             }
         }
+        // Where tenants are, what is new waits until all components have been tried.
+        let longest = match references {
+            References::Environment(_) => Duration::MAX,
+            References::Resolved => LONGEST_INIT,
+        };
         Ok(Some(Self {
             name: metadata.name,
             kind: spec.kind,
@@ -188,7 +196,8 @@ impl Component {
             init_timeout: parse_duration(&spec.init_timeout, Duration::from_secs(1))
                 .ok()
                 .filter(|timeout| !timeout.is_zero())
-                .unwrap_or(Duration::from_secs(5)),
+                .unwrap_or(Duration::from_secs(5))
+                .min(longest),
             properties,
             by_namespace,
             unresolved,
