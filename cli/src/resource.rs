@@ -126,6 +126,21 @@ impl Noun {
         Ok(())
     }
 
+    /// `create NAME`, in a project: `written` is the whole of it.
+    pub async fn create(
+        &self,
+        context: &Context,
+        project: &str,
+        name: &str,
+        written: &Value,
+        wait: &WaitArgs,
+        output: Output,
+    ) -> Result<(), Error> {
+        let answer = context.api.post(&collection(self.kind, Some(project)), written).await?;
+        let path = object(self.kind, Some(project), name);
+        self.written(context, &path, answer, wait, output).await
+    }
+
     /// What follows a create or update: waits if asked, then prints the object.
     pub async fn written(
         &self,

@@ -1,12 +1,18 @@
 //! Reads a certificate signing request: its key, and what else it asks for.
 //!
-//! One idea: of a request only the proven public key is ever used; the rest is read to be compared or refused. Must
-//! never be taken for permission: a name in it is at most compared, and a wish to be a CA is only reported.
+//! One idea: of a request only the proven public key is ever used; the rest is read to be compared or refused, all of it:
+//! what cannot be read is not left out, it makes the request invalid. Must never be taken for permission: a name in it is at
+//! most compared, and a wish to be a CA is only reported.
 
 use std::net::IpAddr;
 
+use palladium_tls::is_read;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509CertificationRequest};
+use x509_parser::{
+    asn1_rs::{Any, Tag},
+    oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY,
+    prelude::{FromDer, GeneralName, ParsedExtension, X509CertificationRequest, X509Extension},
+};
 
 use crate::refusal::Refusal;
 
@@ -27,6 +33,8 @@ pub(crate) struct Csr {
 }
 
 const P256: &str = "1.2.840.10045.3.1.7";
+/// The attribute that asks for extensions, 1.2.840.113549.1.9.14, encoded.
+const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
 
 impl Csr {
     /// From PEM of type `CERTIFICATE REQUEST`, or `CERTIFICATE` as old Dapr clients label it.
@@ -43,12 +51,10 @@ impl Csr {
             .verify_signature()
             .map_err(|_| Refusal::malformed("invalid signature"))?;
         let info = &request.certification_request_info;
-        let curve = info
-            .subject_pki
-            .algorithm
-            .parameters
-            .as_ref()
-            .and_then(|curve| curve.as_oid().ok());
+        let algorithm = &info.subject_pki.algorithm;
+        let curve = algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+        // A key of another kind may name a curve, too.
+        let curve = curve.filter(|_| algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY);
         let mut csr = Self {
             public_key: info.subject_pki.raw.to_vec(),
             is_p256: curve.is_some_and(|curve| curve.to_id_string() == P256),
@@ -58,8 +64,8 @@ impl Csr {
             other_names: false,
             wants_ca: false,
         };
-        for extension in request.requested_extensions().into_iter().flatten() {
-            csr.take(extension);
+        for extension in requested(info.raw).ok_or_else(invalid)? {
+            csr.take(extension.parsed_extension());
         }
         Ok(csr)
     }
@@ -84,6 +90,46 @@ impl Csr {
             _ => {}
         }
     }
+}
+
+/// All extensions that are asked for, in however many attributes; the library shows those of the first one. `None` when
+/// something is left that cannot be read.
+fn requested(info: &[u8]) -> Option<Vec<X509Extension<'_>>> {
+    let [info]: [Any<'_>; 1] = values(info)?.try_into().ok()?;
+    let [_, _, _, attributes]: [Any<'_>; 4] = values(info.data)?.try_into().ok()?;
+    let mut found = Vec::new();
+    for attribute in values(attributes.data)? {
+        let [name, set]: [Any<'_>; 2] = values(attribute.data)?.try_into().ok()?;
+        if name.data != EXTENSION_REQUEST {
+            continue;
+        }
+        let [list]: [Any<'_>; 1] = values(set.data)?.try_into().ok()?;
+        if (set.tag(), list.tag()) != (Tag::Set, Tag::Sequence) {
+            return None;
+        }
+        let mut rest = list.data;
+        while !rest.is_empty() {
+            let (left, extension) = X509Extension::from_der(rest).ok()?;
+            if !is_read(&extension) {
+                return None;
+            }
+            found.push(extension);
+            rest = left;
+        }
+    }
+    Some(found)
+}
+
+/// Values one after the other, to the end.
+fn values(der: &[u8]) -> Option<Vec<Any<'_>>> {
+    let mut found = Vec::new();
+    let mut rest = der;
+    while !rest.is_empty() {
+        let (left, value) = Any::from_der(rest).ok()?;
+        found.push(value);
+        rest = left;
+    }
+    Some(found)
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {

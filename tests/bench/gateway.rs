@@ -13,12 +13,13 @@ use palladium_tests::{
 };
 
 use crate::{
-    WARM_UP, Workload,
+    Options, WARM_UP, Workload,
     destination::Destination,
-    load::{self, Action, Outcome, Wire},
-    process::Process,
+    load::{self, Outcome},
+    process::{self, Process},
     report::Measures,
-    target::Target,
+    requests::{Action, Wire},
+    target::{Setup, Target},
 };
 
 /// As many connections as for the other targets.
@@ -48,19 +49,20 @@ pub const ADDED: Workload = Workload {
 const TURNS: u32 = 4;
 
 /// Starts an installation, measures everything once, stops it.
-pub async fn visit(direct: &Target, only: &str, span: Duration) -> Result<Measures> {
+pub async fn visit(direct: &Target, options: &Options) -> Result<Measures> {
+    let span = options.span();
     let system = System::start().await?;
     let (app, destination) = prepare(&system).await?;
     let servers = Servers::of(&system, &app)?;
     let mut measures = Measures::default();
-    for workload in WORKLOADS.iter().filter(|w| w.name.contains(only)) {
+    for workload in options.chosen(WORKLOADS) {
         let mut load = load::connect(&destination, workload.wire, workload.action, workload.connections).await?;
         load.run(WARM_UP).await?;
         let before = servers.cpu_seconds()?;
         let mut result = load.run(span).await?;
         measures.add_load(workload.name, &mut result, servers.cpu_seconds()? - before);
     }
-    if ADDED.name.contains(only) {
+    if options.wants(ADDED.name) {
         let added = added_microseconds(direct, &destination, span).await?;
         measures.add(format!("{}, p50 µs", ADDED.name), added);
     }
@@ -96,13 +98,13 @@ impl Servers {
     }
 
     fn cpu_seconds(&self) -> Result<f64> {
-        self.0.iter().map(Process::cpu_seconds).sum()
+        process::cpu_seconds(&self.0.each_ref())
     }
 }
 
 /// Median through the gateway less median of a Dapr Server that is called directly, by turns.
 async fn added_microseconds(direct: &Target, gateway: &Destination, span: Duration) -> Result<f64> {
-    let (server, _) = direct.start().await.context("the direct one")?;
+    let (server, _) = direct.start(&Setup::default()).await.context("the direct one")?;
     let connect = async |to| load::connect(to, ADDED.wire, ADDED.action, ADDED.connections).await;
     let plain = Destination::plain(server.http);
     let mut loads = [connect(gateway).await?, connect(&plain).await?];

@@ -3,38 +3,27 @@
 //! One idea: requests are made once and sent again and again, so that the client costs little beside the server. An
 //! answer that is not the expected one ends the measurement: errors must never count as speed.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, ensure};
-use bytes::{BufMut, Bytes, BytesMut};
-use http::Request;
-use http_body_util::{BodyExt, Full};
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 
-use crate::{destination::Destination, raw::Raw};
-
-/// The protocol.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
-    /// Dapr's HTTP API over HTTP/1.1 with keep-alive.
-    Http,
-    /// Dapr's gRPC API.
-    Grpc,
-}
-
-/// What is asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Read one key.
-    Get,
-    /// Write one key.
-    Save,
-}
-
-/// Bytes of a value.
-const VALUE: usize = 1024;
+use crate::{
+    destination::Destination,
+    raw::Raw,
+    requests::{Action, Call, Wire},
+};
 
 /// Open connections with the request that each repeats.
 pub struct Load {
@@ -75,14 +64,14 @@ impl Outcome {
     }
 }
 
-/// Opens the connections; each writes its key once, so that a read finds it.
+/// Opens the connections; each does once what its request needs or is, so that nothing is found out under load.
 pub async fn connect(to: &Destination, wire: Wire, action: Action, count: usize) -> Result<Load> {
     let mut connections = Vec::with_capacity(count);
     for index in 0..count {
         let key = format!("bench-{index}");
         let call = |action| Call::new(wire, action, to, &key);
-        let mut connection = Connection::open(to, wire, call(Action::Save)).await?;
-        connection.once().await.context("first write")?;
+        let mut connection = Connection::open(to, wire, call(action.first())).await?;
+        connection.once().await.context("first call")?;
         connection.call = call(action);
         connections.push(connection);
     }
@@ -116,79 +105,20 @@ impl Load {
     }
 }
 
-/// A request to repeat and the answer to expect.
-struct Call {
-    path: String,
-    /// HTTP: the whole request; gRPC: the body.
-    bytes: Bytes,
-    status: u16,
-    /// The least number of bytes in the answer.
-    least: usize,
-}
+/// A body of no known length, as gRPC's clients have it: the original takes a length for that of the message in it.
+struct Once(Option<Bytes>);
 
-impl Call {
-    fn new(wire: Wire, action: Action, to: &Destination, key: &str) -> Self {
-        let (authority, more) = (&to.authority, &to.headers);
-        let value = "v".repeat(VALUE);
-        let (path, bytes, status) = match (wire, action) {
-            (Wire::Http, Action::Get) => {
-                let path = format!("/v1.0/state/statestore/{key}");
-                let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\n{more}\r\n");
-                (path, Bytes::from(request), 200)
-            }
-            (Wire::Http, Action::Save) => {
-                let path = "/v1.0/state/statestore".to_owned();
-                let body = format!(r#"[{{"key":"{key}","value":"{value}"}}]"#);
-                let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\n{more}Content-Type: application/json");
-                let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                (path, Bytes::from(request), 204)
-            }
-            (Wire::Grpc, Action::Get) => {
-                let message = [field(1, b"statestore"), field(2, key.as_bytes())].concat();
-                ("/dapr.proto.runtime.v1.Dapr/GetState".to_owned(), frame(&message), 200)
-            }
-            (Wire::Grpc, Action::Save) => {
-                let item = [field(1, key.as_bytes()), field(2, value.as_bytes())].concat();
-                let message = [field(1, b"statestore"), field(2, &item)].concat();
-                ("/dapr.proto.runtime.v1.Dapr/SaveState".to_owned(), frame(&message), 200)
-            }
-        };
-        Self {
-            path,
-            bytes,
-            status,
-            least: if action == Action::Get { VALUE } else { 0 },
-        }
+impl Body for Once {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
-    /// An answer is the expected one.
-    fn check(&self, status: u16, length: usize) -> Result<()> {
-        ensure!(status == self.status, "{} answers {status}", self.path);
-        ensure!(length >= self.least, "{} answers {length} bytes", self.path);
-        Ok(())
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
     }
-}
-
-/// A length-delimited field of a protobuf message.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(content);
-    out
-}
-
-/// A gRPC message, not compressed.
-fn frame(message: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(message.len() + 5);
-    out.put_u8(0);
-    out.put_u32(message.len() as u32);
-    out.put_slice(message);
-    out.freeze()
 }
 
 /// One connection.
@@ -199,7 +129,7 @@ struct Connection {
 
 enum Sender {
     Http(Raw),
-    Grpc(SendRequest<Full<Bytes>>),
+    Grpc(SendRequest<Once>),
 }
 
 impl Connection {
@@ -227,26 +157,30 @@ impl Connection {
             }
             Sender::Grpc(sender) => {
                 let request = Request::post(format!("http://bench{}", call.path));
-                let request = request
+                let mut request = request
                     .header("content-type", "application/grpc")
                     .header("te", "trailers");
+                if let Some(app_id) = call.app_id {
+                    request = request.header("dapr-app-id", app_id);
+                }
                 sender.ready().await?;
                 let response = sender
-                    .send_request(request.body(Full::new(call.bytes.clone()))?)
+                    .send_request(request.body(Once(Some(call.bytes.clone())))?)
                     .await?;
                 let status = response.status().as_u16();
-                let mut grpc_status = response.headers().get("grpc-status").cloned();
+                let told = |headers: &HeaderMap| ["grpc-status", "grpc-message"].map(|name| headers.get(name).cloned());
+                let mut outcome = told(response.headers());
                 let (mut body, mut length) = (response.into_body(), 0);
                 while let Some(frame) = body.frame().await {
                     let frame = frame?;
                     if let Some(data) = frame.data_ref() {
                         length += data.len();
                     } else if let Ok(trailers) = frame.into_trailers() {
-                        grpc_status = trailers.get("grpc-status").cloned();
+                        outcome = told(&trailers);
                     }
                 }
-                let good = grpc_status.as_ref().is_some_and(|s| s.as_bytes() == b"0");
-                ensure!(good, "{} answers gRPC status {grpc_status:?}", call.path);
+                let good = outcome[0].as_ref().is_some_and(|status| status == "0");
+                ensure!(good, "{} answers gRPC status {outcome:?}", call.path);
                 call.check(status, length)
             }
         }

@@ -5,12 +5,16 @@
 //! never keep results: they are printed, and whoever wants them copies them with the machine they came from.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
 
+mod app;
 mod destination;
+mod events;
 mod gateway;
+mod invoke;
 mod load;
 mod process;
 mod raw;
 mod report;
+mod requests;
 mod target;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -20,9 +24,10 @@ use clap::Parser;
 use palladium_tests::system::executable;
 
 use destination::Destination;
-use load::{Action, Wire};
+use process::Process;
 use report::{Measures, Report};
-use target::Target;
+use requests::{Action, Wire};
+use target::{Server, Setup, Target};
 
 #[derive(Parser)]
 #[command(about = "Load on our Dapr Server beside Dapr's own, and through our gateway")]
@@ -41,12 +46,50 @@ struct Options {
     only: String,
 }
 
-/// One kind of load. The value has 1 KB, the component is `state.in-memory`.
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        name.contains(&self.only)
+    }
+
+    fn chosen<'a>(&self, workloads: &'a [Workload]) -> impl Iterator<Item = &'a Workload> {
+        workloads.iter().filter(|workload| self.wants(workload.name))
+    }
+
+    fn span(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}
+
+/// One kind of load. A value has 1 KB.
 struct Workload {
     name: &'static str,
     wire: Wire,
     action: Action,
     connections: usize,
+}
+
+impl Workload {
+    /// Loads a server for so long; it costs what these processes spend meanwhile.
+    async fn measure(
+        &self,
+        server: &Server,
+        processes: &[&Process],
+        span: Duration,
+        measures: &mut Measures,
+    ) -> Result<()> {
+        let address = match self.wire {
+            Wire::Http => server.http,
+            Wire::Grpc => server.grpc,
+        };
+        let to = Destination::plain(address);
+        let load = load::connect(&to, self.wire, self.action, self.connections).await;
+        let mut load = load.context(self.name)?;
+        load.run(WARM_UP).await.context(self.name)?;
+        let before = process::cpu_seconds(processes)?;
+        let mut result = load.run(span).await.context(self.name)?;
+        measures.add_load(self.name, &mut result, process::cpu_seconds(processes)? - before);
+        Ok(())
+    }
 }
 
 const WORKLOADS: &[Workload] = &[
@@ -72,6 +115,18 @@ const WORKLOADS: &[Workload] = &[
         name: "gRPC save",
         wire: Wire::Grpc,
         action: Action::Save,
+        connections: 16,
+    },
+    Workload {
+        name: "HTTP publish",
+        wire: Wire::Http,
+        action: Action::Publish,
+        connections: 16,
+    },
+    Workload {
+        name: "gRPC publish",
+        wire: Wire::Grpc,
+        action: Action::Publish,
         connections: 16,
     },
     Workload {
@@ -110,10 +165,8 @@ async fn run(options: &Options) -> Result<()> {
             program: options.peers.join("daprd"),
         },
     ];
-    let workloads: Vec<_> = WORKLOADS.iter().filter(|w| w.name.contains(&options.only)).collect();
     let mut through = gateway::WORKLOADS.iter().chain([&gateway::ADDED]);
-    let through_gateway = through.any(|w| w.name.contains(&options.only));
-    let span = Duration::from_secs_f64(options.seconds);
+    let through_gateway = through.any(|w| options.wants(w.name));
     let mut report = Report::new(targets.iter().map(|t| t.name));
     for round in 1..=options.rounds {
         // There and back: what warms up or wears out over a round then favours nobody.
@@ -123,12 +176,17 @@ async fn run(options: &Options) -> Result<()> {
         }
         for (index, target) in order {
             eprintln!("round {round} of {}: {}", options.rounds, target.name);
-            let measures = visit(target, &workloads, span).await;
-            report.add(index, measures.with_context(|| target.name)?);
+            for measures in [
+                visit(target, options).await,
+                invoke::visit(target, options).await,
+                events::visit(target, options).await,
+            ] {
+                report.add(index, measures.with_context(|| target.name)?);
+            }
         }
         if through_gateway {
             eprintln!("round {round} of {}: gateway", options.rounds);
-            let measures = gateway::visit(&targets[0], &options.only, span).await;
+            let measures = gateway::visit(&targets[0], options).await;
             report.add(0, measures.context("gateway")?);
         }
     }
@@ -136,26 +194,18 @@ async fn run(options: &Options) -> Result<()> {
     report.verdict()
 }
 
-/// Starts a target, measures everything once, stops it.
-async fn visit(target: &Target, workloads: &[&Workload], span: Duration) -> Result<Measures> {
-    let (server, cold_start) = target.start().await?;
+/// One server with components in memory: starts it, measures everything once, stops it.
+async fn visit(target: &Target, options: &Options) -> Result<Measures> {
+    let (server, cold_start) = target.start(&Setup::default()).await?;
     let mut measures = Measures::default();
     measures.add("cold start, ms", cold_start.as_secs_f64() * 1e3);
     tokio::time::sleep(IDLE).await;
     measures.add("idle memory, MB", server.process.resident_megabytes()?);
-    for workload in workloads {
-        let address = if workload.wire == Wire::Http {
-            server.http
-        } else {
-            server.grpc
-        };
-        let to = Destination::plain(address);
-        let mut load = load::connect(&to, workload.wire, workload.action, workload.connections).await?;
-        load.run(WARM_UP).await?;
-        let before = server.process.cpu_seconds()?;
-        let mut result = load.run(span).await?;
-        let cpu = server.process.cpu_seconds()? - before;
-        measures.add_load(workload.name, &mut result, cpu);
+    for workload in options.chosen(WORKLOADS) {
+        let processes = [&server.process];
+        workload
+            .measure(&server, &processes, options.span(), &mut measures)
+            .await?;
     }
     measures.add("memory after load, MB", server.process.resident_megabytes()?);
     server.stop().await?;

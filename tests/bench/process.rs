@@ -9,6 +9,11 @@ use anyhow::{Context, Result};
 /// Ticks per second of CPU times in `/proc`: a constant of Linux's interface on every architecture that we build for.
 const TICKS: f64 = 100.0;
 
+/// User and system time that these spent together since their starts.
+pub fn cpu_seconds(processes: &[&Process]) -> Result<f64> {
+    processes.iter().map(|process| process.cpu_seconds()).sum()
+}
+
 /// The process that is measured.
 #[derive(PartialEq)]
 pub struct Process {
@@ -18,7 +23,7 @@ pub struct Process {
 
 impl Process {
     /// User and system time of all threads since the start.
-    pub fn cpu_seconds(&self) -> Result<f64> {
+    fn cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         // The name, in parentheses, may contain blanks; utime and stime are fields 14 and 15, the 12th and 13th behind it.
         let (_, fields) = stat.rsplit_once(") ").context("no name in /proc/…/stat")?;

@@ -1,11 +1,11 @@
-//! What is measured: a Dapr Server in its drop-in form, ours or the original, with one in-memory state store.
+//! What is measured: a Dapr Server in its drop-in form, ours or the original.
 //!
-//! One idea: both get the same flags and the same resource file, and nothing else differs. A target must leave nothing
+//! One idea: both get the same flags and the same resource files, and nothing else differs. A target must leave nothing
 //! running and nothing on disk.
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::symlink,
     path::PathBuf,
     process::Stdio,
@@ -26,12 +26,41 @@ use crate::process::Process;
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(10);
 
-const STORE: &str = "\
+/// The state store and the bus of all measurements, which cost as little as can be.
+pub const IN_MEMORY: &str = "\
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata: {name: statestore}
 spec: {type: state.in-memory, version: v1}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: pubsub}
+spec: {type: pubsub.in-memory, version: v1}
 ";
+
+/// What a server is started with.
+pub struct Setup<'a> {
+    /// Its App ID.
+    pub app_id: &'a str,
+    /// Documents in YAML.
+    pub resources: &'a str,
+    /// The port of the application, and what is spoken there.
+    pub app: Option<(u16, &'a str)>,
+    /// Sentry's port, its roots in PEM; without it everything is plain.
+    pub sentry: Option<(u16, &'a str)>,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            app_id: "bench",
+            resources: IN_MEMORY,
+            app: None,
+            sentry: None,
+        }
+    }
+}
 
 /// Something that can be started.
 pub struct Target {
@@ -55,11 +84,11 @@ pub struct Server {
 
 impl Target {
     /// Starts it; tells how long it took from the spawn to the first `204` of its health endpoint.
-    pub async fn start(&self) -> Result<(Server, Duration)> {
+    pub async fn start(&self, setup: &Setup<'_>) -> Result<(Server, Duration)> {
         let folder = tempfile::tempdir()?;
         let resources = folder.path().join("resources");
         fs::create_dir(&resources)?;
-        fs::write(resources.join("statestore.yaml"), STORE)?;
+        fs::write(resources.join("resources.yaml"), setup.resources)?;
         let daprd = folder.path().join("daprd");
         symlink(
             self.program
@@ -67,43 +96,38 @@ impl Target {
                 .with_context(|| self.program.display().to_string())?,
             &daprd,
         )?;
-        let [http, grpc, internal, metrics, public] = free_ports()?;
+        let [http, grpc, internal, metrics, public] = free_ports();
         let mut command = Command::new(&daprd);
+        for (flag, value) in [
+            ("app-id", setup.app_id),
+            ("log-level", "error"),
+            ("mode", "standalone"),
+            ("dapr-listen-addresses", "127.0.0.1"),
+            ("dapr-internal-grpc-listen-address", "127.0.0.1"),
+            ("dapr-public-listen-address", "127.0.0.1"),
+            ("metrics-listen-address", "127.0.0.1"),
+        ] {
+            command.arg(format!("--{flag}={value}"));
+        }
+        for (flag, address) in [
+            ("dapr-http-port", http),
+            ("dapr-grpc-port", grpc),
+            ("dapr-internal-grpc-port", internal),
+            ("dapr-public-port", public),
+            ("metrics-port", metrics),
+        ] {
+            command.arg(format!("--{flag}={}", address.port()));
+        }
+        if let Some((port, protocol)) = setup.app {
+            command.args([format!("--app-port={port}"), format!("--app-protocol={protocol}")]);
+        }
+        command.arg(format!("--enable-mtls={}", setup.sentry.is_some()));
+        if let Some((port, roots)) = setup.sentry {
+            command
+                .arg(format!("--sentry-address=127.0.0.1:{port}"))
+                .env("DAPR_TRUST_ANCHORS", roots);
+        }
         command
-            .args([
-                "--app-id",
-                "bench",
-                "--log-level",
-                "error",
-                "--mode",
-                "standalone",
-                "--enable-mtls=false",
-            ])
-            .args([
-                "--dapr-listen-addresses",
-                "127.0.0.1",
-                "--dapr-internal-grpc-listen-address",
-                "127.0.0.1",
-            ])
-            .args([
-                "--dapr-http-port",
-                &http.port().to_string(),
-                "--dapr-grpc-port",
-                &grpc.port().to_string(),
-            ])
-            .args(["--dapr-internal-grpc-port", &internal.port().to_string()])
-            .args([
-                "--dapr-public-port",
-                &public.port().to_string(),
-                "--dapr-public-listen-address",
-                "127.0.0.1",
-            ])
-            .args([
-                "--metrics-port",
-                &metrics.port().to_string(),
-                "--metrics-listen-address",
-                "127.0.0.1",
-            ])
             .arg("--resources-path")
             .arg(&resources)
             .stdin(Stdio::null())
@@ -166,12 +190,7 @@ async fn healthy(address: SocketAddr) -> bool {
         && &answer[9..] == b"204"
 }
 
-/// Ports that were free a moment ago.
-fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
-    let mut listeners = Vec::with_capacity(N);
-    for _ in 0..N {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
-    }
-    let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-    addresses.try_into().ok().context("ports")
+/// Addresses that were free a moment ago.
+pub fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    palladium_peers::free_ports().map(|port| (Ipv4Addr::LOCALHOST, port).into())
 }

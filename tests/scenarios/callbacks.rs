@@ -22,10 +22,10 @@ const APP_TOKEN: &str = "the-applications-own-token";
 
 /// One request that the application got.
 #[derive(Clone, Debug)]
-struct Got {
+pub(crate) struct Got {
     path: String,
     headers: HeaderMap,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Got {
@@ -37,13 +37,13 @@ impl Got {
 
 /// An application that answers everything with what it was asked.
 #[derive(Clone)]
-struct Echo {
-    url: String,
+pub(crate) struct Echo {
+    pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Echo {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let got = Arc::new(Mutex::new(Vec::new()));
@@ -61,7 +61,7 @@ impl Echo {
     }
 
     /// What it got at a path.
-    fn at(&self, path: &str) -> Vec<Got> {
+    pub(crate) fn at(&self, path: &str) -> Vec<Got> {
         let got = self.got.lock().map(|got| got.clone()).unwrap_or_default();
         got.into_iter().filter(|one| one.path == path).collect()
     }
@@ -100,7 +100,7 @@ async fn applications_are_called_as_their_owner_says() -> Result<()> {
         App::create(&system, "shop", "stranger").await?,
     );
     others_call_it_and_it_knows_who(&billing, &echo).await?;
-    sec_access_control_is_in_force_and_follows_its_configuration(&system, &billing, &stranger, &echo).await?;
+    access_control_is_in_force_and_follows_its_configuration(&system, &billing, &stranger, &echo).await?;
     declared_subscriptions_are_delivered(&system, &orders, &echo).await?;
     system.finish().await
 }
@@ -124,7 +124,7 @@ async fn others_call_it_and_it_knows_who(billing: &App, echo: &Echo) -> Result<(
     Ok(())
 }
 
-async fn sec_access_control_is_in_force_and_follows_its_configuration(
+async fn access_control_is_in_force_and_follows_its_configuration(
     system: &System,
     billing: &App,
     stranger: &App,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use memchr::memmem;
 use palladium_tests::{
     api::{Api, client},
     app::App,
@@ -202,7 +203,8 @@ fn look(system: &System, canaries: &[Canary], said: &[Done]) -> Result<()> {
     let mut see = |place: &str, bytes: &[u8]| {
         for canary in canaries {
             for (how, form) in forms(&canary.text) {
-                if bytes.windows(form.len()).any(|window| window == form) {
+                // Some hundred forms in some hundred files: not byte by byte.
+                if memmem::find(bytes, &form).is_some() {
                     found.push(format!("{} is in {place}{how}", canary.what));
                 }
             }

@@ -6,13 +6,16 @@
 mod alone;
 mod callbacks;
 mod canary;
+mod chaos;
 mod confined;
 mod disk;
+mod events;
 mod freeze;
 mod isolation;
 mod kill;
 mod kinds;
 mod ports;
+mod sdks;
 mod start;
 mod stream;
 mod tokens;

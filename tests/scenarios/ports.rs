@@ -133,5 +133,5 @@ fn certificates_are_of_their_zone(system: &System, found: &Found) -> Result<()> 
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(text, part).is_some()
 }

@@ -76,7 +76,7 @@ pub fn executable(name: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     ensure!(
         path.exists(),
-        "{} is missing: `./dev test` builds it, or `cargo build --workspace`",
+        "{} is missing: `./dev test` builds it, or `cargo build --workspace --all-targets`",
         path.display()
     );
     Ok(path)

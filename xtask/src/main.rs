@@ -1,10 +1,11 @@
-//! The workspace's own tool: checks, generators and the runner of upstream's suite.
+//! The workspace's own tool: checks, generators, the fuzzers and the runner of upstream's suite.
 //!
 //! One idea: whatever a person could forget, a table in this crate remembers. It must never be needed to build or run
 //! Palladium itself.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks on the terminal
 
 mod check;
+mod fuzz;
 mod generate;
 mod upstream;
 
@@ -30,8 +31,10 @@ enum Command {
         /// Only these steps
         steps: Vec<String>,
     },
+    /// Look for inputs that break a promise of what reads them
+    Fuzz(fuzz::Options),
     /// Run cases of upstream's integration suite against our programs or the originals
-    Upstream(upstream::Options),
+    Upstream(Box<upstream::Options>),
     /// Write the committed generated files
     Generate {
         /// Only tell whether they are fresh
@@ -51,6 +54,7 @@ fn root() -> PathBuf {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check { steps } => check::run(&root(), &steps),
+        Command::Fuzz(options) => fuzz::run(&root(), &options),
         Command::Upstream(options) => upstream::run(&root(), &options),
         Command::Generate { check } => generate::run(&root(), check),
     };

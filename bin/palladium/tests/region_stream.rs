@@ -32,8 +32,11 @@ const SECRET_FIELD: &str = "spec.metadata.redisPassword";
 const CANARY: &str = "canary-hunter2-4711";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Ports that were free a moment ago, held together until all are known: asked for one after the other, two may be the same.
+fn free<const N: usize>() -> [SocketAddr; N] {
+    [(); N]
+        .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
+        .map(|held| held.local_addr().unwrap())
 }
 
 /// One trust domain with its Sentry.
@@ -49,6 +52,7 @@ impl Zone {
         folder: &Path,
         id: &str,
         zone: palladium_sentry::Zone,
+        sentry_address: SocketAddr,
         agent: Option<SocketAddr>,
         stop: &Shutdown,
     ) -> Self {
@@ -57,7 +61,6 @@ impl Zone {
             palladium_os::files::private_folder(&folder.join(name)).unwrap();
         }
         let domain = palladium_spiffe::platform::trust_domain(id).unwrap();
-        let sentry_address = free();
         let kek = KekConfig::KeyFile {
             path: folder.join("kek"),
         };
@@ -148,10 +151,19 @@ struct System {
 impl System {
     fn start() -> Self {
         palladium_tls::install_crypto_provider();
-        let (folder, stop, agent) = (tempfile::tempdir().unwrap(), Shutdown::new(), free());
+        let (folder, stop) = (tempfile::tempdir().unwrap(), Shutdown::new());
+        let [in_control, in_region, stream, agent] = free();
         let root = folder.path().to_owned();
-        let control = Zone::start(&root, ORGANIZATION, palladium_sentry::Zone::Control, None, &stop);
-        let region = Zone::start(&root, REGION, palladium_sentry::Zone::Region, Some(agent), &stop);
+        let control = Zone::start(
+            &root,
+            ORGANIZATION,
+            palladium_sentry::Zone::Control,
+            in_control,
+            None,
+            &stop,
+        );
+        let kind = palladium_sentry::Zone::Region;
+        let region = Zone::start(&root, REGION, kind, in_region, Some(agent), &stop);
         let store = Arc::new(Memory::new(&[REGION]));
         Self {
             _folder: folder,
@@ -159,7 +171,7 @@ impl System {
             control,
             region,
             store,
-            stream: free(),
+            stream,
             agent,
             stop,
         }

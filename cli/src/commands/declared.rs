@@ -119,10 +119,7 @@ impl FromFile {
     pub async fn create(self, noun: &Noun, context: &Context) -> Result<(), Error> {
         let project = context.project(self.project.project.as_deref())?;
         let (name, object) = self.object(noun)?;
-        let collection = resource::collection(noun.kind, Some(project));
-        let answer = context.api.post(&collection, &object).await?;
-        let path = resource::object(noun.kind, Some(project), &name);
-        noun.written(context, &path, answer, &self.wait, self.output.output)
+        noun.create(context, project, &name, &object, &self.wait, self.output.output)
             .await
     }
 

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::input::Pair;
 use crate::output;
 use crate::poll::WaitArgs;
-use crate::resource::{self, Noun, OutputArg, ProjectArg};
+use crate::resource::{Noun, OutputArg, ProjectArg};
 
 /// How an HTTP endpoint is shown.
 pub const NOUN: Noun = Noun {
@@ -80,10 +80,8 @@ impl HttpEndpoint {
 impl Create {
     async fn run(self, context: &Context) -> Result<(), Error> {
         let project = context.project(self.project.project.as_deref())?;
-        let collection = resource::collection(NOUN.kind, Some(project));
-        let answer = context.api.post(&collection, &self.body()?).await?;
-        let path = resource::object(NOUN.kind, Some(project), &self.name);
-        NOUN.written(context, &path, answer, &self.wait, self.output.output)
+        let (body, output) = (self.body()?, self.output.output);
+        NOUN.create(context, project, &self.name, &body, &self.wait, output)
             .await
     }
 

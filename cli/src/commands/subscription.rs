@@ -11,7 +11,7 @@ use crate::Error;
 use crate::context::Context;
 use crate::output;
 use crate::poll::WaitArgs;
-use crate::resource::{self, Noun, OutputArg, ProjectArg};
+use crate::resource::{Noun, OutputArg, ProjectArg};
 
 /// How a subscription is shown.
 pub const NOUN: Noun = Noun {
@@ -96,10 +96,8 @@ impl Subscription {
 impl Create {
     async fn run(self, context: &Context) -> Result<(), Error> {
         let project = context.project(self.project.project.as_deref())?;
-        let collection = resource::collection(NOUN.kind, Some(project));
-        let answer = context.api.post(&collection, &self.body()).await?;
-        let path = resource::object(NOUN.kind, Some(project), &self.name);
-        NOUN.written(context, &path, answer, &self.wait, self.output.output)
+        let (body, output) = (self.body(), self.output.output);
+        NOUN.create(context, project, &self.name, &body, &self.wait, output)
             .await
     }
 

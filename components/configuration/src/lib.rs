@@ -3,6 +3,7 @@
 //! The one idea: one folder is one driver, one line in [`DRIVERS`] makes it exist. A driver must never write to its store.
 
 mod pending;
+mod postgresql;
 mod redis;
 
 use palladium_component::{ConfigurationStore, Registry};
@@ -11,5 +12,5 @@ use palladium_component::{ConfigurationStore, Registry};
 pub const DRIVERS: Registry<dyn ConfigurationStore> = Registry {
     what: "configuration store",
     common: None,
-    drivers: &[redis::DRIVER],
+    drivers: &[postgresql::DRIVER, redis::DRIVER],
 };

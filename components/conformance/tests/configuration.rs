@@ -8,7 +8,10 @@ use std::sync::Arc;
 use ::redis::cmd;
 use palladium_component::{ConfigurationStore, OpenContext, Properties};
 use palladium_conformance::configuration::{Act, Backend};
-use palladium_conformance::redis_server::RedisServer;
+use palladium_peers::postgres_server::PostgresServer;
+use palladium_peers::redis_server::RedisServer;
+use sqlx::Executor as _;
+use tokio::sync::Mutex;
 
 /// `module: type => backend;` runs the suite over what `backend(type)` makes.
 macro_rules! suites {
@@ -29,6 +32,7 @@ macro_rules! suites {
 }
 
 suites! {
+    postgresql: "configuration.postgresql" => postgres_server;
     redis: "configuration.redis" => redis_server;
 }
 
@@ -49,6 +53,58 @@ async fn open(type_name: &str, properties: Properties) -> Arc<dyn ConfigurationS
         .open(type_name, "", context)
         .await;
     opened.expect("the store opens")
+}
+
+/// What the operator makes: a table, and Dapr's trigger on it.
+const TABLE: &str = "
+    CREATE TABLE configuration (key VARCHAR NOT NULL, value VARCHAR NOT NULL, version VARCHAR NOT NULL, metadata JSON);
+    CREATE FUNCTION tell() RETURNS TRIGGER AS $$
+    DECLARE
+        changed json;
+    BEGIN
+        IF (TG_OP = 'DELETE') THEN changed = row_to_json(OLD); ELSE changed = row_to_json(NEW); END IF;
+        PERFORM pg_notify('changes', json_build_object('table', TG_TABLE_NAME, 'action', TG_OP, 'data', changed)::text);
+        RETURN NULL;
+    END;
+    $$ LANGUAGE plpgsql;
+    CREATE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE ON configuration FOR EACH ROW EXECUTE PROCEDURE tell()";
+const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+
+fn postgres_metadata(server: &PostgresServer, more: &[(&str, &str)]) -> Properties {
+    let more = more.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let table = [("table".to_owned(), "configuration".to_owned())];
+    server.metadata().into_iter().chain(table).chain(more).collect()
+}
+
+async fn postgres_server(type_name: &'static str) -> Backend {
+    let server = PostgresServer::start().await;
+    server.ask(TABLE);
+    server.ask("CREATE UNIQUE INDEX ON configuration (key)");
+    let connection = Arc::new(Mutex::new(server.connection().await));
+    let metadata = postgres_metadata(&server, &[("notifyChannel", "changes")]);
+    Backend {
+        open: Box::new(move || Box::pin(open(type_name, metadata.clone()))),
+        operate: Box::new(move |act| {
+            let connection = connection.clone();
+            let statement = match act {
+                Act::Write(key, value, version) => sqlx::query(
+                    "INSERT INTO configuration (key, value, version) VALUES ($1, $2, $3) \
+                     ON CONFLICT (key) DO UPDATE SET value = $2, version = $3",
+                )
+                .bind(key)
+                .bind(value)
+                .bind(version),
+                Act::Delete(key) => sqlx::query("DELETE FROM configuration WHERE key = $1").bind(key),
+                Act::Cut => sqlx::query(CUT),
+            };
+            Box::pin(async move {
+                let done = connection.lock().await.execute(statement).await;
+                done.expect("the server does it");
+            })
+        }),
+        keep: Box::new(server),
+    }
 }
 
 async fn redis_server(type_name: &'static str) -> Backend {

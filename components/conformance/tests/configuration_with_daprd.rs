@@ -8,8 +8,8 @@
 
 use palladium_component::OpenContext;
 use palladium_component::configuration::Selection;
-use palladium_conformance::daprd::Daprd;
-use palladium_conformance::redis_server::RedisServer;
+use palladium_peers::daprd::Daprd;
+use palladium_peers::redis_server::RedisServer;
 
 #[tokio::test]
 #[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
@@ -37,7 +37,7 @@ async fn redis_configuration() {
     for keys in [&[][..], &["plain", "versioned", "list", "missing"]] {
         let query: Vec<String> = keys.iter().map(|key| format!("key={key}")).collect();
         let path = format!("/v1.0/configuration/store?{}", query.join("&"));
-        let told: serde_json::Value = serde_json::from_str(&theirs.call("GET", &path, "").await.body).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&theirs.api.call("GET", &path, "").await.body).unwrap();
         let selection = Selection {
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
             ..Selection::default()

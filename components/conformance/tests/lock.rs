@@ -9,7 +9,7 @@ use std::time::Duration;
 use palladium_component::lock::Unlocked;
 use palladium_component::{LockStore, OpenContext, Properties};
 use palladium_conformance::lock::Backend;
-use palladium_conformance::redis_server::RedisServer;
+use palladium_peers::redis_server::RedisServer;
 
 /// `module: type => backend;` runs the suite over what `backend(type)` makes.
 macro_rules! suites {

@@ -1,5 +1,5 @@
-//! Our Redis driver and Dapr's own on one server: what one publishes the other receives, and what one of them has left
-//! behind the other takes over. Needs Dapr's `daprd`: `PALLADIUM_PEERS` names the folder that `./dev peers` prints.
+//! Our drivers and Dapr's own on one server: what one publishes the other receives, and what one of them has left behind the
+//! other takes over. Needs Dapr's `daprd`: `PALLADIUM_PEERS` names the folder that `./dev peers` prints.
 
 // This is test code: a failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -8,67 +8,28 @@ use std::time::Duration;
 
 use palladium_component::OpenContext;
 use palladium_component::pubsub::{Outcome, PublishRequest, SubscribeRequest};
-use palladium_conformance::daprd::Daprd;
-use palladium_conformance::redis_server::RedisServer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use palladium_conformance::pubsub::next;
+use palladium_peers::application::Application;
+use palladium_peers::daprd::Daprd;
+use palladium_peers::kafka_server::KafkaServer;
+use palladium_peers::mosquitto_server::MosquittoServer;
+use palladium_peers::rabbitmq_server::RabbitServer;
+use palladium_peers::redis_server::RedisServer;
 use tokio::time::timeout;
 
-/// An application that receives topic `t` and passes on the bodies it gets.
-async fn application() -> (u16, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream, sender.clone()));
-        }
-    });
-    (port, receiver)
+/// How a broker and Dapr's driver for it are.
+struct Peculiar {
+    /// Dapr's driver receives what a component of the same App ID has left behind.
+    takes_over: bool,
+    /// A message's metadata travel.
+    carries_metadata: bool,
 }
 
-/// One request for each connection.
-async fn answer(mut stream: TcpStream, sender: mpsc::UnboundedSender<String>) {
-    let mut request = String::new();
-    let (head, body) = loop {
-        let mut piece = [0; 4096];
-        let Ok(length @ 1..) = stream.read(&mut piece).await else {
-            return;
-        };
-        request.push_str(&String::from_utf8_lossy(&piece[..length]));
-        let Some((head, body)) = request.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let length = head.to_lowercase();
-        let length = length.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-            break (head.to_owned(), body.to_owned());
-        }
-    };
-    let answer = match head.split(' ').nth(1) {
-        Some("/dapr/subscribe") => r#"[{"pubsubname":"store","topic":"t","route":"/t"}]"#,
-        Some("/t") => {
-            let _ = sender.send(body);
-            "{}"
-        }
-        _ => "{}",
-    };
-    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length";
-    let _ = stream
-        .write_all(format!("{head}: {}\r\n\r\n{answer}", answer.len()).as_bytes())
-        .await;
-}
-
-#[tokio::test]
-#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
-async fn redis() {
-    let server = RedisServer::start().await;
-    let metadata = server.metadata();
+async fn beside(type_name: &str, metadata: &[(String, String)], daprs: &[(&str, &str)], peculiar: Peculiar) {
     let open = async |app_id: &str| {
         let context = OpenContext::new("store", app_id, metadata.iter().cloned().collect());
         palladium_components_pubsub::DRIVERS
-            .open("pubsub.redis", "v1", context)
+            .open(type_name, "v1", context)
             .await
             .expect("it opens")
     };
@@ -76,12 +37,6 @@ async fn redis() {
         topic: "t".into(),
         ..SubscribeRequest::default()
     };
-
-    // Ours receives under a name of its own; under daprd's name it has taken a message and left it.
-    let ours = open("shipping").await;
-    let mut received = ours.subscribe(subscribe.clone()).await.unwrap();
-    let neighbour = open("orders").await;
-    let mut left = neighbour.subscribe(subscribe).await.unwrap();
     let envelope =
         r#"{"id":"1","specversion":"1.0","type":"x","source":"s","datacontenttype":"text/plain","data":"left"}"#;
     let request = PublishRequest {
@@ -89,40 +44,109 @@ async fn redis() {
         data: envelope.into(),
         ..PublishRequest::default()
     };
-    ours.publish(&request).await.unwrap();
-    drop(timeout(Duration::from_secs(5), left.next()).await.unwrap());
-    drop(left);
-    neighbour.close().await.unwrap();
-    timeout(Duration::from_secs(5), received.next())
-        .await
-        .unwrap()
-        .unwrap()
-        .settle(Outcome::Done);
+
+    // Ours receives under a name of its own; under daprd's name it has taken a message and left it.
+    let ours = open("shipping").await;
+    let mut received = ours.subscribe(subscribe.clone()).await.unwrap();
+    if peculiar.takes_over {
+        let neighbour = open("orders").await;
+        let mut left = neighbour.subscribe(subscribe).await.unwrap();
+        ours.publish(&request).await.unwrap();
+        drop(timeout(Duration::from_secs(5), left.next()).await.unwrap());
+        drop(left);
+        neighbour.close().await.unwrap();
+        next(&mut received).await.settle(Outcome::Done);
+    }
 
     // daprd takes over what was left, once it is old enough.
-    let times = [("processingTimeout", "200ms"), ("redeliverInterval", "200ms")];
-    let times = times.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let (port, mut bodies) = application().await;
-    let daprd = Daprd::start(
-        "pubsub.redis",
-        "v1",
-        &[metadata.clone(), times].concat(),
-        &[format!("--app-port={port}")],
-    )
-    .await;
+    let daprs = daprs.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let all: Vec<_> = metadata.iter().cloned().chain(daprs).collect();
+    let mut application = Application::start(Duration::ZERO).await;
+    let bodies = &mut application.bodies;
+    let daprd = Daprd::start(type_name, "v1", &all, &[format!("--app-port={}", application.port)]).await;
+    if !peculiar.takes_over {
+        // It is told of the application's topics after it says that it is ready.
+        while timeout(Duration::from_millis(200), bodies.recv()).await.is_err() {
+            ours.publish(&request).await.unwrap();
+            next(&mut received).await.settle(Outcome::Done);
+        }
+        while timeout(Duration::from_millis(500), bodies.recv()).await.is_ok() {}
+        ours.publish(&request).await.unwrap();
+        next(&mut received).await.settle(Outcome::Done);
+    }
     let body = timeout(Duration::from_secs(20), bodies.recv()).await.unwrap().unwrap();
     assert!(body.contains(r#""data":"left""#), "{body}");
 
     // And what daprd publishes arrives at ours, its metadata beside it.
     let published = daprd
+        .api
         .call("POST", "/v1.0/publish/store/t?metadata.foo=bar", r#"{"n":1}"#)
         .await;
     assert_eq!(published.status, 204, "{published:?}");
-    let delivery = timeout(Duration::from_secs(5), received.next()).await.unwrap().unwrap();
+    let delivery = next(&mut received).await;
     let event: serde_json::Value = serde_json::from_slice(&delivery.message.data).unwrap();
     assert_eq!((&event["data"]["n"], &event["topic"]), (&1.into(), &"t".into()));
-    assert_eq!(delivery.message.metadata.get("foo").map(String::as_str), Some("bar"));
+    let told = delivery.message.metadata.get("foo").map(String::as_str);
+    assert_eq!(told, peculiar.carries_metadata.then_some("bar"));
     delivery.settle(Outcome::Done);
     let body = timeout(Duration::from_secs(20), bodies.recv()).await.unwrap().unwrap();
     assert!(body.contains(r#""n":1"#), "{body}");
+}
+
+#[tokio::test]
+#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
+async fn redis() {
+    let server = RedisServer::start().await;
+    let times = [("processingTimeout", "200ms"), ("redeliverInterval", "200ms")];
+    let peculiar = Peculiar {
+        takes_over: true,
+        carries_metadata: true,
+    };
+    beside("pubsub.redis", &server.metadata(), &times, peculiar).await;
+}
+
+/// One group for both: daprd begins where ours has committed.
+#[tokio::test]
+#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
+async fn kafka() {
+    let server = KafkaServer::start().await;
+    server.create("t", 1).await;
+    let more = [("initialOffset".to_owned(), "oldest".to_owned())];
+    let metadata = [server.metadata(), more.to_vec()].concat();
+    let peculiar = Peculiar {
+        takes_over: true,
+        carries_metadata: true,
+    };
+    beside("pubsub.kafka", &metadata, &[], peculiar).await;
+}
+
+/// One queue for both: they declare it alike.
+#[tokio::test]
+#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
+async fn rabbitmq() {
+    let server = RabbitServer::start().await;
+    let metadata = [
+        ("connectionString", server.address(0)),
+        ("deletedWhenUnused", "false".into()),
+        ("enableDeadLetter", "true".into()),
+        ("maxLen", "1000".into()),
+    ];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value));
+    let peculiar = Peculiar {
+        takes_over: true,
+        carries_metadata: false,
+    };
+    beside("pubsub.rabbitmq", &metadata, &[], peculiar).await;
+}
+
+/// Dapr's driver drops what arrives before it has subscribed again, so it takes nothing over.
+#[tokio::test]
+#[ignore = "needs Dapr's daprd: PALLADIUM_PEERS"]
+async fn mqtt3() {
+    let server = MosquittoServer::start().await;
+    let peculiar = Peculiar {
+        takes_over: false,
+        carries_metadata: false,
+    };
+    beside("pubsub.mqtt3", &[("url".to_owned(), server.url())], &[], peculiar).await;
 }

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use palladium_component::{OpenContext, Properties, StateStore};
-use palladium_conformance::etcd_server::EtcdServer;
-use palladium_conformance::memcached_server::MemcachedServer;
-use palladium_conformance::mysql_server::MySqlServer;
-use palladium_conformance::postgres_server::PostgresServer;
-use palladium_conformance::redis_server::RedisServer;
 use palladium_conformance::state::Backend;
+use palladium_peers::etcd_server::EtcdServer;
+use palladium_peers::memcached_server::MemcachedServer;
+use palladium_peers::mysql_server::MySqlServer;
+use palladium_peers::postgres_server::PostgresServer;
+use palladium_peers::redis_server::RedisServer;
 
 /// `module: type version => backend;` (with `(only a cache)` before the arrow where that is so) runs the suite over what `backend(type, version)` makes.
 macro_rules! suites {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use palladium_component::state::{Feature, GetRequest, GetResponse, QueryRequest, SetRequest, ValueForm};
 use palladium_component::{OpenContext, OpenError, StateError, StateStore};
-use palladium_conformance::mysql_server::MySqlServer;
-use palladium_conformance::postgres_server::PostgresServer;
+use palladium_peers::mysql_server::MySqlServer;
+use palladium_peers::postgres_server::PostgresServer;
 
 async fn try_open(
     type_name: &str,

@@ -11,19 +11,20 @@ use palladium_component::state::{
     Concurrency, DeleteRequest, GetRequest, GetResponse, Operation, SetRequest, TransactRequest, ValueForm,
 };
 use palladium_component::{OpenContext, StateError, StateStore};
-use palladium_conformance::daprd::{Answer, Daprd};
-use palladium_conformance::etcd_server::EtcdServer;
-use palladium_conformance::memcached_server::MemcachedServer;
-use palladium_conformance::mysql_server::MySqlServer;
-use palladium_conformance::postgres_server::PostgresServer;
-use palladium_conformance::redis_server::RedisServer;
+use palladium_peers::daprd::{Answer, Daprd};
+use palladium_peers::etcd_server::EtcdServer;
+use palladium_peers::memcached_server::MemcachedServer;
+use palladium_peers::mysql_server::MySqlServer;
+use palladium_peers::postgres_server::PostgresServer;
+use palladium_peers::redis_server::RedisServer;
 
 async fn get(daprd: &Daprd, key: &str) -> Answer {
-    daprd.call("GET", &format!("/v1.0/state/store/{key}"), "").await
+    daprd.api.call("GET", &format!("/v1.0/state/store/{key}"), "").await
 }
 
 async fn save(daprd: &Daprd, item: &str) -> u16 {
     daprd
+        .api
         .call("POST", "/v1.0/state/store", &format!("[{item}]"))
         .await
         .status
@@ -131,7 +132,11 @@ async fn share(daprd: &Daprd, ours: &dyn StateStore) {
     // Transactions and deletions.
     let body = r#"{"operations": [{"operation": "upsert", "request": {"key": "t", "value": 1}}, {"operation": "delete", "request": {"key": "json"}}]}"#;
     assert_eq!(
-        daprd.call("POST", "/v1.0/state/store/transaction", body).await.status,
+        daprd
+            .api
+            .call("POST", "/v1.0/state/store/transaction", body)
+            .await
+            .status,
         204
     );
     assert_eq!(

@@ -2,9 +2,10 @@
 //!
 //! The one idea: as in Dapr, a socket `<name>.sock` in the sockets folder is asked once which services it has; each
 //! building block takes those that it knows. Only in a process of the user's own; a tenant's Dapr Server never looks. Must
-//! never speak a building block's own protocol.
+//! never speak a building block's own protocol. What the way to them has in common with the way to managed services: [`stream`].
 
 mod reflection;
+pub mod stream;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,9 +7,14 @@
 //! Start reading at [`DRIVERS`], then `in_memory`, the smallest driver.
 
 pub mod common;
+mod diagrid;
 mod in_memory;
+mod kafka;
+mod mqtt3;
 pub mod pluggable;
+mod rabbitmq;
 mod redis;
+mod room;
 
 use common::PubsubMetadata;
 use palladium_component::{ComponentMetadata as _, PubSub, Registry};
@@ -18,5 +23,12 @@ use palladium_component::{ComponentMetadata as _, PubSub, Registry};
 pub const DRIVERS: Registry<dyn PubSub> = Registry {
     what: "message bus",
     common: Some(("pubsub", PubsubMetadata::fields)),
-    drivers: &[in_memory::DRIVER, redis::DRIVER],
+    drivers: &[
+        diagrid::DRIVER,
+        in_memory::DRIVER,
+        kafka::DRIVER,
+        mqtt3::DRIVER,
+        rabbitmq::DRIVER,
+        redis::DRIVER,
+    ],
 };

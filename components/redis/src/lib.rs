@@ -1,22 +1,22 @@
 //! The way to a Redis server, for the drivers of all building blocks.
 //!
 //! One idea: what a component says about its server is read, judged and turned into a client in one place, so that every
-//! building block on Redis takes the same settings and refuses the same ones. Must never hold a connection or know what is
+//! building block on Redis takes the same settings and refuses the same ones. Must never keep a connection or know what is
 //! kept on the server.
 
 mod metadata;
 
 use std::time::Duration;
 
-use ::redis::aio::ConnectionManagerConfig;
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
     TlsCertificates,
 };
 use palladium_component::{MetadataError, OpenError};
 use secrecy::ExposeSecret as _;
 
-pub use metadata::{Millis, RedisMetadata};
+pub use metadata::RedisMetadata;
 
 impl RedisMetadata {
     /// How often a call that never reached the server is repeated.
@@ -35,14 +35,21 @@ impl RedisMetadata {
             .set_response_timeout(self.read_timeout.0)
     }
 
-    /// A client, and the server's address for messages.
+    /// A client, a connection, and what an error of the server means while the component opens. `what`: how its words begin.
     ///
     /// # Errors
-    /// When a setting is not supported or cannot be used.
-    pub fn client(&self) -> Result<(Client, String), OpenError> {
+    /// When a setting is not supported or cannot be used, or the server cannot be reached.
+    pub async fn connect(
+        &self,
+        what: &'static str,
+    ) -> Result<(Client, ConnectionManager, impl Fn(RedisError) -> OpenError), OpenError> {
         self.check()?;
         let (host, port) = self.address()?;
-        Ok((client(self, &host, port)?, format!("{host}:{port}")))
+        let client = client(self, &host, port)?;
+        let unavailable = move |error: RedisError| OpenError::Unavailable(format!("{what} at {host}:{port}: {error}"));
+        let connection = ConnectionManager::new_with_config(client.clone(), self.connection()).await;
+        let connection = connection.map_err(&unavailable)?;
+        Ok((client, connection, unavailable))
     }
 }
 

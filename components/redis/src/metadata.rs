@@ -4,25 +4,9 @@
 //! available is refused by name. Must never drop a `sensitive` mark, or accept a setting that weakens the connection
 //! and then ignore it.
 
-use std::time::Duration;
-
-use palladium_component::metadata::{FieldType, parse_duration};
+use palladium_component::metadata::Millis;
 use palladium_component::{ComponentMetadata, MetadataError};
 use secrecy::SecretString;
-
-/// A duration in Redis components: a bare number is milliseconds; a negative one switches the limit off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Millis(pub Option<Duration>);
-
-impl FieldType for Millis {
-    const KIND: &'static str = "duration";
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.trim().starts_with('-') {
-            return Ok(Millis(None));
-        }
-        parse_duration(text, Duration::from_millis(1)).map(|duration| Millis(Some(duration)))
-    }
-}
 
 /// What a component says. Secrets that this driver does not use are declared all the same, so that they are extracted.
 #[derive(Debug, ComponentMetadata)]

@@ -14,6 +14,11 @@ const PARALLELISM: usize = 64;
 /// A single call with the key it is about.
 pub(crate) type Call<'a, T> = (&'a str, BoxFuture<'a, Result<T, StateError>>);
 
+/// A single call about a key.
+pub(crate) fn call<'a, T>(key: &'a str, call: impl Future<Output = Result<T, StateError>> + Send + 'a) -> Call<'a, T> {
+    (key, Box::pin(call))
+}
+
 /// Runs every call; the failures together are one error.
 pub(crate) async fn run(calls: Vec<Call<'_, ()>>, options: BulkOptions) -> Result<(), StateError> {
     let (keys, outcomes) = outcomes(calls, options).await;

@@ -12,6 +12,7 @@ mod diagrid;
 mod etcd;
 mod grpc;
 mod in_memory;
+mod like;
 mod memcached;
 mod mysql;
 pub mod pluggable;

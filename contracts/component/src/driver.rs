@@ -115,6 +115,13 @@ pub enum Hosting {
     },
 }
 
+impl Hosting {
+    /// Whether tenants say what is opened, on a machine that is not theirs.
+    pub fn is_platform(&self) -> bool {
+        matches!(self, Self::Platform { .. })
+    }
+}
+
 /// What a driver is given to open one component.
 #[derive(Debug, Clone)]
 pub struct OpenContext {

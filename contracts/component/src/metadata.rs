@@ -170,11 +170,28 @@ impl FieldType for SecretString {
     }
 }
 
+/// Whether a text says yes, in one of Dapr's words for it.
+pub fn is_truthy(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    ["y", "yes", "true", "t", "on", "1"].contains(&text.as_str())
+}
+
+/// A truth value in the words that Go's `strconv.ParseBool` takes; `None` = it is none.
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 impl FieldType for bool {
     const KIND: &'static str = "bool";
     fn parse(text: &str) -> Result<Self, String> {
+        if is_truthy(text) {
+            return Ok(true);
+        }
         match text.trim().to_lowercase().as_str() {
-            "y" | "yes" | "true" | "t" | "on" | "1" => Ok(true),
             "" | "n" | "no" | "false" | "f" | "off" | "0" => Ok(false),
             _ => Err("a truth value is expected".into()),
         }
@@ -215,6 +232,20 @@ impl FieldType for Interval {
     }
 }
 
+/// A duration of which a bare number counts in milliseconds; a negative one switches off what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Millis(pub Option<Duration>);
+
+impl FieldType for Millis {
+    const KIND: &'static str = "duration";
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().starts_with('-') {
+            return Ok(Millis(None));
+        }
+        parse_duration(text, Duration::from_millis(1)).map(|duration| Millis(Some(duration)))
+    }
+}
+
 impl<T: FieldType> FieldType for Option<T> {
     const KIND: &'static str = T::KIND;
     const OPTIONAL: bool = true;
@@ -228,6 +259,36 @@ impl<T: FieldType> FieldType for Option<T> {
     fn absent() -> Option<Self> {
         Some(None)
     }
+}
+
+/// Writes a duration as Go's `time.Duration.String()` does: `1.5ms`, `1m30s`.
+pub fn go_duration(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos();
+    let short = |unit: u128, name: &str| format!("{}{name}", with_fraction(nanoseconds, unit));
+    match nanoseconds {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanoseconds}ns"),
+        1_000..1_000_000 => short(1_000, "µs"),
+        1_000_000..1_000_000_000 => short(1_000_000, "ms"),
+        _ => {
+            const SECOND: u128 = 1_000_000_000;
+            let seconds = nanoseconds / SECOND;
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            let rest = with_fraction(nanoseconds % (60 * SECOND), SECOND);
+            match (hours, minutes) {
+                (0, 0) => format!("{rest}s"),
+                (0, _) => format!("{minutes}m{rest}s"),
+                _ => format!("{hours}h{minutes}m{rest}s"),
+            }
+        }
+    }
+}
+
+/// A count of `unit`, which is a power of ten, without zeros at the end.
+fn with_fraction(count: u128, unit: u128) -> String {
+    let digits = unit.ilog10() as usize;
+    let text = format!("{}.{:0digits$}", count / unit, count % unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Reads a duration in Go's notation; a bare number counts in `unit`. Negative durations are refused.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, CatalogField, ComponentType};
 use crate::driver::Fields;
-use crate::{Driver, Hosted, Hosting, MetadataError, OpenContext, OpenError};
+use crate::{Driver, Hosted, MetadataError, OpenContext, OpenError};
 
 /// The drivers of one building block.
 pub struct Registry<S: ?Sized + 'static> {
@@ -33,7 +33,7 @@ impl<S: ?Sized + 'static> Registry<S> {
         let Some(driver) = self.find(type_name, version) else {
             return Err(self.unknown(type_name, version));
         };
-        if driver.hosted == Hosted::Refused && matches!(context.hosting, Hosting::Platform { .. }) {
+        if driver.hosted == Hosted::Refused && context.hosting.is_platform() {
             return Err(OpenError::NotAllowed(format!(
                 "{type_name} is only for processes of your own"
             )));

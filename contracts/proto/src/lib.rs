@@ -72,6 +72,14 @@ pub mod palladium {
             include!("gen/palladium.region.v1.rs");
         }
     }
+    /// `palladium.store`.
+    pub mod store {
+        /// `palladium.store.v1`: managed publish/subscribe.
+        #[allow(missing_docs, clippy::all, unused_qualifications)]
+        pub mod v1 {
+            include!("gen/palladium.store.v1.rs");
+        }
+    }
     /// `palladium.supervisor`.
     pub mod supervisor {
         /// `palladium.supervisor.v1`: the supervisor's Unix socket.
@@ -89,6 +97,7 @@ pub use dapr::proto::operator::v1 as operator;
 pub use dapr::proto::runtime::v1 as runtime;
 pub use dapr::proto::sentry::v1 as sentry;
 pub use palladium::region::v1 as region;
+pub use palladium::store::v1 as store;
 pub use palladium::supervisor::v1 as supervisor;
 /// The well-known types that the messages above contain.
 pub use prost_types;

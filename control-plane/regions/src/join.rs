@@ -4,8 +4,8 @@
 //! then. All refusals look alike to the caller; the log says why. Secrets are compared in constant time, as digests.
 //! Must never redeem a token before the certificate is made, nor remember a nonce before its signature holds.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use palladium_proto::region::region_join_server::RegionJoin;
@@ -13,7 +13,7 @@ use palladium_proto::region::{JoinRequest, JoinResponse, RenewRequest};
 use palladium_sealing::{HpkePublicKey, constant_time_eq, token_digest};
 use palladium_spiffe::platform;
 use palladium_stream::signed;
-use palladium_telemetry::Ration;
+use palladium_telemetry::SharedRation;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -42,7 +42,7 @@ pub(crate) struct JoinService {
     pub(crate) nonces: Nonces,
     joins: Semaphore,
     renewals: Semaphore,
-    warnings: Mutex<Ration>,
+    warnings: SharedRation,
 }
 
 /// Why there is no certificate.
@@ -85,7 +85,7 @@ impl JoinService {
             nonces: Nonces::default(),
             joins: Semaphore::new(CONCURRENT),
             renewals: Semaphore::new(CONCURRENT),
-            warnings: Mutex::new(Ration::new(WARNING)),
+            warnings: SharedRation::new(WARNING),
         }
     }
 
@@ -119,8 +119,7 @@ impl JoinService {
 
     /// Warns at most once per [`WARNING`], with the number of those left out since.
     fn warn(&self, region: &str, reason: &str) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(untold) = warnings.tell(Instant::now()) {
+        if let Some(untold) = self.warnings.tell() {
             tracing::warn!(region, reason, untold, "a region was refused");
         }
     }

@@ -3,9 +3,11 @@
 //! Must never outlive the deadline of a drain, nor serve a request before the handshake is over.
 
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::answer::{Answer, Answering, Streams};
+use crate::cork::cork;
 use crate::io::{Activity, Watched};
 use crate::serve::Opening;
 use crate::upload::read_on;
@@ -147,8 +150,8 @@ where
         rest: limits.stream_window.into(),
         shutdown,
     };
-    let stream = TokioIo::new(stream);
     if watch.connection.http2 {
+        let (stream, uncork) = cork(stream);
         let http = hyper::server::conn::http2::Builder::new(Streams(limits.stall))
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
@@ -160,8 +163,9 @@ where
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(limits.ping)
             .keep_alive_timeout(limits.stall)
-            .serve_connection(stream, service);
-        watch.over(pin!(http), |http| http.graceful_shutdown()).await
+            .serve_connection(TokioIo::new(stream), service);
+        let look = |http: Pin<&mut _>, cx: &mut Context<'_>| uncork.poll(http, cx);
+        watch.over(pin!(http), look, |http| http.graceful_shutdown()).await
     } else {
         // No timer: the head's deadline and idleness are kept by `Watched` and `Watch`, without one per request.
         let http = hyper::server::conn::http1::Builder::new()
@@ -169,8 +173,9 @@ where
             .max_headers(limits.headers)
             .max_header_size(limits.header_bytes)
             .max_buf_size(limits.header_bytes.max(64 * 1024))
-            .serve_connection(stream, service);
-        watch.over(pin!(http), |http| http.graceful_shutdown()).await
+            .serve_connection(TokioIo::new(stream), service);
+        let look = |http: Pin<&mut _>, cx: &mut Context<'_>| Future::poll(http, cx);
+        watch.over(pin!(http), look, |http| http.graceful_shutdown()).await
     }
 }
 
@@ -191,10 +196,13 @@ struct Watch {
 }
 
 impl Watch {
-    async fn over<C>(mut self, mut http: Pin<&mut C>, end: impl Fn(Pin<&mut C>)) -> Result<(), BoxError>
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
+    /// `look` polls the library's connection, `end` tells it to end.
+    async fn over<C>(
+        mut self,
+        mut http: Pin<&mut C>,
+        mut look: impl FnMut(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
+        end: impl Fn(Pin<&mut C>),
+    ) -> Result<(), BoxError> {
         let mut looks = interval_at(tokio::time::Instant::now() + self.stall, self.stall);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silence = Duration::ZERO;
@@ -204,7 +212,7 @@ impl Watch {
         loop {
             tokio::select! {
                 biased;
-                outcome = http.as_mut() => return outcome.map_err(Into::into),
+                outcome = poll_fn(|cx| look(http.as_mut(), cx)) => return outcome.map_err(Into::into),
                 () = &mut stop, if !ending => {
                     ending = true;
                     end(http.as_mut());

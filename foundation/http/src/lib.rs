@@ -10,6 +10,7 @@ mod answer;
 mod bind;
 mod budget;
 mod connection;
+mod cork;
 mod drive;
 mod framing;
 mod io;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
-pub use ration::Ration;
+pub use ration::{Ration, SharedRation};
 
 /// What to log and in which form. Part of every role's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

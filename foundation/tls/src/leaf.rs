@@ -6,7 +6,8 @@
 //! Never judges trust or time.
 
 use palladium_spiffe::SpiffeId;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::asn1_rs::Any;
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Extension};
 
 use crate::TlsError;
 
@@ -45,6 +46,9 @@ impl Leaf {
     /// The first rule that the certificate breaks.
     pub fn read_by(der: &[u8], rules: Rules) -> Result<Self, TlsError> {
         let cert = parse(der)?;
+        if !cert.extensions().iter().all(is_read) {
+            return Err(MALFORMED);
+        }
         let id = only_uri(&cert)?;
         if !id.is_workload() {
             return Err(TlsError::RootPath);
@@ -71,6 +75,14 @@ impl Leaf {
     }
 }
 
+/// Whether the library has read all of an extension. To it one that it cannot read is as good as absent, and so is what stands
+/// behind its value; whoever decides by extensions must refuse both.
+pub fn is_read(extension: &X509Extension<'_>) -> bool {
+    let is_whole = Any::from_der(extension.value).is_ok_and(|(rest, _)| rest.is_empty());
+    let parsed = extension.parsed_extension();
+    is_whole && !matches!(parsed, ParsedExtension::ParseError { .. } | ParsedExtension::Unparsed)
+}
+
 const MALFORMED: TlsError = TlsError::Malformed { what: "certificate" };
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, TlsError> {
@@ -82,9 +94,12 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, TlsError> {
 
 fn only_uri(cert: &X509Certificate<'_>) -> Result<SpiffeId, TlsError> {
     let names = cert.subject_alternative_name().map_err(|_| MALFORMED)?;
+    let names = names.iter().flat_map(|extension| &extension.value.general_names);
+    // What the library cannot read may be a second URI, which other readers see.
+    if names.clone().any(|name| matches!(name, GeneralName::Invalid(..))) {
+        return Err(MALFORMED);
+    }
     let uris: Vec<&str> = names
-        .iter()
-        .flat_map(|extension| &extension.value.general_names)
         .filter_map(|name| {
             if let GeneralName::URI(uri) = name {
                 Some(*uri)

@@ -32,7 +32,7 @@ pub use channel::channel;
 pub use error::TlsError;
 pub use incoming::{Limits, incoming};
 pub use io::{Acceptor, Connector, Peer, PeerInfo, TlsIo};
-pub use leaf::{Leaf, Rules};
+pub use leaf::{Leaf, Rules, is_read};
 pub use mtls::{
     mtls_client_config, mtls_optional_client_server_config, mtls_optional_client_server_config_with_roots,
     mtls_server_config, svid_client_without_certificate, svid_server_config,

@@ -5,18 +5,22 @@
 //! own Dapr Server needs to call the application.
 
 use palladium_kinds::app_identity::{AppIdentitySpec, EndpointToken, Protocol, quantity_bytes};
-use palladium_kinds::project::MANAGED_KV_TYPE;
+use palladium_kinds::component::ComponentSpec;
+use palladium_kinds::project::{MANAGED_BUS_TYPE, MANAGED_KV_TYPE};
 use palladium_proto::region::{
     AppEndpoint, AppServerState, DeletedApp, HealthCheck, Identity, IdentityTable, ManagedComponent, ManagedTable,
     Peer, ProjectHosts, Route, RouteTable,
 };
 use palladium_sealing::ExposeSecret as _;
+use serde_json::Value;
 
 use crate::desired::{Admitted, Desired};
 use crate::region::Region;
 
 /// Component types that the store serves.
-pub(crate) const MANAGED_TYPES: &[&str] = &[MANAGED_KV_TYPE];
+pub(crate) const MANAGED_TYPES: &[&str] = &[MANAGED_KV_TYPE, MANAGED_BUS_TYPE];
+/// Under which name the App IDs of a message bus receive.
+const CONSUMER_ID: &str = "consumerID";
 
 /// `<project id>/<app id>`: how a Dapr Server is called in the supervisor's table, the ports file and reports.
 pub(crate) fn server_name(project_id: &str, app_id: &str) -> String {
@@ -183,6 +187,7 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
             r#type: content.spec.kind.clone(),
             app_ids: desired.users(component),
             deleted: false,
+            consumer_id: consumer_id(&content.spec),
         });
     }
     for gone in region
@@ -198,6 +203,7 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
             r#type: gone.component_type,
             app_ids: Vec::new(),
             deleted: true,
+            consumer_id: String::new(),
         });
     }
     let deleted_apps = region.tombstones.of_kind("AppIdentity").into_iter();
@@ -211,6 +217,21 @@ pub(crate) fn managed(region: &Region) -> ManagedTable {
         components,
         deleted_apps: deleted_apps.collect(),
         revoked: revoked(region, &desired, |_| true),
+    }
+}
+
+/// The store is told by the agent, not by Dapr Servers, who receives under which name. What is not plain text is passed on as
+/// a placeholder that the store refuses in words.
+fn consumer_id(spec: &ComponentSpec) -> String {
+    let item = spec
+        .metadata
+        .iter()
+        .find(|item| item.name.eq_ignore_ascii_case(CONSUMER_ID));
+    match item.map(|item| (&item.value, &item.secret_key_ref)) {
+        Some((_, Some(_))) => "{secretKeyRef}".into(),
+        Some((Some(Value::String(text)), None)) => text.trim().to_owned(),
+        Some((Some(Value::Null) | None, None)) | None => String::new(),
+        Some((Some(other), None)) => other.to_string(),
     }
 }
 
@@ -236,4 +257,24 @@ fn max_body(desired: &Desired, app: &Admitted, spec: &AppIdentitySpec) -> u64 {
         &spec.max_body_size
     };
     quantity_bytes(text).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_store_is_told_who_receives_under_which_name() {
+        let of = |metadata: Value| {
+            let spec = json!({ "type": "pubsub.diagrid", "metadata": metadata });
+            consumer_id(&serde_json::from_value(spec).unwrap())
+        };
+        assert_eq!(of(json!([])), "");
+        assert_eq!(of(json!([{ "name": "CONSUMERid", "value": " all " }])), "all");
+        assert_eq!(of(json!([{ "name": "consumerID", "value": 7 }])), "7");
+        let secret = json!([{ "name": "consumerID", "secretKeyRef": { "name": "s", "key": "k" } }]);
+        assert!(of(secret).contains('{'), "the store refuses it");
+    }
 }

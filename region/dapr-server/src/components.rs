@@ -4,9 +4,12 @@
 //! the process is the caller's decision. Must never log a metadata value.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use palladium_component::state::Feature;
 use palladium_component::{
     Binding, ComponentMetadata as _, ConfigurationStore, Connector, Conversation, CryptoProvider, Hosting, LockStore,
@@ -116,6 +119,8 @@ pub enum LoadError {
 
 /// How long a secret store may take for one value of an HTTP endpoint.
 const SECRET: Duration = Duration::from_secs(5);
+/// Values that a component or an endpoint asks for at a time.
+const AT_ONCE: usize = 16;
 const STATE: &str = "state.";
 const PUBSUB: &str = "pubsub.";
 /// Whether components of a type must be open before others, whose references they resolve.
@@ -271,12 +276,14 @@ impl Opener {
     /// Asks a secret store for the values that a component refers to.
     async fn resolve(&self, declared: &Component) -> Result<Component, LoadError> {
         let mut resolved = declared.clone();
-        for reference in &declared.references {
-            let value = self.secret(&declared.secret_store, reference).await;
-            let value = value.map_err(|reason| LoadError::Secret {
-                field: reference.field.clone(),
-                reason,
-            })?;
+        let asked: Vec<_> = declared
+            .references
+            .iter()
+            .map(|reference| self.referred(&declared.secret_store, reference))
+            .collect();
+        // In their order: the first that lacks is told, whatever the others come to.
+        let mut found = pin!(stream::iter(asked).buffered(AT_ONCE));
+        while let Some((reference, value)) = found.try_next().await? {
             let (field, value) = (reference.field.clone(), expand(value, &self.app_id, &self.namespace));
             resolved
                 .properties
@@ -285,18 +292,45 @@ impl Opener {
         Ok(resolved)
     }
 
-    /// Asks the secret stores for what HTTP endpoints refer to. One that lacks something is unusable from then on; the
-    /// others are not.
+    /// A field's value, beside what refers to it.
+    async fn referred<'a>(&self, store: &str, reference: &'a Reference) -> Result<(&'a Reference, String), LoadError> {
+        let value = self.secret(store, reference).await;
+        let value = value.map_err(|reason| LoadError::Secret {
+            field: reference.field.clone(),
+            reason,
+        })?;
+        Ok((reference, value))
+    }
+
+    /// Asks the secret stores for what HTTP endpoints refer to, for all side by side. One that lacks something is unusable
+    /// from then on; the others are not.
     pub async fn complete(&self, endpoints: &mut [HttpEndpoint]) {
-        for endpoint in endpoints {
-            for (part, reference) in endpoint.take_references() {
-                let asked = timeout(SECRET, self.secret(&endpoint.secret_store, &reference)).await;
-                match asked.unwrap_or_else(|_| Err("the secret store did not answer in time".to_owned())) {
-                    Ok(value) => endpoint.fill(part, value),
-                    Err(reason) => endpoint.refuse(&part, &reason),
-                }
+        let each: Vec<_> = endpoints
+            .iter_mut()
+            .map(|endpoint| self.complete_one(endpoint))
+            .collect();
+        join_all(each).await;
+    }
+
+    async fn complete_one(&self, endpoint: &mut HttpEndpoint) {
+        let (parts, references): (Vec<_>, Vec<_>) = endpoint.take_references().into_iter().unzip();
+        let store = endpoint.secret_store.clone();
+        let asked: Vec<_> = references
+            .iter()
+            .map(|reference| self.secret_in_time(&store, reference))
+            .collect();
+        let values: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        for (part, value) in parts.into_iter().zip(values) {
+            match value {
+                Ok(value) => endpoint.fill(part, value),
+                Err(reason) => endpoint.refuse(&part, &reason),
             }
         }
+    }
+
+    async fn secret_in_time(&self, store: &str, wanted: &Reference) -> Result<String, String> {
+        let asked = timeout(SECRET, self.secret(store, wanted)).await;
+        asked.unwrap_or_else(|_| Err("the secret store did not answer in time".to_owned()))
     }
 
     /// One value of a secret store that is loaded.
@@ -430,3 +464,6 @@ fn capabilities(component: &StateComponent) -> Vec<&'static str> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

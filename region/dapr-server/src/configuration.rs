@@ -1,12 +1,12 @@
 //! The configuration API: what HTTP and gRPC share.
 //!
 //! One idea: a subscription is a name for what keeps a driver's changes coming, and belongs to its component: it ends with
-//! it, or by whoever drops it. Changes go to the application or into the caller's stream. Must never keep a component alive
-//! that was removed, nor more subscriptions than [`MOST`].
+//! it, or by whoever drops it. Changes go to the application or into the caller's stream. An application that starts anew
+//! without unsubscribing leaves its old ones behind: the oldest of these makes room. Must never keep a component alive that
+//! was removed, nor more subscriptions than [`MOST`].
 
 mod deliver;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -95,7 +95,7 @@ pub(crate) async fn subscribe(
     let subscribed = Subscribed { is_stream, _listening };
     match entry.subscriptions.add(id, subscribed) {
         true => Ok(()),
-        false => Err(failed(format!("there are {MOST} subscriptions already"))),
+        false => Err(failed(format!("there are {MOST} subscriptions of streams already"))),
     }
 }
 
@@ -119,29 +119,39 @@ struct Subscribed {
     _listening: Listening,
 }
 
-/// The subscriptions of one component by their names.
+/// The subscriptions of one component with their names, the oldest first.
 #[derive(Default)]
-pub struct Subscriptions(Mutex<HashMap<String, Subscribed>>);
+pub struct Subscriptions(Mutex<Vec<(String, Subscribed)>>);
 
 impl Subscriptions {
-    /// A panic under this lock leaves a map that is still whole.
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Subscribed>> {
+    /// A panic under this lock leaves a list that is still whole.
+    fn all(&self) -> MutexGuard<'_, Vec<(String, Subscribed)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds one; where there is no room for it, the oldest ends that is not of a stream. `false`: there is none.
     fn add(&self, id: &str, subscribed: Subscribed) -> bool {
         let mut all = self.all();
+        let mut ended = None;
         if all.len() >= MOST {
-            return false;
+            let Some(oldest) = all.iter().position(|(_, one)| !one.is_stream) else {
+                return false;
+            };
+            ended = Some(all.remove(oldest));
         }
-        all.insert(id.to_owned(), subscribed);
+        all.push((id.to_owned(), subscribed));
+        // What ends must not run under the lock.
+        drop(all);
+        if let Some((id, _)) = &ended {
+            tracing::warn!("There are {MOST} configuration subscriptions: the oldest, {id}, ends");
+        }
         true
     }
 
-    fn end(&self, id: &str, is_meant: impl FnOnce(&Subscribed) -> bool) -> bool {
+    fn end(&self, id: &str, is_meant: impl Fn(&Subscribed) -> bool) -> bool {
         let mut all = self.all();
-        let found = all.get(id).is_some_and(is_meant);
-        let ended = found.then(|| all.remove(id));
+        let found = all.iter().position(|(name, one)| name == id && is_meant(one));
+        let ended = found.map(|at| all.remove(at));
         // What ends with it must not run under the lock.
         drop(all);
         ended.is_some()
@@ -176,11 +186,45 @@ mod tests {
     }
 
     #[test]
-    fn no_more_subscriptions_than_allowed() {
+    fn the_oldest_makes_room_unless_it_is_a_streams() {
         let all = Subscriptions::default();
-        for id in 0..MOST {
+        assert!(all.add("stream", subscribed(true)));
+        for id in 1..MOST {
             assert!(all.add(&id.to_string(), subscribed(false)));
         }
-        assert!(!all.add("one more", subscribed(false)));
+        assert!(all.add("one more", subscribed(false)));
+        assert_eq!(all.all().len(), MOST);
+        assert!(!all.end("1", |_| true), "the oldest has ended");
+        assert!(all.end("2", |_| true) && all.end("one more", |_| true) && all.end_stream("stream"));
+    }
+
+    #[test]
+    fn no_more_streams_than_allowed() {
+        let all = Subscriptions::default();
+        for id in 0..MOST {
+            assert!(all.add(&id.to_string(), subscribed(true)));
+        }
+        assert!(!all.add("one more", subscribed(false)) && !all.add("one more", subscribed(true)));
+        assert!(all.end_stream("0"));
+    }
+
+    /// Asks its list for another subscription when it ends.
+    struct Asks(Arc<Subscriptions>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.end("none", |_| true);
+        }
+    }
+
+    #[test]
+    fn what_makes_room_ends_outside_of_the_lock() {
+        let all = Arc::new(Subscriptions::default());
+        for id in 0..=MOST {
+            let _listening = Box::new(Asks(all.clone()));
+            let is_stream = false;
+            assert!(all.add(&id.to_string(), Subscribed { is_stream, _listening }));
+        }
+        assert!(all.end("1", |_| true));
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use palladium_component::metadata::go_duration;
 use palladium_http::Budget;
 use palladium_identity::{Attestation, Identity, Roots, Settings as IdentitySettings};
 use palladium_spiffe::{SpiffeId, TrustDomain};
@@ -35,7 +36,7 @@ use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::{Configuration, load_configurations};
 use crate::rules::Rules;
-use crate::server::Server;
+use crate::server::{Server, or_default};
 use crate::{bindings, closing, logs, workers};
 
 /// Errors of a start are only ever read by people, in one line.
@@ -248,11 +249,7 @@ fn new_server(
 ) -> Result<Server, Fatal> {
     let http = !matches!(settings.app.protocol, AppProtocol::Grpc | AppProtocol::Grpcs);
     let rules = Rules::new(configuration, http)?;
-    let namespace = if settings.namespace.is_empty() {
-        "default"
-    } else {
-        &settings.namespace
-    };
+    let namespace = or_default(&settings.namespace);
     let peers = Peers::on_network(namespace, identity);
     let host = host_name();
     Ok(Server {
@@ -308,11 +305,7 @@ fn announce(server: &Server, settings: &Settings, port: Option<u16>, tasks: &mut
 }
 
 async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Configuration) -> Result<Identity, Fatal> {
-    let namespace = if settings.namespace.is_empty() {
-        "default"
-    } else {
-        &settings.namespace
-    };
+    let namespace = or_default(&settings.namespace);
     // Applications are in the trust domain "public" unless access control says otherwise.
     let id = SpiffeId::workload(
         &TrustDomain::parse(configuration.access.trust_domain())?,
@@ -337,6 +330,10 @@ async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Conf
     .await?)
 }
 
+/// How long the start waits for the first health probe: calls in that time would be refused, but an application that does
+/// not answer must not keep others from what needs none.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+
 /// Waits for the application and makes the channel to it.
 async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Tasks) {
     let Some(port) = settings.app.port else { return };
@@ -348,10 +345,13 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
             return;
         }
     };
-    if let Some(health) = settings.app.health.clone() {
-        tasks.spawn("app-health", watch(channel.clone(), health, server.shutdown.child()));
-    }
     server.app.store(Some(channel.clone()));
+    if let Some(health) = settings.app.health.clone() {
+        let (probed, first) = tokio::sync::oneshot::channel();
+        let stop = server.shutdown.child();
+        tasks.spawn("app-health", watch(channel.clone(), health, probed, stop));
+        let _ = tokio::time::timeout(FIRST_PROBE, first).await;
+    }
     server.bindings.ring();
     if settings.unasked_endpoints.iter().all(|endpoint| endpoint != "config") {
         let stop = server.shutdown.child();
@@ -379,39 +379,5 @@ async fn block_shutdown(server: &Server, settings: &Settings) {
     tokio::select! {
         () = tokio::time::sleep(duration) => tracing::info!("Block shutdown period expired, entering shutdown..."),
         () = unhealthy => tracing::info!("App reported unhealthy, entering shutdown..."),
-    }
-}
-
-/// As Go writes a duration of a second or more: `3m0s`; shorter ones in milliseconds.
-fn go_duration(duration: Duration) -> String {
-    let (whole, rest) = (duration.as_secs(), duration.subsec_millis());
-    if whole == 0 {
-        return format!("{rest}ms");
-    }
-    let fraction = format!(".{rest:03}");
-    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}{fraction}s"),
-        (0, _) => format!("{minutes}m{seconds}{fraction}s"),
-        _ => format!("{hours}h{minutes}m{seconds}{fraction}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_writes_them() {
-        for (millis, expected) in [
-            (180_000, "3m0s"),
-            (5_000, "5s"),
-            (1_500, "1.5s"),
-            (20, "20ms"),
-            (3_661_000, "1h1m1s"),
-        ] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
-        }
     }
 }

@@ -19,12 +19,14 @@ mod route;
 mod secrets;
 mod state;
 mod state_wire;
+mod target;
 mod traced;
 mod upgrade;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -41,8 +43,7 @@ use crate::auth::Refusal;
 use crate::cors::Cors;
 use crate::errors::Fault;
 use crate::invoke::without_dots;
-use crate::pipeline;
-use crate::resources::Handler;
+use crate::pipeline::{self, Slot, Stopped};
 use crate::server::Server;
 use crate::trace::About;
 use traced::{Logged, Traced};
@@ -126,7 +127,7 @@ fn length(headers: &HeaderMap) -> u64 {
 }
 
 /// What stands before a listener.
-fn pipeline_of(server: &Server, surface: Surface) -> Option<Arc<[Handler]>> {
+fn pipeline_of(server: &Server, surface: Surface) -> Option<Arc<[Slot]>> {
     match surface {
         Surface::Api => server.rules.load().pipelines.api(),
         Surface::Public => None,
@@ -136,38 +137,49 @@ fn pipeline_of(server: &Server, surface: Surface) -> Option<Arc<[Handler]>> {
 /// Answers a request that a pipeline stands before.
 async fn behind(
     server: &Arc<Server>,
-    list: &[Handler],
+    list: &[Slot],
     mut parts: Parts,
     body: Upload,
     held: &Held,
     start: Instant,
 ) -> Response<Body> {
-    let passed = match pipeline::pass(server, list, &mut parts).await {
+    // Only until it is rewritten: what comes of it is counted when it is read.
+    let before = server.budget.hold();
+    let mut body = Some(body);
+    let reading = async {
+        let body = body.take().unwrap_or_else(|| Upload::whole(Bytes::new()));
+        read(before.meter(body), server.max_body()).await
+    };
+    let mut passed = match pipeline::pass(server, list, &mut parts, reading).await {
         Ok(passed) => passed,
-        Err(answer) => return answer.map(Body::from),
-    };
-    let body = if passed.rewrites() {
-        // Only until it is rewritten: what comes of it is counted when it is read.
-        let before = server.budget.hold();
-        match read(before.meter(body), server.max_body()).await {
-            Ok(body) => Upload::whole(passed.rewrite(body, &mut parts.headers)),
-            Err(fault) => {
+        Err(Stopped::Answer(answer)) => {
+            drop(before);
+            // A piece may have much to say.
+            let answer = counted(server, answer.map(Body::from));
+            return answer.unwrap_or_else(|fault| {
                 server.metrics.fault(&fault);
-                return failed(&fault);
-            }
+                failed(&fault)
+            });
         }
-    } else {
-        body
+        Err(Stopped::Body(fault, mut passed)) => {
+            server.metrics.fault(&fault);
+            let failed = failed(&fault);
+            drop(passed.ending(failed.status()));
+            return failed;
+        }
     };
+    let whole = passed.body().map(Upload::whole);
+    let body = whole.or(body).unwrap_or_else(|| Upload::whole(Bytes::new()));
+    drop(before);
     // A piece may have named another path.
     let uri = std::mem::take(&mut parts.uri);
     let path = without_dots(uri.path());
     let method = parts.method.clone();
     let route = route::route(&method, &path);
     let body = held.meter(body);
-    let mut answer = respond(server, Surface::Api, route, &uri, parts, body, start).await;
-    answer.headers_mut().extend(passed.headers);
-    answer
+    let answer = respond(server, Surface::Api, route, &uri, parts, body, start).await;
+    let answer = passed.revised(server, answer).await;
+    passed.answered(answer)
 }
 
 /// Answers a request that may be answered.
@@ -187,14 +199,16 @@ async fn respond(
         Surface::Public => matches!(group.name, "healthz" | "metadata"),
     };
     let logging = rules.api_logging;
-    // What is denied falls back to a call by header, as with the original; a call it stays, and may be denied itself.
-    let calls = surface != Surface::Api || rules.api.allows(Protocol::Http, "invoke", "v1.0");
-    drop(rules);
     let name = group.name;
+    // What is denied falls back to a call by header, as with the original; a call it stays, and may be denied itself.
     let route = if allowed { route } else { Route::Fallback };
-    if !calls && matches!(route, Route::Invoke | Route::Fallback) {
+    if surface == Surface::Api
+        && matches!(route, Route::Invoke | Route::Fallback)
+        && !rules.api.allows(Protocol::Http, "invoke", "v1.0")
+    {
         return text(StatusCode::NOT_FOUND, NOT_FOUND);
     }
+    drop(rules);
     let traced = match Traced::begin(server, &route, uri.path(), &mut parts) {
         Ok(traced) => traced,
         Err(bad) => return text(StatusCode::BAD_REQUEST, &bad.to_string()),
@@ -307,7 +321,8 @@ fn empty() -> Response<Body> {
     answer
 }
 
-fn failed(fault: &Fault) -> Response<Body> {
+/// The answer that tells of a fault.
+pub(crate) fn failed(fault: &Fault) -> Response<Body> {
     let mut answer = json(fault.status(), fault.body());
     if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,5 +1,7 @@
 //! What one Dapr Server lets its callers take, over real connections.
 
+mod interpreted;
+mod pipelines;
 mod streams;
 
 use std::convert::Infallible;
@@ -31,6 +33,7 @@ use crate::config::{AppProtocol, Bounds};
 use crate::platform::{new_server, serve_api};
 use crate::resources::{Component, References};
 use crate::server::{Components, Server};
+use crate::testing;
 
 const SOON: Duration = Duration::from_secs(10);
 const BUDGET: usize = 1 << 20;
@@ -46,24 +49,13 @@ struct World {
 impl World {
     /// A Dapr Server with a store, a bus and an application that takes what it is given, open to everybody.
     async fn start() -> Self {
-        let config = json!({
-            "app_id": "orders", "project_id": "prj-a",
-            "identity": {
-                "spiffe_id": "spiffe://reg-a.palladium.internal/ns/prj-a/orders", "sentry_address": "127.0.0.1:1",
-                "sentry_id": "spiffe://reg-a.palladium.internal/ns/palladium/dapr-sentry", "roots_file": "/nowhere",
-            },
-            "agent_address": "127.0.0.1:1", "agent_id": "spiffe://reg-a.palladium.internal/ns/palladium/agent",
-            "gateway_id": "spiffe://reg-a.palladium.internal/ns/palladium/gateway",
-            "gateway_listen": "127.0.0.1:0", "internal_listen": "127.0.0.1:0", "data_folder": "/nowhere",
-        });
-        let config = serde_json::from_value(config).expect("complete");
         let bounds = Bounds {
             held_body_bytes: BUDGET,
             ..Bounds::default()
         };
         let server = Server {
             auth: Auth::Open,
-            ..new_server(&config, &bounds, Shutdown::new())
+            ..new_server(&testing::config(), &bounds, Shutdown::new())
         };
         let opener = Opener {
             app_id: "orders".to_owned(),

@@ -2,8 +2,7 @@
 //!
 //! Must never tell a secret: neither component metadata nor tokens come near this file.
 
-use std::time::Duration;
-
+use palladium_component::metadata::go_duration;
 use palladium_proto::runtime::{
     ActorRuntime, AppConnectionHealthProperties, AppConnectionProperties, GetMetadataResponse, MetadataHttpEndpoint,
     MetadataResiliency, PubsubSubscription, PubsubSubscriptionRule, PubsubSubscriptionRules, PubsubSubscriptionType,
@@ -109,35 +108,5 @@ fn app(server: &Server) -> AppConnectionProperties {
             .max_concurrency
             .map_or(0, |limit| i32::try_from(limit).unwrap_or(i32::MAX)),
         health,
-    }
-}
-
-/// A duration as Go writes it.
-fn go_duration(duration: Duration) -> String {
-    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) => format!("{millis}ms"),
-        (0, 0, seconds) if millis > 0 => format!("{seconds}.{}s", format!("{millis:03}").trim_end_matches('0')),
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_like_gos() {
-        for (millis, expected) in [
-            (500, "500ms"),
-            (5000, "5s"),
-            (1500, "1.5s"),
-            (90_000, "1m30s"),
-            (3_600_000, "1h0m0s"),
-        ] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), expected);
-        }
     }
 }

@@ -143,7 +143,7 @@ impl Relay {
             Ok(key) => key,
             Err(reason) => return Verdict::Retry(reason),
         };
-        let (store, outbox) = match self.committed(&key).await {
+        let (store, outbox) = match self.committed(&key, promise).await {
             Ok(found) => found,
             Err(reason) => {
                 let reason = format!("cannot publish outbox message: {reason}");
@@ -174,8 +174,9 @@ impl Relay {
         }
     }
 
-    /// Returns once the key is in a store: in which.
-    async fn committed(&self, key: &str) -> Result<(&StateEntry, &Outbox), String> {
+    /// Returns once the key is in a store, written for this promise: in which. A store that daprd may share can have the
+    /// key as daprd writes it.
+    async fn committed(&self, key: &str, promise: &[u8]) -> Result<(&StateEntry, &Outbox), String> {
         let request = GetRequest {
             key: key.to_owned(),
             ..GetRequest::default()
@@ -186,10 +187,13 @@ impl Relay {
             for store in &self.stores {
                 let Some(outbox) = &store.outbox else { continue };
                 match within(store.component.store().get(request)).await {
-                    Ok(found) if found.value.as_ref().is_some_and(|value| !value.is_empty()) => {
-                        return Ok((&**store, outbox));
-                    }
-                    Ok(_) => {}
+                    Ok(found) => match found.value.filter(|value| !value.is_empty()) {
+                        Some(value) if Outbox::is_kept(promise, &value, !self.server.hosted) => {
+                            return Ok((&**store, outbox));
+                        }
+                        Some(_) => reason = "outbox state is of another message".to_owned(),
+                        None => {}
+                    },
                     Err(error) => reason = store.secrets.out_of(error),
                 }
             }

@@ -19,6 +19,7 @@ pub use files::{Declared, load_configurations, load_folders};
 pub use http_endpoint::{AddressError, BaseUrl, HttpEndpoint};
 #[cfg(test)]
 pub use observed::OtelSettings;
+pub(crate) use observed::expression;
 pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;

@@ -106,7 +106,7 @@ impl Server {
     /// # Errors
     /// When they cannot be traced so; then they are as before.
     pub fn observe(&self, configuration: &Configuration) -> Result<(), TracingError> {
-        self.tracing.apply(&configuration.tracing, &self.app_id)?;
+        self.tracing.apply(&configuration.tracing, &self.app_id, self.hosted)?;
         let mut metrics = configuration.metrics.clone();
         // Whoever runs this for others wants to know.
         metrics.record_error_codes |= self.hosted;
@@ -116,17 +116,18 @@ impl Server {
 
     /// Dapr's namespace, never empty.
     pub fn namespace(&self) -> &str {
-        if self.namespace.is_empty() {
-            "default"
-        } else {
-            &self.namespace
-        }
+        or_default(&self.namespace)
     }
 
     /// Greatest request body in bytes.
     pub fn max_body(&self) -> usize {
         self.max_body.load(Ordering::Relaxed)
     }
+}
+
+/// Dapr's namespace by its name, which may be empty.
+pub(crate) fn or_default(namespace: &str) -> &str {
+    if namespace.is_empty() { "default" } else { namespace }
 }
 
 /// The components of one moment.

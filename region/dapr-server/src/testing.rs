@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use palladium_component::Hosting;
+use palladium_launch::DaprServerConfig;
 use palladium_tasks::Shutdown;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,21 +19,24 @@ use crate::platform::new_server;
 use crate::resources::{Component, References};
 use crate::server::{Components, Registered, Server};
 
-/// App ID `orders` of project `prj-a`.
-pub(crate) fn server() -> Arc<Server> {
+/// App ID `orders` of project `prj-a`, with an agent, a Sentry and folders that are nowhere.
+pub(crate) fn config() -> DaprServerConfig {
+    let id = |name: &str| format!("spiffe://reg-a.palladium.internal/ns/{name}");
     let config = json!({
-        "app_id": "orders", "project_id": "prj-a", "log": {},
-        "identity": { "spiffe_id": "spiffe://r/ns/prj-a/orders", "sentry_address": "127.0.0.1:1",
-            "sentry_id": "spiffe://r/ns/palladium/dapr-sentry", "roots_file": "/nowhere" },
-        "agent_address": "127.0.0.1:1", "agent_id": "spiffe://r/ns/palladium/agent",
-        "gateway_id": "spiffe://r/ns/palladium/gateway", "gateway_listen": "127.0.0.1:0",
-        "internal_listen": "127.0.0.1:0", "data_folder": "/nowhere",
+        "app_id": "orders", "project_id": "prj-a",
+        "identity": {
+            "spiffe_id": id("prj-a/orders"), "sentry_address": "127.0.0.1:1",
+            "sentry_id": id("palladium/dapr-sentry"), "roots_file": "/nowhere",
+        },
+        "agent_address": "127.0.0.1:1", "agent_id": id("palladium/agent"), "gateway_id": id("palladium/gateway"),
+        "gateway_listen": "127.0.0.1:0", "internal_listen": "127.0.0.1:0", "data_folder": "/nowhere",
     });
-    Arc::new(new_server(
-        &serde_json::from_value(config).unwrap(),
-        &Default::default(),
-        Shutdown::new(),
-    ))
+    serde_json::from_value(config).expect("complete")
+}
+
+/// The Dapr Server of [`config`].
+pub(crate) fn server() -> Arc<Server> {
+    Arc::new(new_server(&config(), &Default::default(), Shutdown::new()))
 }
 
 /// Opens a component by name, type and metadata.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -18,10 +18,9 @@ use palladium_http::{Upload, UploadError};
 
 use crate::access_log::Record;
 use crate::failure::Kind;
+use crate::meter::Meter;
 use crate::table::Grant;
 use crate::upstream::Lease;
-
-const GRPC_PREFIX: usize = 5;
 
 /// What became of a request body; shared by the body and whoever waits for the answer.
 #[derive(Debug, Default)]
@@ -127,59 +126,6 @@ impl HttpBody for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-/// Measures a body against its limit.
-enum Meter {
-    /// The body as a whole.
-    Whole { left: u64 },
-    /// Each gRPC message: one byte of flags, four of length, then that many.
-    Messages { limit: u64, prefix: BytesMut, left: u64 },
-}
-
-impl Meter {
-    fn messages(limit: u64) -> Self {
-        Self::Messages {
-            limit,
-            prefix: BytesMut::new(),
-            left: 0,
-        }
-    }
-
-    /// Whether the bytes are still within the limit.
-    fn take(&mut self, data: &[u8]) -> bool {
-        match self {
-            Self::Whole { left } => match left.checked_sub(data.len() as u64) {
-                Some(rest) => {
-                    *left = rest;
-                    true
-                }
-                None => false,
-            },
-            Self::Messages { limit, prefix, left } => {
-                let mut data = data;
-                while !data.is_empty() {
-                    if *left > 0 {
-                        let step = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
-                        *left -= step as u64;
-                        data = &data[step..];
-                        continue;
-                    }
-                    let step = (GRPC_PREFIX - prefix.len()).min(data.len());
-                    prefix.extend_from_slice(&data[..step]);
-                    data = &data[step..];
-                    if let [_, a, b, c, d] = prefix[..] {
-                        *left = u32::from_be_bytes([a, b, c, d]).into();
-                        prefix.clear();
-                        if *left > *limit {
-                            return false;
-                        }
-                    }
-                }
-                true
-            }
-        }
     }
 }
 
@@ -305,32 +251,4 @@ impl HttpBody for Body {
 /// The gRPC status that headers or trailers state, if they do.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_whole_body_is_bounded() {
-        let mut meter = Meter::Whole { left: 10 };
-        assert!(meter.take(&[0; 6]));
-        assert!(meter.take(&[0; 4]));
-        assert!(!meter.take(&[0; 1]));
-    }
-
-    #[test]
-    fn each_message_is_bounded_however_it_is_cut_up() {
-        let stream: Vec<u8> = (0..3)
-            .flat_map(|_| [0, 0, 0, 0, 10].into_iter().chain([7; 10]))
-            .collect();
-        for cut in 1..stream.len() {
-            let mut meter = Meter::messages(10);
-            assert!(stream.chunks(cut).all(|piece| meter.take(piece)), "cut {cut}");
-            assert!(
-                ![0, 0, 0, 0, 11].chunks(cut).all(|piece| meter.take(piece)),
-                "cut {cut}"
-            );
-        }
-    }
 }

@@ -15,6 +15,7 @@ mod error;
 mod failure;
 mod freshness;
 mod headers;
+mod meter;
 mod metrics;
 mod phases;
 mod run;

@@ -35,39 +35,78 @@ pub(crate) fn host(authority: &str) -> Option<Box<str>> {
     Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().into())
 }
 
-/// Whether the path, read as generously as any server might, is Dapr's `shutdown` in HTTP or gRPC.
+/// Whether the path is Dapr's `shutdown` in HTTP or gRPC in any of the ways in which a server might read it.
 pub(crate) fn is_shutdown(path: &str) -> bool {
     let plain = memchr::memchr3(b'%', b';', b'\\', path.as_bytes()).is_none();
     if plain && !contains_ignoring_case(path.as_bytes(), b"shutdown") {
         return false;
     }
     let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..3 {
+    // A part that one reading sees as two is taken away by one `..` in another: so each is tried by itself.
+    for _ in 0..=ROUNDS {
+        let told = |number: u8| {
+            let way = Way {
+                backslash: number & 1 != 0,
+                parameters: number & 2 != 0,
+                noise: number & 4 != 0,
+            };
+            way.is_shutdown(&bytes)
+        };
+        // Whatever a reading leaves out stands around a name, never in it.
+        if contains_ignoring_case(&bytes, b"shutdown") && (0..8).any(told) {
+            return true;
+        }
+        if memchr::memchr(b'%', &bytes).is_none() {
+            break;
+        }
         bytes = decode(&bytes);
     }
-    bytes.make_ascii_lowercase();
-    let end = bytes
-        .iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .unwrap_or(bytes.len());
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in bytes[..end].split(|byte| matches!(byte, b'/' | b'\\')) {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        let noise = |byte: &u8| *byte <= b' ' || *byte >= 0x7f;
-        let start = name.iter().position(|byte| !noise(byte)).unwrap_or(name.len());
-        let stop = name
-            .iter()
-            .rposition(|byte| !noise(byte))
-            .map_or(start, |last| last + 1);
-        match &name[start..stop] {
-            b"" | b"." => {}
-            b".." => {
-                segments.pop();
+    false
+}
+
+/// How often escapes may be decoded on the way.
+const ROUNDS: usize = 3;
+
+/// How a server reads a path, beside decoding it.
+struct Way {
+    /// A backslash parts names, too.
+    backslash: bool,
+    /// What follows a semicolon is no part of a name.
+    parameters: bool,
+    /// What cannot be seen around a name is no part of it.
+    noise: bool,
+}
+
+impl Way {
+    fn is_shutdown(&self, path: &[u8]) -> bool {
+        let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        let path = &path[..end.unwrap_or(path.len())];
+        let mut names: Vec<&[u8]> = Vec::new();
+        for part in path.split(|byte| *byte == b'/' || (self.backslash && *byte == b'\\')) {
+            match self.name(part) {
+                b"" | b"." => {}
+                b".." => {
+                    names.pop();
+                }
+                name => names.push(name),
             }
-            name => segments.push(name),
         }
+        let is = |name: &[u8], word: &[u8]| name.eq_ignore_ascii_case(word);
+        let starts = |name: &[u8]| name.get(..4).is_some_and(|start| is(start, b"v1.0"));
+        matches!(names.as_slice(), [first, last] if is(last, b"shutdown") && (starts(first) || is(first, GRPC)))
     }
-    matches!(segments.as_slice(), [version, b"shutdown"] if version.starts_with(b"v1.0") || *version == GRPC)
+
+    fn name<'a>(&self, part: &'a [u8]) -> &'a [u8] {
+        let parameters = part.iter().position(|byte| *byte == b';').filter(|_| self.parameters);
+        let name = &part[..parameters.unwrap_or(part.len())];
+        if !self.noise {
+            return name;
+        }
+        let seen = |byte: &u8| *byte > b' ' && *byte < 0x7f;
+        let start = name.iter().position(seen).unwrap_or(name.len());
+        let stop = name.iter().rposition(seen).map_or(start, |last| last + 1);
+        &name[start..stop]
+    }
 }
 
 const GRPC: &[u8] = b"dapr.proto.runtime.v1.dapr";
@@ -123,6 +162,11 @@ mod tests {
             "/v1.0\\shutdown",
             "/v1.0/shutdown;a=b",
             "/v1.0/;/shutdown",
+            // Taken away as one part by one reading, as two by another.
+            "/v1.0/a\\b/../shutdown",
+            "/v1.0/a%2Fb/../shutdown",
+            "/v1.0/..;a/../shutdown",
+            "/v1.0/a%3Fb/../shutdown",
             "/v1.0/shutdown%00",
             "/v1.0/shutdown%20",
             "/v1.0/shutdown%3Fx",

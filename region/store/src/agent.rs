@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use crate::access::{Access, LastTable};
 use crate::projects::Projects;
-use crate::rows::{StorageError, Work};
+use crate::rows::{BusWork, StorageError, Work};
 
 const MAX_MESSAGE: usize = 64 << 20;
 const REPORT: Duration = Duration::from_secs(5);
@@ -153,6 +153,8 @@ impl Tables {
             project
                 .submit(Work::DeleteRanges(own.into_iter().map(range).collect()))
                 .await?;
+            let app = app.app_id.clone();
+            project.submit(Work::Bus(BusWork::Leave { app })).await?;
         }
         self.destroyed.add(&app.uid).await
     }

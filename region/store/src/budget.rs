@@ -13,6 +13,8 @@ use palladium_tls::PeerInfo;
 use tonic::Status;
 use tonic::body::Body;
 
+const SUBSCRIBE: &str = "/palladium.store.v1.Bus/Subscribe";
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Budgets {
@@ -31,14 +33,21 @@ impl Budgets {
         }
     }
 
-    /// Counts the body of a request as it is read. The handler finds what it holds ([`palladium_http::Held`]) among its
+    /// Counts the body of a request as it is read: all of it until the end of its call, but of a subscription, which has no
+    /// end, each piece until it was read. The handler finds what it holds ([`palladium_http::Held`]) and the budget among its
     /// extensions.
     pub(crate) fn meter(&self, mut request: http::Request<Body>) -> http::Request<Body> {
         let peer = request.extensions().get::<PeerInfo>();
         let peer = peer.and_then(|info| info.peer.as_ref()?.id.namespace_and_name());
         // Nobody else gets here; if so, they share one part.
-        let held = self.of(peer.map_or("", |(project, _)| project)).hold();
+        let budget = self.of(peer.map_or("", |(project, _)| project));
+        let held = budget.hold();
         request.extensions_mut().insert(held.clone());
+        request.extensions_mut().insert(budget);
+        if request.uri().path() == SUBSCRIBE {
+            return request
+                .map(|inner| Body::new(held.meter(inner).passing().map_err(|error| refused(error.as_ref()))));
+        }
         request.map(|inner| Body::new(held.meter(inner).map_err(|error| refused(error.as_ref()))))
     }
 

@@ -10,6 +10,8 @@ use palladium_sealing::KekConfig;
 use palladium_telemetry::LogConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::rows::BusLimits;
+
 /// Everything a store needs to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,9 @@ pub struct Config {
     /// Connections of Dapr Servers at a time.
     #[serde(default = "connections")]
     pub connections: usize,
+    /// Bounds of managed publish/subscribe.
+    #[serde(default)]
+    pub bus: BusLimits,
     /// What to log.
     #[serde(default)]
     pub log: LogConfig,

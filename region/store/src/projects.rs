@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn sec_a_destroyed_project_leaves_nothing_and_is_never_half_gone() {
+    async fn a_destroyed_project_leaves_nothing_and_is_never_half_gone() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("kek");
         let kek = Arc::new(Kek::open(&KekConfig::KeyFile { path }).unwrap());

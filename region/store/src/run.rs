@@ -12,6 +12,7 @@ use palladium_proto::components::state_store_server::StateStoreServer;
 use palladium_proto::components::transactional_state_store_server::TransactionalStateStoreServer;
 use palladium_proto::components::transactional_store_multi_max_size_server::TransactionalStoreMultiMaxSizeServer;
 use palladium_proto::region::ManagedTable;
+use palladium_proto::store::bus_server::BusServer;
 use palladium_sealing::Kek;
 use palladium_spiffe::{SpiffeId, TrustDomain};
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
@@ -26,10 +27,11 @@ use tower::util::MapRequestLayer;
 use crate::access::{Access, LastTable};
 use crate::agent::{DestroyedApps, Tables};
 use crate::budget::Budgets;
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::error::Error;
 use crate::projects::Projects;
-use crate::service::Service;
+use crate::service::{BusService, Service};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -46,6 +48,9 @@ const MAX_HELD: usize = 256 << 20;
 const MAX_HELD_BY_PROJECT: usize = MAX_HELD / 4;
 const _: () = assert!(MAX_HELD_BY_PROJECT >= MAX_MESSAGE);
 const CALLS_PER_CONNECTION: u32 = 1024;
+/// A peer that answers no ping is gone: so long a consumer keeps what it has not settled.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(10);
 
 /// Runs until `shutdown`. Reads its launch envelope from standard input first.
 ///
@@ -73,6 +78,8 @@ pub(crate) struct Store {
     acceptor: Acceptor,
     connections: usize,
     service: Service,
+    bus_service: BusService,
+    bus: Bus,
     projects: Arc<Projects>,
     tasks: tokio::sync::Mutex<Tasks>,
     _ready: ReadyFile,
@@ -116,6 +123,7 @@ impl Store {
         let server = mtls_server_config(&svid, &bundles, dapr_servers_of(own_id.trust_domain()), ALPN_H2);
         let acceptor = Acceptor::mtls(server, bundles.clone(), HANDSHAKE);
 
+        let bus = Bus::new(config.bus.clone(), shutdown.clone());
         let tables = Tables {
             access: access.clone(),
             bundles: bundles.clone(),
@@ -137,7 +145,9 @@ impl Store {
             listener: tokio::sync::Mutex::new(Some(listener)),
             acceptor,
             connections: config.connections,
-            service: Service::new(access, projects.clone()),
+            service: Service::new(access.clone(), projects.clone()),
+            bus_service: BusService::new(access, projects.clone(), bus.clone()),
+            bus,
             projects,
             tasks: tokio::sync::Mutex::new(tasks),
             _ready: ready,
@@ -160,10 +170,13 @@ impl Store {
             .max_concurrent_streams(CALLS_PER_CONNECTION)
             .http2_max_header_list_size(16 * 1024)
             .http2_adaptive_window(Some(true))
+            .http2_keepalive_interval(Some(PING_EVERY))
+            .http2_keepalive_timeout(Some(PING_ANSWER))
             .layer(MapRequestLayer::new(move |request| budgets.meter(request)))
             .add_service(StateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStateStoreServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .add_service(TransactionalStoreMultiMaxSizeServer::new(service))
+            .add_service(BusServer::new(self.bus_service.clone()).max_decoding_message_size(MAX_MESSAGE))
             .serve_with_incoming_shutdown(incoming(listener, self.acceptor.clone(), limits), shutdown.wait());
         let overdue = async {
             shutdown.wait().await;
@@ -181,6 +194,7 @@ impl Store {
         if let Err(overdue) = tasks.drain(LAST_TASKS).await {
             tracing::warn!(%overdue, "tasks were cut off at shutdown");
         }
+        self.bus.end().await;
         self.projects.close().await;
     }
 }

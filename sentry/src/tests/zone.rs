@@ -1,6 +1,6 @@
 //! A Sentry under test, with its folders, its attestors and a client.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use palladium_identity::{Attestation, Identity, IdentityConfig, IdentityError, Settings};
@@ -21,11 +21,19 @@ use crate::{Config, Zone as ZoneKind};
 pub const DOMAIN: &str = "reg-test.palladium.internal";
 pub const APP: &str = "/ns/prj-abc/orders";
 
+/// A port that was free a moment ago, and never the same twice.
 pub fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    static GIVEN: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    let address = loop {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        if !given.contains(&address) {
+            break address;
+        }
+    };
+    given.push(address);
+    address
 }
 
 /// The attestors' private keys, kept by the test.

@@ -86,8 +86,13 @@ const ZONES: &[Zone] = &[
         why: "an executable picks roles and wires them; drivers belong to the Dapr Server",
     },
     Zone {
+        folder: "tests/fuzz",
+        may: &[CONTRACTS, FOUNDATION, "region/engine/"],
+        why: "targets call parsers; a role or a driver would make their build long",
+    },
+    Zone {
         folder: "tests",
-        may: &[CONTRACTS, FOUNDATION],
+        may: &[CONTRACTS, FOUNDATION, PEERS],
         why: "scenarios speak to real processes over the wire",
     },
     Zone {
@@ -106,8 +111,10 @@ const NEVER_LINKED: &[(&str, &str)] = &[
     ("cli", "components/"),
 ];
 
-/// The suite that every driver runs may be a dev-dependency of any crate that holds one.
+/// The suite that every driver runs, and the real servers that it runs them over, may be dev-dependencies of any crate that
+/// holds one.
 const CONFORMANCE: &str = "components/conformance";
+const PEERS: &str = "components/peers";
 
 /// A library that only some folders may use; tests may where `in_tests` says so.
 struct Fence {
@@ -134,6 +141,24 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         library: "redis",
+        folders: &["components/"],
+        in_tests: false,
+        why: "drivers alone speak to backends",
+    },
+    Fence {
+        library: "krafka",
+        folders: &["components/"],
+        in_tests: false,
+        why: "drivers alone speak to backends",
+    },
+    Fence {
+        library: "lapin",
+        folders: &["components/"],
+        in_tests: false,
+        why: "drivers alone speak to backends",
+    },
+    Fence {
+        library: "rumqttc-v4-next",
         folders: &["components/"],
         in_tests: false,
         why: "drivers alone speak to backends",
@@ -234,8 +259,8 @@ pub fn imports(workspace: &Workspace) -> Vec<Finding> {
             continue;
         };
         for imported in workspace.ours(member, true) {
-            let conformance = imported.folder == CONFORMANCE && !links(member, imported);
-            if !below_any(&imported.folder, zone.may) && !conformance {
+            let for_tests = [CONFORMANCE, PEERS].contains(&imported.folder.as_str()) && !links(member, imported);
+            if !below_any(&imported.folder, zone.may) && !for_tests {
                 let rule = format!("must not import {}: {}", imported.folder, zone.why);
                 findings.push(Finding::new(
                     manifest(member),

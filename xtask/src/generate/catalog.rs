@@ -14,7 +14,7 @@ use super::program;
 
 /// Generates the catalog of the workspace at `root` into the same place below `made`.
 pub fn run(root: &Path, made: &Path) -> Result<()> {
-    let program = program::build(root, "--bin", "component-catalog")?;
+    let program = program::build(root, "bin", "component-catalog")?;
     let output = Command::new(&program)
         .stderr(Stdio::inherit())
         .output()

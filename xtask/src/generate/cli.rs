@@ -19,7 +19,7 @@ const EVERYWHERE: &str = "Global options:";
 
 /// Generates the document for the workspace at `root` into the same place below `made`.
 pub fn run(root: &Path, made: &Path) -> Result<()> {
-    let program = program::build(root, "--bin", "palladium")?;
+    let program = program::build(root, "bin", "palladium")?;
     let mut document = String::from(
         "# Command line\n\n\
          What the executable says of itself. Made by `cargo xtask generate`; do not edit. The global options, shown once, go with every\n\

@@ -11,7 +11,7 @@ use super::program;
 
 /// Writes both below `out`; each generator takes the one that it owns.
 pub(super) fn run(root: &Path, out: &Path) -> Result<()> {
-    let program = program::build(root, "--example", "generated")?;
+    let program = program::build(root, "example", "generated")?;
     let status = Command::new(&program)
         .arg(out)
         .current_dir(root)

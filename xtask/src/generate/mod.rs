@@ -25,15 +25,15 @@ struct Generator {
     make: fn(&Path, &Path) -> Result<()>,
 }
 
-/// Every generator, one line each.
+/// Every generator, one line each; the first one before the programs that are compiled with what it makes.
 const GENERATORS: &[Generator] = &[
-    Generator {
-        owns: "contracts/component/catalog.json",
-        make: catalog::run,
-    },
     Generator {
         owns: "contracts/proto/src/gen",
         make: proto::run,
+    },
+    Generator {
+        owns: "contracts/component/catalog.json",
+        make: catalog::run,
     },
     Generator {
         owns: "control-plane/server/openapi.json",

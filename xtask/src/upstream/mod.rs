@@ -3,6 +3,7 @@
 //! One idea: the suite starts whatever programs the environment names; we name ours under the name of the original and
 //! count what ran. A case that was asked for and did not run is a failure, never silence.
 
+mod mixed;
 mod output;
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use mixed::First;
 use output::{Output, Verdict};
 
 /// Where the committed lists lie.
@@ -42,6 +44,8 @@ const UNUSED: [&str; 5] = [
 const CASE: Duration = Duration::from_secs(60);
 /// How often a case is begun alone after the suite fell over itself.
 const ALONE: u32 = 3;
+/// More cases that were not announced are a list that is wrong.
+const FEW: usize = 3;
 
 /// Command line of the runner.
 #[derive(Args)]
@@ -52,6 +56,10 @@ pub struct Options {
     /// Program to judge as daprd; default: the original
     #[arg(long)]
     daprd: Option<PathBuf>,
+    /// Every second daprd that a case starts is the original, the first one in one run and the second one in another; each
+    /// case runs alone
+    #[arg(long, requires_all = ["daprd", "list"])]
+    mixed: bool,
     /// Program to judge as sentry; default: the original
     #[arg(long)]
     sentry: Option<PathBuf>,
@@ -89,27 +97,70 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         println!("no case on the list");
         return Ok(());
     }
-    let focus = options.focus.clone().unwrap_or_else(|| exactly(&wanted));
     let started = Instant::now();
-    let mut output = judge(options, &focus, wanted.len())?;
-    if output.fell {
+    let output = if options.mixed {
+        both_ways(options, &wanted)?
+    } else {
+        together(options, &wanted)?
+    };
+    report(root, options, &wanted, &output, started)
+}
+
+/// All cases in one run of the suite, and again alone those that it took along when it fell.
+fn together(options: &Options, wanted: &BTreeSet<String>) -> Result<Output> {
+    let focus = options.focus.clone().unwrap_or_else(|| exactly(wanted));
+    let mut output = judge(options, &focus, wanted.len(), None)?;
+    // A case that was not even announced: its line came together with what some program wrote, and nobody saw it.
+    let unseen = wanted.iter().filter(|case| !output.cases.contains_key(*case)).count();
+    if output.fell || (1..=FEW).contains(&unseen) {
         // Each in a process of its own, so that none takes another along.
-        let left: Vec<String> = output.unjudged(&wanted).cloned().collect();
+        let left: Vec<String> = output.unjudged(wanted).cloned().collect();
         for case in left {
-            for _ in 0..ALONE {
-                let alone = judge(options, &exactly(&[case.clone()].into()), 1)?;
-                let fell = alone.fell;
-                output.cases.extend(alone.cases);
-                if !fell {
-                    break;
-                }
+            output.cases.extend(alone(options, &case, None)?.cases);
+        }
+    }
+    Ok(output)
+}
+
+/// One case in a process of its own, begun again when the suite falls over itself.
+fn alone(options: &Options, case: &str, first: Option<First>) -> Result<Output> {
+    let mut output = Output::default();
+    for _ in 0..ALONE {
+        output = judge(options, &exactly(&[case.to_owned()].into()), 1, first)?;
+        if !output.fell {
+            break;
+        }
+    }
+    Ok(output)
+}
+
+/// Each case twice, once with ours and once with the original started first; it passes when both do.
+fn both_ways(options: &Options, wanted: &BTreeSet<String>) -> Result<Output> {
+    let mut all = Output::default();
+    for case in wanted {
+        for first in First::BOTH {
+            println!("{}:", first.text());
+            let mut output = alone(options, case, Some(first))?;
+            let Some(told) = output.cases.remove(case) else {
+                all.outside = output.outside;
+                all.cases.remove(case);
+                break;
+            };
+            let passed = told.verdict == Verdict::Passed;
+            all.cases.insert(case.clone(), told);
+            if !passed {
+                break;
             }
         }
     }
+    Ok(all)
+}
 
+/// Prints what came of the cases, keeps the output of failed ones, and fails unless all passed.
+fn report(root: &Path, options: &Options, wanted: &BTreeSet<String>, output: &Output, started: Instant) -> Result<()> {
     let logs = root.join(&options.logs);
     let (mut passed, mut failed) = (BTreeSet::new(), BTreeSet::new());
-    for case in output.cases.keys().chain(&wanted) {
+    for case in output.cases.keys().chain(wanted) {
         match output.cases.get(case).map(|c| c.verdict) {
             Some(Verdict::Passed) => passed.insert(case.clone()),
             _ => failed.insert(case.clone()),
@@ -144,12 +195,14 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 /// Starts the suite and reads it to its end, printing each verdict as it comes.
-fn judge(options: &Options, focus: &str, expected: usize) -> Result<Output> {
+fn judge(options: &Options, focus: &str, expected: usize, first: Option<First>) -> Result<Output> {
     let peers = options
         .peers
         .canonicalize()
         .with_context(|| options.peers.display().to_string())?;
     let bin = tempfile::tempdir()?;
+    let turns = bin.path().join("turns");
+    fs::create_dir(&turns)?;
     let mut suite = fenced(&peers.join("integration.test"));
     suite.args(["-test.v", "-test.count=1", "-test.timeout=0", "-focus", focus]);
     suite.arg(format!("-integration-parallel={}", options.jobs > 1));
@@ -167,7 +220,14 @@ fn judge(options: &Options, focus: &str, expected: usize) -> Result<Output> {
         let program = program
             .canonicalize()
             .with_context(|| format!("{role}: {}", program.display()))?;
-        symlink(program, &link)?;
+        match first {
+            Some(first) if role == ROLES[0] => {
+                let original = peers.join(role);
+                let script = mixed::script(&turns, first, &program, &original)?;
+                symlink(script, &link)?;
+            }
+            _ => symlink(program, &link)?,
+        }
         suite.env(variable(role), link);
     }
     for role in UNUSED {
@@ -191,6 +251,16 @@ fn judge(options: &Options, focus: &str, expected: usize) -> Result<Output> {
     let status = child.wait()?;
     over.store(true, Ordering::Release);
     let late = watchdog.join().unwrap_or(true);
+    if first.is_some() && mixed::starts(&turns)? < 2 {
+        for (case, told) in &mut output.cases {
+            if told.verdict == Verdict::Passed {
+                told.verdict = Verdict::Failed;
+                let why = "there was nothing to mix: it started fewer than two daprd";
+                println!("{:<7} {case} {why}", told.verdict.text());
+                told.lines.push(why.to_owned());
+            }
+        }
+    }
     if late {
         println!("the suite was ended after {} s", deadline.as_secs());
     } else if !status.success() && output.cases.values().all(|c| c.verdict == Verdict::Passed) {

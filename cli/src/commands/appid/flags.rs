@@ -20,7 +20,7 @@ pub struct SpecFlags {
     /// How the application is spoken to: http or grpc
     #[arg(long)]
     app_protocol: Option<String>,
-    /// Name of a Configuration; kept, not acted on yet
+    /// Name of the Configuration that is in force for it
     #[arg(long)]
     app_config: Option<String>,
     /// Probe the application

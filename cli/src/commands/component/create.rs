@@ -11,7 +11,7 @@ use crate::Error;
 use crate::context::Context;
 use crate::input::{self, Pair};
 use crate::poll::WaitArgs;
-use crate::resource::{self, OutputArg, ProjectArg};
+use crate::resource::{OutputArg, ProjectArg};
 
 #[derive(Debug, Args)]
 pub struct Create {
@@ -48,12 +48,7 @@ impl Create {
             "spec": {"type": self.kind, "version": self.version, "metadata": settings("--metadata", &self.metadata)?},
             "scopes": self.scopes,
         });
-        let answer = context
-            .api
-            .post(&resource::collection(kind, Some(project)), &body)
-            .await?;
-        let path = resource::object(kind, Some(project), &self.name);
-        NOUN.written(context, &path, answer, &self.wait, self.output.output)
+        NOUN.create(context, project, &self.name, &body, &self.wait, self.output.output)
             .await
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use palladium_component::metadata::{FieldType, parse_duration};
 use palladium_component::{ComponentMetadata, Hosting, MetadataError, OpenError};
+use palladium_components_web::client_builder;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -92,9 +93,7 @@ pub(super) struct HttpMetadata {
 impl HttpMetadata {
     /// The client of one component.
     pub(super) async fn client(&self, hosting: &Hosting) -> Result<Client, OpenError> {
-        let mut builder = Client::builder()
-            .connect_timeout(Duration::from_secs(15))
-            .redirect(redirects(hosting));
+        let mut builder = client_builder(hosting.is_platform()).redirect(redirects(hosting));
         if let Some(root) = self.root_ca.as_deref().filter(|root| !root.is_empty()) {
             let pem = pem("MTLSRootCA", root, hosting).await?;
             for root in Certificate::from_pem_bundle(&pem).map_err(|_| wrong("MTLSRootCA"))? {
@@ -126,9 +125,9 @@ impl HttpMetadata {
 /// As far as the address whose host the region's owner allowed; another one was not looked at, and would be shown the token. In a
 /// process of one's own as far as Dapr goes.
 fn redirects(hosting: &Hosting) -> Policy {
-    let Hosting::Platform { .. } = hosting else {
+    if !hosting.is_platform() {
         return Policy::limited(MOST_REDIRECTS);
-    };
+    }
     Policy::custom(|attempt| {
         let asked = attempt.previous();
         if asked
@@ -153,7 +152,7 @@ async fn pem(field: &str, value: &str, hosting: &Hosting) -> Result<Vec<u8>, Ope
     if value.contains("-----BEGIN") {
         return Ok(value.as_bytes().to_vec());
     }
-    if let Hosting::Platform { .. } = hosting {
+    if hosting.is_platform() {
         return Err(OpenError::NotAllowed(format!("{field} must be a PEM text, not a path")));
     }
     tokio::fs::read(value).await.map_err(|_| wrong(field).into())

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use bytes::{Bytes, BytesMut};
 use metadata::HttpMetadata;
 use palladium_component::bindings::{Answer, Binding, BindingDriver, BindingError, Metadata, Operation, Ways};
 use palladium_component::metadata::FieldType as _;
 use palladium_component::{CallError, ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, Reply, Status};
+use palladium_components_web as web;
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+
+use crate::answer::{read, unavailable};
 
 /// The driver.
 pub const DRIVER: BindingDriver = BindingDriver {
@@ -32,8 +33,6 @@ pub const DRIVER: BindingDriver = BindingDriver {
     open: |context| Box::pin(open(context)),
 };
 
-/// Bytes of all answers that are being read in this process; who called counts them from then on.
-static READING: Semaphore = Semaphore::const_new(256 << 20);
 /// How long an answer may take when nobody says.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -60,12 +59,7 @@ const OPERATIONS: [&str; 9] = [
 
 async fn open(context: OpenContext) -> Result<Arc<dyn Binding>, OpenError> {
     let metadata = HttpMetadata::parse(&context.properties)?;
-    // The library also reads `http:host`, which whoever judges addresses may read as something else.
-    let is_whole = ["http://", "https://"]
-        .iter()
-        .any(|start| metadata.url.starts_with(start));
-    let base = Url::parse(&metadata.url).ok().filter(|url| is_whole && url.has_host());
-    let base = base.ok_or_else(|| MetadataError::new("url", "it is no address", "write 'https://host/path'"))?;
+    let base = web::address("url", &metadata.url, context.hosting.is_platform())?;
     let token = match (&metadata.security_token_header, &metadata.security_token) {
         (Some(header), Some(token)) if !header.is_empty() && !token.expose_secret().is_empty() => {
             let name = HeaderName::try_from(header);
@@ -133,10 +127,11 @@ impl Http {
         if has_body {
             request = request.body(operation.data.clone());
         }
-        let answer = request.send().await.map_err(unavailable)?;
+        let mut answer = request.send().await.map_err(unavailable)?;
         let metadata = about(&answer);
         let status = answer.status();
-        let data = self.read(answer).await?;
+        // What is beyond the bound is left.
+        let (data, _) = read(&mut answer, self.longest).await?;
         let strict = match operation.metadata.get("errorIfNot2XX").filter(|said| !said.is_empty()) {
             Some(said) => bool::parse(said).unwrap_or(false),
             None => self.error_if_not_2xx,
@@ -146,7 +141,7 @@ impl Http {
             return Err(BindingError { error, metadata });
         }
         Ok(Answer {
-            data: Some(data),
+            data: Some(data.freeze()),
             metadata,
         })
     }
@@ -194,23 +189,6 @@ impl Http {
         }
         Ok(headers)
     }
-
-    /// Reads an answer up to its bound; the rest is left.
-    async fn read(&self, mut answer: Response) -> Result<Bytes, CallError> {
-        let mut data = BytesMut::new();
-        let mut held = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(unavailable)? {
-            let room = self.longest - data.len();
-            let piece_held = READING.try_acquire_many(u32::try_from(piece.len()).unwrap_or(u32::MAX));
-            let no_room = |_| CallError::Unavailable("too much data of answers is held at a time".to_owned());
-            held.push(piece_held.map_err(no_room)?);
-            data.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.len() >= room {
-                break;
-            }
-        }
-        Ok(data.freeze())
-    }
 }
 
 /// Status and headers, as metadata.
@@ -241,19 +219,6 @@ fn canonical(name: &str) -> String {
             written
         })
         .collect()
-}
-
-/// The library's words without the address: it may hold a password.
-fn unavailable(error: reqwest::Error) -> CallError {
-    use std::error::Error as _;
-    let error = error.without_url();
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    CallError::Unavailable(words)
 }
 
 #[cfg(test)]

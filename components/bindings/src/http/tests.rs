@@ -122,6 +122,29 @@ async fn sec_065_a_redirect_leads_a_hosted_binding_nowhere_else() {
 }
 
 #[tokio::test]
+async fn sec_119_a_hosted_binding_calls_no_address_about_machines() {
+    palladium_tls::install_crypto_provider();
+    let opened = async |url: &str| {
+        let properties = [("url", url)].into_iter().collect();
+        let hosting = Hosting::Platform { folder: "/".into() };
+        open(OpenContext {
+            hosting,
+            ..OpenContext::new("b", "app", properties)
+        })
+        .await
+    };
+    // Also in a spelling that the URL parser undoes.
+    for url in [
+        "http://169.254.169.254/",
+        "http://0xa9.0xfe.43518/",
+        "http://[::ffff:a9fe:a9fe]/",
+    ] {
+        assert!(matches!(opened(url).await, Err(OpenError::Metadata(_))), "{url}");
+    }
+    assert!(opened("http://127.0.0.1/").await.is_ok(), "the owner's to refuse");
+}
+
+#[tokio::test]
 async fn a_caller_sets_no_header_of_the_connection_and_sees_no_token() {
     let (url, asked) = served("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let binding = binding(&url, &[("securityTokenHeader", "X-Token"), ("securityToken", "t")]).await;

@@ -9,7 +9,6 @@ mod watch;
 
 use std::sync::Arc;
 
-use ::redis::aio::ConnectionManager;
 use palladium_component::{
     ComponentMetadata, ConfigurationDriver, ConfigurationStore, Hosted, OpenContext, OpenError, Status,
 };
@@ -32,12 +31,8 @@ pub const DRIVER: ConfigurationDriver = ConfigurationDriver {
 
 async fn open(context: OpenContext) -> Result<Arc<dyn ConfigurationStore>, OpenError> {
     let metadata = RedisMetadata::parse(&context.properties)?;
-    let (client, address) = metadata.client()?;
-    let unavailable = |error: ::redis::RedisError| {
-        OpenError::Unavailable(format!("redis store: error connecting to redis at {address}: {error}"))
-    };
-    let connection = ConnectionManager::new_with_config(client.clone(), metadata.connection());
-    let connection = connection.await.map_err(unavailable)?;
+    let connecting = metadata.connect("redis store: error connecting to redis");
+    let (client, connection, unavailable) = connecting.await?;
     let reader = Reader::new(connection);
     reader.ping().await.map_err(unavailable)?;
     Ok(Arc::new(RedisConfiguration::new(reader, Line::new(client, &metadata))))

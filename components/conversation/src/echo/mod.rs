@@ -53,6 +53,7 @@ fn answer(request: &Request) -> Result<Answer, CallError> {
             completion: tokens,
             prompt: tokens,
             total: tokens * 2,
+            ..Usage::default()
         }),
     })
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use palladium_component::{Hosting, MetadataError, OpenError};
+use palladium_components_web as web;
 use reqwest::header::CACHE_CONTROL;
 use reqwest::{Client, Url};
 use secrecy::ExposeSecret as _;
@@ -41,7 +42,7 @@ impl Source {
     pub(super) async fn of(metadata: &JwksMetadata, hosting: &Hosting) -> Result<Self, OpenError> {
         let said = metadata.jwks.expose_secret();
         if said.starts_with("https://") || said.starts_with("http://") {
-            return address(said, metadata);
+            return address(said, metadata, hosting);
         }
         if said.trim_start().starts_with('{') {
             return Ok(Source::Text(said.as_bytes().to_vec().into()));
@@ -54,7 +55,7 @@ impl Source {
             }
         }
         let neither = || wrong("it is neither a set, nor an address, nor a file");
-        if let Hosting::Platform { .. } = hosting {
+        if hosting.is_platform() {
             return Err(neither());
         }
         match tokio::fs::metadata(said).await {
@@ -107,11 +108,11 @@ impl Source {
     }
 }
 
-fn address(said: &str, metadata: &JwksMetadata) -> Result<Source, OpenError> {
+fn address(said: &str, metadata: &JwksMetadata, hosting: &Hosting) -> Result<Source, OpenError> {
     if said.starts_with("http://") {
         tracing::warn!("a key set is fetched without TLS: whoever is on the way can replace it");
     }
-    let url = Url::parse(said).map_err(|_| wrong("it is no address"))?;
+    let url = web::address("jwks", said, hosting.is_platform())?;
     // As in Dapr: what is too short is the default.
     let or = |said: Duration, least: Duration, default| if said < least { default } else { said };
     let timeout = or(
@@ -120,13 +121,7 @@ fn address(said: &str, metadata: &JwksMetadata) -> Result<Source, OpenError> {
         Duration::from_secs(30),
     );
     let pause = or(metadata.min_refresh_interval, FETCH.0, Duration::from_secs(600));
-    let client = Client::builder()
-        .timeout(timeout)
-        .connect_timeout(timeout)
-        // An allowed host must not send this process elsewhere.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|_| wrong("its client cannot be made"))?;
+    let client = web::client("jwks", timeout, hosting.is_platform())?;
     Ok(Source::Address { url, client, pause })
 }
 
@@ -159,24 +154,14 @@ async fn file(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, String> {
 
 /// The set, and how long it is fresh if the answer says so.
 async fn fetch(client: &Client, url: &Url) -> Result<(Zeroizing<Vec<u8>>, Option<Duration>), String> {
-    let failed = |error: reqwest::Error| format!("failed to fetch JWKS: {}", error.without_url());
-    let mut answer = client.get(url.clone()).send().await.map_err(failed)?;
-    if !answer.status().is_success() {
-        return Err(format!("failed to fetch JWKS: the answer is {}", answer.status()));
+    let answer = web::send(client.get(url.clone()), MAX_BYTES).await;
+    let answer = answer.map_err(|failure| format!("failed to fetch JWKS: {failure}"))?;
+    if !answer.status.is_success() {
+        return Err(format!("failed to fetch JWKS: the answer is {}", answer.status));
     }
-    let control = answer
-        .headers()
-        .get(CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok());
+    let control = answer.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let fresh = control.and_then(max_age);
-    let mut text = Zeroizing::new(Vec::new());
-    while let Some(piece) = answer.chunk().await.map_err(failed)? {
-        if text.len() + piece.len() > MAX_BYTES {
-            return Err(format!("failed to fetch JWKS: it has more than {MAX_BYTES} bytes"));
-        }
-        text.extend_from_slice(&piece);
-    }
-    Ok((text, fresh))
+    Ok((answer.body, fresh))
 }
 
 fn max_age(control: &str) -> Option<Duration> {

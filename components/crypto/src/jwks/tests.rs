@@ -71,7 +71,7 @@ async fn a_file_is_read_again_when_it_changes_and_a_broken_one_changes_nothing()
 const LONGER_THAN_A_LOOK: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
-async fn sec_a_tenant_names_no_file() {
+async fn a_tenant_names_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     std::fs::write(&path, set(&["a"])).unwrap();
@@ -80,6 +80,16 @@ async fn sec_a_tenant_names_no_file() {
     };
     assert!(opened(path.to_str().unwrap(), tenant()).await.is_err());
     assert!(opened(&set(&["a"]), tenant()).await.is_ok());
+}
+
+#[tokio::test]
+async fn sec_119_a_tenants_set_is_at_no_address_about_machines() {
+    palladium_tls::install_crypto_provider();
+    let tenant = Hosting::Platform { folder: "/".into() };
+    for address in ["http://169.254.169.254/set", "https://[fd00:ec2::254]/set"] {
+        let error = opened(address, tenant.clone()).await.err().unwrap().to_string();
+        assert!(error.contains("may not be called here"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ fn algorithms_that_do_not_fit_are_told_as_dapr_tells_them() {
 }
 
 #[test]
-fn sec_a_key_is_used_for_nothing_but_its_purpose() {
+fn a_key_is_used_for_nothing_but_its_purpose() {
     let k = URL_SAFE_NO_PAD.encode([7; 32]);
     let key = |more: &str| parse(format!(r#"{{"kty":"oct","k":"{k}",{more}}}"#).as_bytes(), Form::Jwk).unwrap();
     let wrap = |more: &str| {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sec_no_name_leaves_the_folder() {
+    async fn sec_111_no_name_leaves_the_folder() {
         let outer = tempfile::tempdir().unwrap();
         let inner = outer.path().join("keys");
         std::fs::create_dir(&inner).unwrap();

@@ -36,12 +36,7 @@ return redis.call('DEL', KEYS[1])
 
 async fn open(context: OpenContext) -> Result<Arc<dyn LockStore>, OpenError> {
     let metadata = RedisMetadata::parse(&context.properties)?;
-    let (client, address) = metadata.client()?;
-    let unavailable =
-        |error: RedisError| OpenError::Unavailable(format!("error connecting to Redis at {address}: {error}"));
-    let mut connection = ConnectionManager::new_with_config(client, metadata.connection())
-        .await
-        .map_err(unavailable)?;
+    let (_, mut connection, unavailable) = metadata.connect("error connecting to Redis").await?;
     cmd("PING")
         .query_async::<()>(&mut connection)
         .await

@@ -56,7 +56,7 @@ struct Inner {
 #[derive(Clone)]
 struct Topic {
     pattern: String,
-    queue: mpsc::UnboundedSender<Queued>,
+    queue: mpsc::UnboundedSender<Box<Queued>>,
 }
 
 /// A message and its share of the budget.
@@ -135,7 +135,7 @@ impl Topic {
             content_type: None,
         };
         // A subscription that has just ended wants nothing any more.
-        let _ = self.queue.send(Queued { message, _share: share });
+        let _ = self.queue.send(Box::new(Queued { message, _share: share }));
     }
 }
 
@@ -196,13 +196,14 @@ fn fits(pattern: &str, topic: &str) -> bool {
 }
 
 /// One after the other, until nobody receives any more.
-async fn hand_out(topic: String, mut queued: mpsc::UnboundedReceiver<Queued>, supply: Supply) {
+async fn hand_out(topic: String, mut queued: mpsc::UnboundedReceiver<Box<Queued>>, supply: Supply) {
     loop {
         let next = tokio::select! {
             next = queued.recv() => next,
             () = supply.unwanted() => None,
         };
-        let Some(Queued { message, _share }) = next else { return };
+        let Some(next) = next else { return };
+        let Queued { message, _share } = *next;
         let Some(settled) = supply.deliver(message).await else {
             return;
         };

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::Settings;
 use super::receive::{Group, read_new, take_again};
-use super::room::Room;
+use crate::room::Room;
 
 /// How long acknowledgements under way may take when the component is closed.
 const DRAIN: Duration = Duration::from_millis(1500);

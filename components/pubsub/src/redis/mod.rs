@@ -8,15 +8,13 @@
 
 mod bus;
 mod receive;
-mod room;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::ConnectionManager;
-use palladium_component::metadata::FieldSpec;
+use palladium_component::metadata::{FieldSpec, Millis};
 use palladium_component::{ComponentMetadata, Hosted, OpenContext, OpenError, PubSub, PubsubDriver, Status};
-use palladium_components_redis::{Millis, RedisMetadata};
+use palladium_components_redis::RedisMetadata;
 
 use bus::{Bus, Trim};
 
@@ -70,7 +68,6 @@ struct Settings {
 async fn open(context: OpenContext) -> Result<Arc<dyn PubSub>, OpenError> {
     let metadata = RedisMetadata::parse(&context.properties)?;
     let own = StreamsMetadata::parse(&context.properties)?;
-    let (client, address) = metadata.client()?;
     let consumer = context.properties.get("consumerID").unwrap_or_default().trim();
     let settings = Settings {
         group: if consumer.is_empty() {
@@ -88,14 +85,8 @@ async fn open(context: OpenContext) -> Result<Arc<dyn PubSub>, OpenError> {
         (_, Some(age)) if !age.is_zero() => Trim::Age(age),
         _ => Trim::Never,
     };
-    let unavailable = |error: ::redis::RedisError| {
-        OpenError::Unavailable(format!(
-            "redis streams: error connecting to redis at {address}: {error}"
-        ))
-    };
-    let connection = ConnectionManager::new_with_config(client.clone(), metadata.connection())
-        .await
-        .map_err(unavailable)?;
+    let connecting = metadata.connect("redis streams: error connecting to redis");
+    let (client, connection, _) = connecting.await?;
     // Reading waits at the server, for as long as it is asked to; only then a silent network is one that is lost.
     let answer = metadata.read_timeout.0.unwrap_or(Duration::from_secs(3));
     let waiting = metadata

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Settings;
-use super::room::Room;
+use crate::room::Room;
 
 /// How long one wait for new messages takes at the server.
 pub(super) const BLOCK: Duration = Duration::from_secs(2);

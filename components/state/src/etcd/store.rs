@@ -191,33 +191,25 @@ impl StateStore for EtcdStore {
     }
 
     fn bulk_get<'a>(&'a self, requests: &'a [GetRequest], options: BulkOptions) -> Reply<'a, Vec<BulkGetItem>> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, GetResponse> = (request.key.as_str(), Box::pin(self.read(request)));
-                call
-            });
-            Ok(bulk::read(calls.collect(), options).await)
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.read(request)));
+        let calls = calls.collect();
+        Reply::wait(async move { Ok(bulk::read(calls, options).await) })
     }
 
     fn bulk_set<'a>(&'a self, requests: &'a [SetRequest], options: BulkOptions) -> Reply<'a, ()> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, ()> = (request.key.as_str(), Box::pin(self.write(request)));
-                call
-            });
-            bulk::run(calls.collect(), options).await
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.write(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn bulk_delete<'a>(&'a self, requests: &'a [DeleteRequest], options: BulkOptions) -> Reply<'a, ()> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, ()> = (request.key.as_str(), Box::pin(self.remove(request)));
-                call
-            });
-            bulk::run(calls.collect(), options).await
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.remove(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()> {

@@ -10,12 +10,12 @@ mod status;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
 use palladium_component::state::{
     BulkGetItem, BulkOptions, DeleteRequest, Feature, Features, GetRequest, GetResponse, QueryRequest, QueryResponse,
     SetRequest, StateStore, TransactRequest,
 };
 use palladium_component::{Connector, Properties, Reply, StateError};
+use palladium_components_pluggable::stream;
 use palladium_proto::components as pb;
 use pb::queriable_state_store_client::QueriableStateStoreClient;
 use pb::state_store_client::StateStoreClient;
@@ -23,10 +23,8 @@ use pb::transactional_state_store_client::TransactionalStateStoreClient;
 use pb::transactional_store_multi_max_size_client::TransactionalStoreMultiMaxSizeClient;
 use tokio::sync::OnceCell;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-
-pub(crate) use status::NotConnected;
 
 /// Greatest message in either direction.
 const MAX_MESSAGE: usize = 256 << 20;
@@ -57,15 +55,9 @@ pub(crate) struct RemoteStore {
     queryable: bool,
 }
 
-/// A channel over the connector's streams. Nothing is connected before the first call; a lost connection is re-made.
+/// A channel over the connector's streams.
 pub(crate) fn channel(connector: Arc<dyn Connector>) -> Channel {
-    let dial = tower::service_fn(move |_: Uri| {
-        let stream = connector.connect();
-        async move { stream.await.map(TokioIo::new).map_err(NotConnected) }
-    });
-    Endpoint::from_static("http://component")
-        .http2_adaptive_window(true)
-        .connect_with_connector_lazy(dial)
+    stream::over(stream::endpoint(), connector)
 }
 
 /// Calls a generated client's method with the sizes and type that all calls share.
@@ -135,7 +127,7 @@ impl RemoteStore {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("the component did not answer in time"),
             };
-            let again = status::never_sent(&status) || (kind == Kind::Read && status::is_away(&status));
+            let again = stream::never_sent(&status) || (kind == Kind::Read && status::is_away(&status));
             if !again || started.elapsed() + pause > REPEAT_FOR {
                 return Err(status::to_error(&status));
             }

@@ -2,31 +2,13 @@
 //!
 //! The one idea: Dapr's component protocol says "etag" by one detail, a bad request on the field `etag`, and "answer
 //! exactly this" by an `ErrorInfo` with three metadata entries; everything else is just a code and words. Must never
-//! call a request "never sent" unless its stream could not be opened: such a call is repeated.
+//! take one of a detail's kind for another one.
 
-use std::error::Error;
-use std::io;
+use std::error::Error as _;
 
 use palladium_component::{RemoteAnswer, RemoteError, StateError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, StatusExt as _};
-
-/// No stream could be opened: the call was certainly never sent.
-#[derive(Debug, thiserror::Error)]
-#[error("the component cannot be reached: {0}")]
-pub(crate) struct NotConnected(pub(crate) io::Error);
-
-/// Whether the call certainly never left this process.
-pub(super) fn never_sent(status: &Status) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = status.source();
-    while let Some(error) = cause {
-        if error.is::<NotConnected>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
 
 /// Whether the other side is away, or went away under the call: then nobody knows what became of a write.
 pub(super) fn is_away(status: &Status) -> bool {
@@ -90,6 +72,7 @@ fn remote(status: &Status, answer: Option<RemoteAnswer>) -> RemoteError {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+    use std::io;
     use tonic_types::{BadRequest, ErrorDetails};
 
     #[test]
@@ -143,7 +126,6 @@ mod tests {
             to_error(&Status::unavailable("gone")),
             StateError::Unavailable(_)
         ));
-        assert!(!never_sent(&Status::unavailable("gone")));
         // Said by the other side, and made here of a broken connection.
         assert!(matches!(to_error(&Status::unknown("odd")), StateError::Remote(_)));
         let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));

@@ -5,7 +5,6 @@
 //! Memory is bounded by what lives: an expired key goes when it is next touched, or within a second by the sweep. Must
 //! never await under a shard's lock, nor lock a second shard but in `run`, in ascending order.
 
-mod like;
 mod shard;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,6 +19,7 @@ use palladium_component::state::{
 use palladium_component::{BulkFailure, Hosted, OpenContext, OpenError, Reply, StateDriver, StateError, Status};
 use palladium_tasks::Tasks;
 
+use crate::like::Pattern;
 use crate::{bulk, ttl};
 use shard::{Entry, Expiry, Shard};
 
@@ -200,7 +200,7 @@ impl StateStore for InMemory {
     }
 
     fn keys_like<'a>(&'a self, pattern: &'a str, after: &'a str, limit: usize) -> Reply<'a, Vec<String>> {
-        let pattern = like::Pattern::new(pattern);
+        let pattern = Pattern::new(pattern);
         let now = Instant::now();
         let mut keys: Vec<String> = Vec::new();
         for shard in &self.shards {

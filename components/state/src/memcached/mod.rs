@@ -12,6 +12,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palladium_component::metadata::Millis;
 use palladium_component::state::{
     BulkGetItem, BulkOptions, DeleteRequest, Feature, Features, GetRequest, GetResponse, SetRequest, StateStore,
     TransactRequest,
@@ -19,7 +20,6 @@ use palladium_component::state::{
 use palladium_component::{
     ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, Reply, StateDriver, StateError, Status,
 };
-use palladium_components_redis::Millis;
 
 use crate::{bulk, ttl};
 use servers::Servers;
@@ -136,33 +136,25 @@ impl StateStore for Memcached {
     }
 
     fn bulk_get<'a>(&'a self, requests: &'a [GetRequest], options: BulkOptions) -> Reply<'a, Vec<BulkGetItem>> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, GetResponse> = (&request.key, Box::pin(self.read(&request.key)));
-                call
-            });
-            Ok(bulk::read(calls.collect(), options).await)
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.read(&request.key)));
+        let calls = calls.collect();
+        Reply::wait(async move { Ok(bulk::read(calls, options).await) })
     }
 
     fn bulk_set<'a>(&'a self, requests: &'a [SetRequest], options: BulkOptions) -> Reply<'a, ()> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, ()> = (&request.key, Box::pin(self.write(request)));
-                call
-            });
-            bulk::run(calls.collect(), options).await
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.write(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn bulk_delete<'a>(&'a self, requests: &'a [DeleteRequest], options: BulkOptions) -> Reply<'a, ()> {
-        Reply::wait(async move {
-            let calls = requests.iter().map(|request| {
-                let call: bulk::Call<'_, ()> = (&request.key, Box::pin(self.remove(request)));
-                call
-            });
-            bulk::run(calls.collect(), options).await
-        })
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.remove(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn transact<'a>(&'a self, _: &'a TransactRequest) -> Reply<'a, ()> {

@@ -41,7 +41,7 @@ pub(super) fn options(metadata: &MySqlMetadata, hosting: &Hosting) -> Result<MyS
     }
     let (credentials, address) = server.rsplit_once('@').unwrap_or(("", server));
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let hosted = matches!(hosting, Hosting::Platform { .. });
+    let hosted = hosting.is_platform();
     let mut options = MySqlConnectOptions::new().username(if user.is_empty() { "root" } else { user });
     if !password.is_empty() {
         options = options.password(password);

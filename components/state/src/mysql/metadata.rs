@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use palladium_component::metadata::Interval;
 use palladium_component::{ComponentMetadata, MetadataError};
+use palladium_components_sql::check_table;
 use secrecy::SecretString;
 
-use crate::sql::check_table;
+use crate::sql::check_different;
 
 /// What a component says.
 #[derive(Debug, ComponentMetadata)]
@@ -48,14 +49,7 @@ impl MySqlMetadata {
         ] {
             check_table(field, name, false)?;
         }
-        if self.table_name.eq_ignore_ascii_case(&self.metadata_table_name) {
-            return Err(MetadataError::new(
-                "metadataTableName",
-                "it is the same as tableName",
-                "use two different tables",
-            ));
-        }
-        Ok(())
+        check_different(&self.table_name, &self.metadata_table_name)
     }
 
     /// How long one request may take.

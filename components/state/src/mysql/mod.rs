@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use palladium_component::state::StateStore;
 use palladium_component::{ComponentMetadata, Hosted, OpenContext, OpenError, StateDriver, Status};
+use palladium_components_sql::{self as sql, PoolSize};
 use sqlx::{Connection as _, MySql};
 
-use crate::sql::{self, PoolSize, SqlStore};
+use crate::sql::SqlStore;
 use metadata::MySqlMetadata;
 use table::Table;
 

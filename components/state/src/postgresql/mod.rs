@@ -4,7 +4,6 @@
 //! etags; everything else is one driver. In platform mode it must never read a file of the machine or connect to one of
 //! its sockets.
 
-mod connection;
 mod metadata;
 mod query;
 mod schema;
@@ -15,11 +14,13 @@ mod tests;
 use std::sync::Arc;
 
 use palladium_component::state::StateStore;
-use palladium_component::{ComponentMetadata, Hosted, OpenContext, OpenError, StateDriver, Status};
+use palladium_component::{ComponentMetadata, FieldSpec, Hosted, OpenContext, OpenError, StateDriver, Status};
+use palladium_components_sql as sql;
+use palladium_components_sql::postgresql::{PostgresMetadata, SERVER};
 use sqlx::{Connection as _, Postgres};
 
-use crate::sql::{self, SqlStore};
-use metadata::PostgresMetadata;
+use crate::sql::SqlStore;
+use metadata::StateMetadata;
 use table::{Layout, Table};
 
 /// The driver.
@@ -29,23 +30,25 @@ pub const DRIVER: StateDriver = StateDriver {
     versions: &["v1", "v2"],
     status: Status::Stable,
     hosted: Hosted::Allowed,
-    fields: PostgresMetadata::fields,
+    fields,
     example: include_str!("example.yaml"),
     open: |context| Box::pin(open(context)),
 };
 
-const SERVER: &str = "PostgreSQL";
+fn fields() -> Vec<FieldSpec> {
+    [PostgresMetadata::fields(), StateMetadata::fields()].concat()
+}
 
 async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
-    let metadata = PostgresMetadata::parse(&context.properties)?;
-    metadata.check()?;
+    let server = PostgresMetadata::parse(&context.properties)?;
+    let metadata = StateMetadata::parse(&context.properties)?;
     let layout = match context.version.eq_ignore_ascii_case("v2") {
         true => Layout::V2,
         false => Layout::V1,
     };
     let names = schema::Names::new(&metadata, layout)?;
-    let (options, size) = connection::options(&metadata, &context.hosting)?;
-    let mut first = sql::connect::<Postgres>(&options, SERVER, metadata.timeout).await?;
+    let (options, size) = server.options(&context.hosting)?;
+    let mut first = sql::connect::<Postgres>(&options, SERVER, server.timeout).await?;
     let prepared = tokio::time::timeout(schema::PATIENCE, schema::migrate(&mut first, layout, &names)).await;
     prepared.unwrap_or_else(|_| {
         Err(OpenError::Unavailable(
@@ -53,12 +56,7 @@ async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
         ))
     })?;
     let _ = first.close().await;
-    let table = Table::new(layout, &names, metadata.caches_statements());
-    let pool = sql::pool::<Postgres>(options, &size, metadata.timeout);
-    Ok(SqlStore::new(
-        table,
-        pool,
-        metadata.timeout,
-        metadata.cleanup_interval.0,
-    ))
+    let table = Table::new(layout, &names, server.caches_statements());
+    let pool = sql::pool::<Postgres>(options, &size, server.timeout);
+    Ok(SqlStore::new(table, pool, server.timeout, metadata.cleanup_interval.0))
 }

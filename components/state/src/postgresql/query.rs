@@ -1,8 +1,10 @@
 //! Dapr's query API (alpha) over `jsonb`, which only version 1 has.
 //!
 //! One idea: a filter becomes a condition over the text at a path of the value, compared as text, as Dapr's driver does it.
-//! Must never put anything of a query into the text of a statement: paths and values are bound.
+//! Must never put anything of a query into the text of a statement: paths and values are bound; nor hold more of what is
+//! found than [`LARGEST`].
 
+use futures_util::TryStreamExt as _;
 use palladium_component::StateError;
 use palladium_component::state::{QueryItem, QueryRequest, QueryResponse};
 use serde_json::{Map, Value};
@@ -16,6 +18,10 @@ use crate::sql::Failed;
 const MOST_COMPARISONS: usize = 1000;
 /// Conditions inside conditions.
 const DEEPEST: usize = 32;
+/// Bytes of one answer: keys, values, and [`BESIDE`] for each item.
+const LARGEST: usize = 64 << 20;
+/// What an item takes beside its key and value: etag, structures.
+const BESIDE: usize = 256;
 
 /// Runs a query.
 pub(super) async fn run(
@@ -33,16 +39,18 @@ pub(super) async fn run(
     if skip > 0 {
         statement.push(" OFFSET ").push_bind(i64::from(skip));
     }
-    let rows = statement.build().persistent(false).fetch_all(connection).await?;
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (key, found) = table.found(row)?;
-        items.push(QueryItem {
+    let mut rows = statement.build().persistent(false).fetch(connection);
+    let (mut items, mut held) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let (key, found) = table.found(&row)?;
+        let item = QueryItem {
             key,
             value: found.value.unwrap_or_default(),
             etag: found.etag,
             error: None,
-        });
+        };
+        hold(&mut held, &item)?;
+        items.push(item);
     }
     let next = u64::from(skip) + items.len() as u64;
     Ok(QueryResponse {
@@ -54,6 +62,17 @@ pub(super) async fn run(
         items,
         ..QueryResponse::default()
     })
+}
+
+/// Counts one more item of an answer. Not [`StateError::Invalid`]: there is more to come on the connection.
+fn hold(held: &mut usize, item: &QueryItem) -> Result<(), StateError> {
+    *held += item.key.len() + item.value.len() + BESIDE;
+    match *held > LARGEST {
+        true => Err(StateError::Other(
+            "more is found than fits into an answer: set page.limit".into(),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The statement of a query, up to its limit. `select` ends with a condition.
@@ -192,6 +211,26 @@ mod tests {
             "SELECT WHERE true AND (value #>> $1 = $2 OR (value #>> $3 <> $4 AND (value #>> $5 = $6 OR value #>> $7 = $8))) \
              ORDER BY value #>> $9 DESC, value #>> $10 LIMIT $11"
         );
+    }
+
+    #[test]
+    fn an_answer_has_a_bound_of_bytes() {
+        let item = |size: usize| QueryItem {
+            key: "app||k".into(),
+            value: vec![0; size].into(),
+            ..QueryItem::default()
+        };
+        let mut held = 0;
+        assert!((0..7).all(|_| hold(&mut held, &item(8 << 20)).is_ok()));
+        let error = hold(&mut held, &item(8 << 20)).unwrap_err();
+        assert!(
+            matches!(&error, StateError::Other(text) if text.contains("page.limit")),
+            "{error}"
+        );
+        // Items without values are no way around it.
+        let mut held = 0;
+        let empty = item(0);
+        assert!((0..LARGEST / BESIDE).any(|_| hold(&mut held, &empty).is_err()));
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use palladium_component::{MetadataError, OpenError};
+use palladium_components_sql::check_table;
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
-use super::metadata::PostgresMetadata;
+use super::metadata::StateMetadata;
 use super::table::Layout;
-use crate::sql::check_table;
 
 /// How long preparing the tables may take: somebody else may be at it, and tables may be large.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,7 +27,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(metadata: &PostgresMetadata, layout: Layout) -> Result<Self, MetadataError> {
+    pub(super) fn new(metadata: &StateMetadata, layout: Layout) -> Result<Self, MetadataError> {
         let prefix = &metadata.table_prefix;
         let (field, state, level, last_cleanup) = match layout {
             Layout::V1 => (

@@ -155,7 +155,7 @@ impl Table {
 
 impl Dialect for Table {
     type DB = Postgres;
-    const SERVER: &'static str = super::SERVER;
+    const SERVER: &'static str = palladium_components_sql::postgresql::SERVER;
 
     fn check_key(&self, key: &str) -> Result<(), StateError> {
         match key.contains('\0') {

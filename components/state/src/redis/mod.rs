@@ -4,12 +4,12 @@
 //! `version`. As in Dapr, an explicit last-write ignores an etag, and a write without a TTL keeps the key's. One
 //! multiplexed connection, re-made by itself; only calls that certainly never reached the server, and reads, are repeated.
 
+mod keys;
 mod scripts;
 mod store;
 
 use std::sync::Arc;
 
-use ::redis::aio::ConnectionManager;
 use palladium_component::metadata::FieldSpec;
 use palladium_component::state::StateStore;
 use palladium_component::{ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, StateDriver, Status};
@@ -49,18 +49,13 @@ async fn open(context: OpenContext) -> Result<Arc<dyn StateStore>, OpenError> {
     if own.query_indexes.is_some() {
         return Err(MetadataError::new("queryIndexes", "the query API is not supported", "leave it away").into());
     }
-    let (client, address) = metadata.client()?;
     let retry = Retry {
         times: metadata.tries(),
         min: metadata.redis_min_retry_interval.0.unwrap_or_default(),
         max: metadata.redis_max_retry_interval.0.unwrap_or_default(),
     };
-    let unavailable = |error: ::redis::RedisError| {
-        OpenError::Unavailable(format!("redis store: error connecting to redis at {address}: {error}"))
-    };
-    let connection = ConnectionManager::new_with_config(client, metadata.connection())
-        .await
-        .map_err(unavailable)?;
+    let connecting = metadata.connect("redis store: error connecting to redis");
+    let (_, connection, unavailable) = connecting.await?;
     let store = RedisStore::new(connection, retry, own.default_ttl)
         .await
         .map_err(unavailable)?;

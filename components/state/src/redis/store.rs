@@ -21,7 +21,8 @@ use crate::{bulk, ttl};
 const FEATURES: Features = Features::NONE
     .with(Feature::Etag)
     .with(Feature::Transactional)
-    .with(Feature::Ttl);
+    .with(Feature::Ttl)
+    .with(Feature::KeysLike);
 /// How long a strongly consistent write waits for replicas, in milliseconds.
 const REPLICA_WAIT_MS: u32 = 1000;
 
@@ -143,7 +144,7 @@ impl RedisStore {
         self.call(Kind::Read, query).await
     }
 
-    async fn command<T: FromRedisValue + Send>(&self, command: &Cmd) -> Result<T, RedisError> {
+    pub(super) async fn command<T: FromRedisValue + Send>(&self, command: &Cmd) -> Result<T, RedisError> {
         let query = |mut connection| -> BoxFuture<'_, _> {
             Box::pin(async move { command.query_async(&mut connection).await })
         };
@@ -323,18 +324,25 @@ impl StateStore for RedisStore {
     }
 
     fn bulk_set<'a>(&'a self, requests: &'a [SetRequest], options: BulkOptions) -> Reply<'a, ()> {
-        let call = |request: &'a SetRequest| -> bulk::Call<'a, ()> { (&request.key, Box::pin(self.write(request))) };
-        Reply::wait(bulk::run(requests.iter().map(call).collect(), options))
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.write(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn bulk_delete<'a>(&'a self, requests: &'a [DeleteRequest], options: BulkOptions) -> Reply<'a, ()> {
-        let call =
-            |request: &'a DeleteRequest| -> bulk::Call<'a, ()> { (&request.key, Box::pin(self.remove(request))) };
-        Reply::wait(bulk::run(requests.iter().map(call).collect(), options))
+        let calls = requests
+            .iter()
+            .map(|request| bulk::call(&request.key, self.remove(request)));
+        Reply::wait(bulk::run(calls.collect(), options))
     }
 
     fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()> {
         Reply::wait(self.run(request))
+    }
+
+    fn keys_like<'a>(&'a self, pattern: &'a str, after: &'a str, limit: usize) -> Reply<'a, Vec<String>> {
+        Reply::wait(async move { self.keys(pattern, after, limit).await.map_err(failed) })
     }
 
     fn ping(&self) -> Reply<'_, ()> {

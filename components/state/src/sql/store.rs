@@ -12,10 +12,11 @@ use palladium_component::state::{
     QueryResponse, SetRequest, StateStore, TransactRequest,
 };
 use palladium_component::{Reply, StateError};
+use palladium_components_sql::Lease;
 use palladium_tasks::Tasks;
 use sqlx::{Connection as _, Database, Pool};
 
-use super::{Failed, Lease};
+use super::Failed;
 use crate::bulk;
 
 /// How often a step that met somebody else's is tried.
@@ -311,7 +312,10 @@ impl<D: Dialect> StateStore for SqlStore<D> {
         let work = async move {
             let mut lease = Lease::take(&self.pool).await?;
             let answer = self.dialect.query(&mut lease, request).await;
-            lease.done();
+            // Of an answer that was not read to its end there is more to come on the connection.
+            if !matches!(answer, Err(Failed::State(StateError::Other(_)))) {
+                lease.done();
+            }
             answer
         };
         Reply::wait(self.within(work))

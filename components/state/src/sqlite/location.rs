@@ -44,7 +44,7 @@ pub(super) fn locate(connection_string: &str, hosting: &Hosting) -> Result<Locat
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
-        if matches!(hosting, Hosting::Platform { .. }) && !HARMLESS.contains(&name) {
+        if hosting.is_platform() && !HARMLESS.contains(&name) {
             let name: String = name.chars().take(32).collect();
             return Err(OpenError::NotAllowed(format!(
                 "parameter '{name}' of connectionString: leave it away"

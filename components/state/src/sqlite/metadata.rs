@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use palladium_component::metadata::Interval;
 use palladium_component::{ComponentMetadata, MetadataError};
+use palladium_components_sql::check_table;
 use secrecy::SecretString;
+
+use crate::sql::check_different;
 
 /// What a component says.
 #[derive(Debug, ComponentMetadata)]
@@ -45,22 +48,8 @@ impl SqliteMetadata {
             ("tableName", &self.table_name),
             ("metadataTableName", &self.metadata_table_name),
         ] {
-            let valid = !table.is_empty() && table.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            if !valid {
-                return Err(MetadataError::new(
-                    field,
-                    "it is no table name",
-                    "use letters, digits and '_' only",
-                ));
-            }
+            check_table(field, table, false)?;
         }
-        if self.table_name.eq_ignore_ascii_case(&self.metadata_table_name) {
-            return Err(MetadataError::new(
-                "metadataTableName",
-                "it is the same as tableName",
-                "use two different tables",
-            ));
-        }
-        Ok(())
+        check_different(&self.table_name, &self.metadata_table_name)
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct Statements {
     pub(super) update_matching: Arc<str>,
     pub(super) delete: Arc<str>,
     pub(super) delete_matching: Arc<str>,
+    pub(super) keys_like: Arc<str>,
     pub(super) note_cleanup: Arc<str>,
     pub(super) delete_expired: Arc<str>,
 }
@@ -50,6 +51,10 @@ impl Statements {
             .into(),
             delete: format!("DELETE FROM {state} WHERE key = ?").into(),
             delete_matching: format!("DELETE FROM {state} WHERE key = ? AND etag = ? AND {LIVE}").into(),
+            keys_like: format!(
+                "SELECT key FROM {state} WHERE key GLOB ?1 AND key > ?2 AND {LIVE} ORDER BY key LIMIT ?3"
+            )
+            .into(),
             note_cleanup: format!(
                 "INSERT INTO {metadata} (key, value) VALUES ('last-cleanup', CURRENT_TIMESTAMP) ON CONFLICT (key) \
                  DO UPDATE SET value = CURRENT_TIMESTAMP WHERE (unixepoch(CURRENT_TIMESTAMP) - unixepoch(value)) * 1000 > ?"

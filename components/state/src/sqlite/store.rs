@@ -22,12 +22,14 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlitePool};
 use uuid::Uuid;
 
 use super::schema::Statements;
+use crate::like::Pattern;
 use crate::{bulk, ttl};
 
 const FEATURES: Features = Features::NONE
     .with(Feature::Etag)
     .with(Feature::Transactional)
-    .with(Feature::Ttl);
+    .with(Feature::Ttl)
+    .with(Feature::KeysLike);
 /// Keys in one statement of a bulk read; SQLite takes 32,766 parameters.
 const KEYS_PER_STATEMENT: usize = 1000;
 
@@ -124,6 +126,16 @@ impl SqliteStore {
         let item =
             |request: &GetRequest| bulk::item(&request.key, Ok(found.get(&request.key).cloned().unwrap_or_default()));
         Ok(requests.iter().map(item).collect())
+    }
+
+    async fn keys(&self, pattern: &str, after: &str, limit: usize) -> Result<Vec<String>, StateError> {
+        require(pattern)?;
+        let keys = sqlx::query_scalar(AssertSqlSafe(self.statements.keys_like.clone()))
+            .bind(Pattern::new(pattern).sqlite_glob())
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers);
+        keys.await.map_err(failed)
     }
 
     /// Runs each step in one transaction; a step that fails leaves the others alone.
@@ -338,6 +350,10 @@ impl StateStore for SqliteStore {
 
     fn transact<'a>(&'a self, request: &'a TransactRequest) -> Reply<'a, ()> {
         Reply::wait(self.within(self.run(request)))
+    }
+
+    fn keys_like<'a>(&'a self, pattern: &'a str, after: &'a str, limit: usize) -> Reply<'a, Vec<String>> {
+        Reply::wait(self.within(self.keys(pattern, after, limit)))
     }
 
     fn ping(&self) -> Reply<'_, ()> {

@@ -41,7 +41,8 @@ const WHOLE: [&str; 7] = [
 ];
 
 /// Names that contain such a part and are none: reviewed one by one.
-const HARMLESS: [&str; 5] = [
+const HARMLESS: [&str; 6] = [
+    "maxtokens",
     "oidctokenendpoint",
     "tokenendpoint",
     "tokenurl",

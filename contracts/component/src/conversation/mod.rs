@@ -74,6 +74,8 @@ pub struct Request {
     pub tool_choice: String,
     /// How freely it answers; 0 = the model's own default.
     pub temperature: f64,
+    /// The form that the answer must have, a JSON schema as text; empty = any.
+    pub response_format: String,
     /// Names the conversation.
     pub context: String,
     /// Settings of this request.
@@ -92,7 +94,7 @@ pub struct Choice {
 }
 
 /// How much was read and written, in tokens.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Written.
     pub completion: u64,
@@ -100,6 +102,18 @@ pub struct Usage {
     pub prompt: u64,
     /// Both.
     pub total: u64,
+    /// Of those written: predicted ones that held.
+    pub accepted_prediction: u64,
+    /// Of those written: predicted ones that did not hold.
+    pub rejected_prediction: u64,
+    /// Of those written: for thinking.
+    pub reasoning: u64,
+    /// Of those written: sound.
+    pub completion_audio: u64,
+    /// Of those read: sound.
+    pub prompt_audio: u64,
+    /// Of those read: known from before.
+    pub cached: u64,
 }
 
 /// What a model answered.

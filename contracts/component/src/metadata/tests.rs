@@ -139,6 +139,17 @@ fn an_interval_can_be_switched_off() {
 }
 
 #[test]
+fn a_bare_number_of_milliseconds() {
+    let parse = |text| Millis::parse(text).map(|millis| millis.0);
+    assert_eq!(Millis::KIND, "duration");
+    assert_eq!(parse("250"), Ok(Some(Duration::from_millis(250))));
+    assert_eq!(parse(" 2s "), Ok(Some(Duration::from_secs(2))));
+    assert_eq!(parse("0"), Ok(Some(Duration::ZERO)));
+    assert_eq!(parse("-1"), Ok(None));
+    assert!(parse("soon").is_err() && parse("").is_err());
+}
+
+#[test]
 fn a_value_knows_the_secret_it_came_from() {
     let mut properties = Properties::new();
     properties.insert("primaryEncryptionKey", "old");
@@ -148,4 +159,47 @@ fn a_value_knows_the_secret_it_came_from() {
     assert_eq!(properties.secret_of("primaryEncryptionKey"), Some("key-2026"));
     properties.insert("primaryEncryptionKey", "plain");
     assert_eq!(properties.secret_of("primaryEncryptionKey"), None);
+}
+
+#[test]
+fn durations_are_written_as_go_writes_them() {
+    for (nanoseconds, text) in [
+        (0, "0s"),
+        (1, "1ns"),
+        (1_100, "1.1µs"),
+        (2_200_000, "2.2ms"),
+        (10_000_000, "10ms"),
+        (3_300_000_000, "3.3s"),
+        (60_000_000_000, "1m0s"),
+        (245_000_000_001, "4m5.000000001s"),
+        (18_367_001_000_000, "5h6m7.001s"),
+    ] {
+        assert_eq!(go_duration(Duration::from_nanos(nanoseconds)), text);
+    }
+    for (millis, expected) in [
+        (500, "500ms"),
+        (5000, "5s"),
+        (1500, "1.5s"),
+        (90_000, "1m30s"),
+        (3_600_000, "1h0m0s"),
+        (90_500, "1m30.5s"),
+        (180_000, "3m0s"),
+        (20, "20ms"),
+        (3_661_000, "1h1m1s"),
+    ] {
+        assert_eq!(go_duration(Duration::from_millis(millis)), expected);
+    }
+}
+
+#[test]
+fn truth_in_gos_words() {
+    for (text, expected) in [
+        ("1", Some(true)),
+        ("True", Some(true)),
+        ("F", Some(false)),
+        ("yes", None),
+        ("", None),
+    ] {
+        assert_eq!(go_bool(text), expected, "{text}");
+    }
 }

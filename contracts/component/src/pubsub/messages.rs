@@ -141,12 +141,12 @@ impl Settle {
 
 /// The receiving end of a subscription.
 #[derive(Debug)]
-pub struct Subscription(mpsc::Receiver<Delivery>);
+pub struct Subscription(mpsc::Receiver<Box<Delivery>>);
 
 impl Subscription {
     /// The next message; `None` when the driver has ended the subscription.
     pub async fn next(&mut self) -> Option<Delivery> {
-        self.0.recv().await
+        self.0.recv().await.map(|delivery| *delivery)
     }
 
     /// Takes no further message; those that were handed over already can still be received.
@@ -157,7 +157,7 @@ impl Subscription {
 
 /// The driver's end of a subscription.
 #[derive(Debug, Clone)]
-pub struct Supply(mpsc::Sender<Delivery>);
+pub struct Supply(mpsc::Sender<Box<Delivery>>);
 
 /// What becomes of a delivery.
 #[derive(Debug)]
@@ -180,7 +180,8 @@ impl Supply {
     /// Hands a message over, waiting for room; `None` when nobody receives any more.
     pub async fn deliver(&self, message: Message) -> Option<Settled> {
         let (settle, settled) = oneshot::channel();
-        self.0.send(Delivery { message, settle }).await.ok()?;
+        // A channel makes room for many at once, and most subscriptions are idle: the room is for pointers.
+        self.0.send(Box::new(Delivery { message, settle })).await.ok()?;
         Some(Settled(settled))
     }
 

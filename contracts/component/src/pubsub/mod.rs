@@ -16,7 +16,7 @@ pub use messages::{
 
 use thiserror::Error;
 
-use crate::error::RemoteError;
+use crate::error::{CallError, RemoteError};
 use crate::{Driver, Reply};
 
 /// A registered publish/subscribe driver.
@@ -78,4 +78,17 @@ pub enum PubsubError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+/// For drivers that share a client with another building block.
+impl From<CallError> for PubsubError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotSupported(words) => Self::NotSupported(words),
+            CallError::Invalid(words) => Self::Invalid(words),
+            CallError::Remote(error) => Self::Remote(error),
+            CallError::Unavailable(words) => Self::Unavailable(words),
+            CallError::Other(words) => Self::Other(words),
+        }
+    }
 }

@@ -94,7 +94,8 @@ impl Content for ConfigurationContent {
             is_text(&format!("spec.features[{index}].name"), &feature.name, errors);
         }
         let deny = spec.components.iter().flat_map(|components| &components.deny);
-        for (index, kind) in deny.enumerate().take(ENTRIES_MAX) {
+        at_most("spec.components.deny", deny.clone().count(), errors);
+        for (index, kind) in deny.enumerate() {
             is_text(&format!("spec.components.deny[{index}]"), kind, errors);
         }
         if let Some(workflow) = &spec.workflow {
@@ -150,12 +151,9 @@ fn check_pipeline(at: &str, pipeline: &Pipeline, errors: &mut FieldErrors) {
                 "use a type such as middleware.http.ratelimit",
             );
         }
-        for field in handler
-            .selector
-            .iter()
-            .flat_map(|selector| &selector.fields)
-            .take(ENTRIES_MAX)
-        {
+        let fields = handler.selector.iter().flat_map(|selector| &selector.fields);
+        at_most(&format!("{at}.selector.fields"), fields.clone().count(), errors);
+        for field in fields {
             is_text(&format!("{at}.selector.fields.field"), &field.field, errors);
         }
     }

@@ -18,6 +18,8 @@ pub use access::{CREATE, DELETE, GET, LIST, UPDATE};
 pub const MANAGED_KV_NAME: &str = "kvstore";
 /// Type of that component.
 pub const MANAGED_KV_TYPE: &str = "state.diagrid";
+/// Type of a component for managed publish/subscribe.
+pub const MANAGED_BUS_TYPE: &str = "pubsub.diagrid";
 
 /// The definition.
 pub static KIND: KindDefinition = KindDefinition {

@@ -1156,7 +1156,7 @@ pub struct ManagedComponent {
     pub component_uid: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
-    /// "state.diagrid"
+    /// "state.diagrid", "pubsub.diagrid"
     #[prost(string, tag = "4")]
     pub r#type: ::prost::alloc::string::String,
     /// already resolved from scopes
@@ -1165,6 +1165,9 @@ pub struct ManagedComponent {
     /// its rows and keys are to be destroyed, then reported
     #[prost(bool, tag = "6")]
     pub deleted: bool,
+    /// under which its App IDs receive, as the component says; empty = each its own name
+    #[prost(string, tag = "7")]
+    pub consumer_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ManagedTable {

@@ -28,10 +28,14 @@ const KEYS: &[&str] = &[
     "server", "host", "address", "addr", "source", "endpoint", "url", "uri", "proxy",
 ];
 
-/// Whether a setting of this name says where the component connects to.
+/// Settings whose value may be a URL, or the thing itself that lies there.
+const PERHAPS: &[&str] = &["issuer", "jwks"];
+
+/// Whether a setting of this name says, or may say, where the component connects to.
 pub(crate) fn points(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    HOSTS.iter().chain(CONNECTIONS).any(|word| name.contains(word))
+    let mut words = HOSTS.iter().chain(CONNECTIONS).chain(PERHAPS);
+    words.any(|word| name.contains(word))
 }
 
 /// Hosts in one setting's value.

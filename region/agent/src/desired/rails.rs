@@ -4,7 +4,7 @@
 //! an HTTP endpoint or a trace exporter; otherwise a prohibition of one could be walked around by another. Must never quote
 //! a secret value.
 
-use palladium_component::catalog::catalog;
+use palladium_component::catalog::{CatalogField, catalog};
 use palladium_kinds::component::SETTINGS;
 use serde_json::Value;
 
@@ -39,10 +39,8 @@ impl Admitted {
             }
             Content::Component(content) => {
                 let (kind, version) = (&content.spec.kind, &content.spec.version);
-                if catalog()
-                    .find(kind, version)
-                    .is_some_and(|driver| driver.hosted == "refused")
-                {
+                let driver = catalog().find(kind, version);
+                if driver.is_some_and(|driver| driver.hosted == "refused") {
                     let message = format!("{kind} would use this machine itself and is refused in a region");
                     return Err(Refused::rejected("NotHosted", message, "spec.type"));
                 }
@@ -64,7 +62,27 @@ impl Admitted {
                         Some(Value::String(text)) => text.clone(),
                         Some(other) => other.to_string(),
                     };
-                    self.check_component_hosts(rails, &item.name, &value, true)?;
+                    // What is blank counts as not said, below.
+                    if !value.trim().is_empty() {
+                        self.check_component_hosts(rails, &item.name, &value, true)?;
+                    }
+                }
+                // What is not said is the driver's default, which may be an address as well.
+                for field in driver.into_iter().flat_map(|driver| &driver.fields) {
+                    let Some(default) = default_address(field) else {
+                        continue;
+                    };
+                    let is_said = content.spec.metadata.iter().any(|item| {
+                        let value = item
+                            .value
+                            .as_ref()
+                            .filter(|value| value.as_str().map_or(!value.is_null(), |text| !text.trim().is_empty()));
+                        let is_given = value.is_some() || item.secret_key_ref.is_some();
+                        is_given && is_called(field, &item.name)
+                    });
+                    if !is_said {
+                        self.check_component_hosts(rails, &field.name, default, true)?;
+                    }
                 }
                 Ok(())
             }
@@ -98,7 +116,8 @@ impl Admitted {
         }
     }
 
-    /// Whether a setting's value stays within the guard rails; for secret values `quote` is false.
+    /// Whether a setting's value stays within the guard rails; for secret values `quote` is false. In place of a blank one
+    /// the driver takes its default, so that is judged.
     pub(crate) fn check_component_hosts(
         &self,
         rails: &GuardRails,
@@ -106,8 +125,32 @@ impl Admitted {
         value: &str,
         quote: bool,
     ) -> Result<(), Refused> {
+        if value.trim().is_empty()
+            && let Some((name, default)) = self.default_of(name)
+        {
+            return within(rails, "components", &format!("{SETTINGS}.{name}"), name, default, true);
+        }
         within(rails, "components", &format!("{SETTINGS}.{name}"), name, value, quote)
     }
+
+    /// The driver's own name of a setting, and the address that it takes where nothing is said.
+    fn default_of(&self, name: &str) -> Option<(&'static str, &'static str)> {
+        let Content::Component(content) = &self.content else {
+            return None;
+        };
+        let driver = catalog().find(&content.spec.kind, &content.spec.version)?;
+        let field = driver.fields.iter().find(|field| is_called(field, name))?;
+        Some((field.name.as_str(), default_address(field)?))
+    }
+}
+
+fn is_called(field: &CatalogField, name: &str) -> bool {
+    let mut names = field.aliases.iter().chain([&field.name]);
+    names.any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn default_address(field: &CatalogField) -> Option<&str> {
+    field.default.as_deref().filter(|default| default.contains("://"))
 }
 
 /// Whether the hosts in a setting's value are ones that the owner lets Dapr Servers connect to.

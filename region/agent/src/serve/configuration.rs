@@ -4,7 +4,9 @@
 //! certificates, so it is given what stands in them. Must never hand out a Configuration whose secret is missing, nor let
 //! a policy speak of another project.
 
-use palladium_kinds::configuration::{ConfigurationContent, TRACE_HEADERS};
+use std::collections::HashMap;
+
+use palladium_kinds::configuration::{AccessPolicy, ConfigurationContent, TRACE_HEADERS};
 use serde_json::Value;
 
 use super::resource::{dapr, resolved};
@@ -39,6 +41,7 @@ pub(super) fn render(region: &Region, object: &Admitted, content: &Configuration
             translate(&mut policy.trust_domain, &["", PUBLIC], &domain);
             translate(&mut policy.namespace, &["", DEFAULT, &meta.project_name], project_id);
         }
+        close_ambiguous(&mut control.policies);
     }
     let mut spec = serde_json::to_value(&content.spec).ok()?;
     let otel = content.spec.tracing.as_ref().and_then(|tracing| tracing.otel.as_ref());
@@ -54,4 +57,38 @@ pub(super) fn render(region: &Region, object: &Admitted, content: &Configuration
     let mut resource = dapr(object, "dapr.io/v1alpha1", "Configuration");
     resource["spec"] = spec;
     Some(resource)
+}
+
+/// Policies of one caller that had different words for one namespace: a Dapr Server would ask only one of them, so all of
+/// them refuse.
+fn close_ambiguous(policies: &mut [AccessPolicy]) {
+    let name = |policy: &AccessPolicy| (policy.app_id.clone(), policy.namespace.clone());
+    let mut count = HashMap::new();
+    for policy in policies.iter() {
+        *count.entry(name(policy)).or_insert(0) += 1;
+    }
+    for policy in policies.iter_mut().filter(|policy| count[&name(policy)] > 1) {
+        tracing::warn!(caller = %policy.app_id, "two policies for one caller in a Configuration: it is refused");
+        DENY.clone_into(&mut policy.default_action);
+        policy.operations.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_policies_that_become_one_refuse() {
+        let policy = |app_id: &str, namespace: &str| AccessPolicy {
+            app_id: app_id.to_owned(),
+            namespace: namespace.to_owned(),
+            default_action: ALLOW.to_owned(),
+            ..AccessPolicy::default()
+        };
+        let mut policies = [policy("a", "p"), policy("b", "p"), policy("a", "p"), policy("a", "q")];
+        close_ambiguous(&mut policies);
+        let actions = policies.map(|policy| policy.default_action);
+        assert_eq!(actions, [DENY, ALLOW, DENY, ALLOW]);
+    }
 }

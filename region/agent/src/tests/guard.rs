@@ -373,3 +373,53 @@ fn components_are_held_by_the_hosts_in_them() {
         )
     );
 }
+
+#[test]
+fn a_default_that_is_an_address_is_held_like_one_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    rails(folder.path(), &region, "allow: {componentHosts: ['*.corp.example']}", 5);
+    let model = |endpoint: Value| -> Value {
+        json!({ "spec": { "type": "conversation.openai", "metadata": [{ "name": "Endpoint", "value": endpoint }] } })
+    };
+    for (name, endpoint, held) in [
+        ("own", json!("https://models.corp.example/v1"), false),
+        ("none", Value::Null, true),
+        ("empty", json!(""), true),
+    ] {
+        let wanted = Wanted::component(name, model(endpoint));
+        region.take_entry(&control.put(&wanted)).unwrap();
+        let told = region.statuses.latest(&wanted.uid).map(|status| status.field);
+        let expected = held.then(|| "spec.metadata.endpoint".to_owned());
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
+#[test]
+fn sec_125_a_blank_secret_is_judged_as_the_default_that_the_driver_takes_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut control = Control::new();
+    let region = region(folder.path(), &control);
+    rails(folder.path(), &region, "allow: {componentHosts: ['*.corp.example']}", 5);
+    let reference = json!({ "name": "palladium", "key": "u-model/spec.metadata.endpoint" });
+    let model = json!({ "spec": { "type": "conversation.openai", "metadata": [
+        { "name": "endpoint", "secretKeyRef": reference },
+    ] } });
+    region
+        .take_entry(&control.put(&Wanted::component("model", model)))
+        .unwrap();
+    let object = region.desired().entry("u-model").unwrap().admitted().unwrap().clone();
+    for (value, allowed) in [
+        ("https://models.corp.example/v1", true),
+        ("https://models.evil.example/v1", false),
+        ("", false),
+        (" \n", false),
+    ] {
+        let judged = object.check_component_hosts(&region.rails(), "Endpoint", value, false);
+        assert_eq!(judged.is_ok(), allowed, "{value:?}");
+    }
+    // A setting without a default that is an address may be blank.
+    let key = object.check_component_hosts(&region.rails(), "key", "", false);
+    assert!(key.is_ok());
+}

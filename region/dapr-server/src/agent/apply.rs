@@ -110,7 +110,9 @@ impl Apply {
             .store(Arc::new(about(endpoint, protocol, health.clone())));
         if let Some(health) = health {
             let (stop, mut tasks) = (self.server.shutdown.child(), Tasks::new());
-            tasks.spawn("app-health", watch(channel.clone(), health, stop.clone()));
+            // Nobody waits for the first probe here: this process has served before it had an application.
+            let (probed, _) = tokio::sync::oneshot::channel();
+            tasks.spawn("app-health", watch(channel.clone(), health, probed, stop.clone()));
             self.probes = Some((stop, tasks));
         }
         self.server.app.store(Some(channel));

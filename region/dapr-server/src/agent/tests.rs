@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::platform::{MAX_BODY, new_server};
+use crate::testing;
 
 const SECRET: &str = "hunter2-is-a-secret";
 
@@ -213,21 +214,10 @@ impl World {
         });
 
         let folder = tempfile::tempdir().unwrap();
-        let config = json!({
-            "app_id": "orders", "project_id": "prj-a",
-            "identity": {
-                "spiffe_id": "spiffe://reg-a.palladium.internal/ns/prj-a/orders",
-                "sentry_address": "127.0.0.1:1",
-                "sentry_id": "spiffe://reg-a.palladium.internal/ns/palladium/dapr-sentry",
-                "roots_file": folder.path().join("roots.pem"),
-            },
-            "agent_address": address,
-            "agent_id": "spiffe://reg-a.palladium.internal/ns/palladium/agent",
-            "gateway_id": "spiffe://reg-a.palladium.internal/ns/palladium/gateway",
-            "gateway_listen": "127.0.0.1:0", "internal_listen": "127.0.0.1:0",
-            "data_folder": folder.path(),
-        });
-        let config: DaprServerConfig = serde_json::from_value(config).unwrap();
+        let mut config = testing::config();
+        config.identity.roots_file = folder.path().join("roots.pem");
+        config.agent_address = address;
+        config.data_folder = folder.path().to_owned();
         let server = Arc::new(new_server(&config, &Default::default(), Shutdown::new()));
         let agent = Agent {
             channel: Endpoint::from_shared(format!("http://{address}"))
@@ -290,7 +280,7 @@ fn component(name: &str, kind: &str, metadata: Value) -> Bytes {
 
 /// Each failure is told under its own component, in words that help and without a secret; the others work.
 #[tokio::test]
-async fn sec_a_component_that_cannot_be_loaded_is_told_without_secrets() {
+async fn a_component_that_cannot_be_loaded_is_told_without_secrets() {
     let password = json!({"name": "redisPassword", "value": SECRET});
     let field = |name: &str, value: &str| json!({"name": name, "value": value});
     let world = World::with(vec![

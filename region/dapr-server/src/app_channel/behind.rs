@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AppBody, AppChannel, CallError, collected};
 use crate::http::Body;
-use crate::pipeline;
-use crate::resources::Handler;
+use crate::pipeline::{self, Slot, Stopped};
 use crate::server::Server;
 use crate::trace::Tracer;
 
@@ -31,7 +30,7 @@ impl AppChannel {
     }
 
     /// What stands before the application now.
-    pub(super) fn pipeline(&self) -> Option<(Arc<Server>, Arc<[Handler]>)> {
+    pub(super) fn pipeline(&self) -> Option<(Arc<Server>, Arc<[Slot]>)> {
         let server = self.behind.upgrade()?;
         let list = server.rules.load().pipelines.app()?;
         Some((server, list))
@@ -40,7 +39,7 @@ impl AppChannel {
     pub(super) async fn call_behind(
         &self,
         server: &Server,
-        list: &[Handler],
+        list: &[Slot],
         method: Method,
         path: &str,
         headers: HeaderMap,
@@ -50,22 +49,46 @@ impl AppChannel {
         let request = Request::builder().method(method).uri(path).body(())?;
         let (mut head, ()) = request.into_parts();
         head.headers = headers;
-        let passed = match pipeline::pass(server, list, &mut head).await {
-            Ok(passed) => passed,
-            Err(answer) => return Ok(answer.map(Body::from)),
+        let held = server.budget.hold();
+        let mut body = Some(body);
+        let reading = async {
+            let body = body.take().unwrap_or(Body::Empty);
+            collected(body, &held, server.max_body()).await
         };
-        let body = if passed.rewrites() {
-            let held = server.budget.hold();
-            let whole = collected(body, &held, server.max_body()).await?;
-            let whole = passed.rewrite(whole, &mut head.headers);
-            drop(held);
-            Body::from(server.budget.tie(whole)?)
-        } else {
-            body
+        let mut passed = match pipeline::pass(server, list, &mut head, reading).await {
+            Ok(passed) => passed,
+            Err(Stopped::Answer(answer)) => {
+                drop(held);
+                // A piece may have much to say.
+                let (head, body) = answer.into_parts();
+                return Ok(Response::from_parts(head, server.budget.tie(body)?.into()));
+            }
+            Err(Stopped::Body(error, mut passed)) => {
+                drop(passed.ending(StatusCode::INTERNAL_SERVER_ERROR));
+                return Err(error);
+            }
+        };
+        let whole = passed.body();
+        // What comes of it counts anew.
+        drop(held);
+        let failed = StatusCode::INTERNAL_SERVER_ERROR;
+        let body = match whole {
+            Some(whole) => {
+                let tied = server.budget.tie(whole);
+                Body::from(tied.inspect_err(|_| drop(passed.ending(failed)))?)
+            }
+            None => body.unwrap_or(Body::Empty),
         };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let answer = self.send(head.method, path, head.headers, body).await?;
-        let mut answer = answer.map(|body| Body::Answer(AppBody::new(body, permit)));
+        let answer = self.send(head.method, path, head.headers, body).await;
+        let answer = answer.inspect_err(|_| drop(passed.ending(failed)))?;
+        if passed.revises() {
+            let answer = answer.map(|body| Body::Answer(AppBody::new(body, permit)));
+            let answer = passed.revised(server, answer).await;
+            return Ok(passed.answered(answer));
+        }
+        let ending = passed.ending(answer.status());
+        let mut answer = answer.map(|body| Body::Answer(AppBody::new(body, permit).watched(ending)));
         answer.headers_mut().extend(passed.headers);
         Ok(answer)
     }

@@ -13,18 +13,36 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::BoxError;
+use crate::pipeline::Ending;
+
+/// In bytes.
+const SHORT: u64 = 16 << 10;
 
 /// See the module.
 #[derive(Debug)]
 pub struct AppBody {
     inner: Incoming,
     place: Option<OwnedSemaphorePermit>,
+    ending: Option<Ending>,
 }
 
 impl AppBody {
     pub(super) fn new(inner: Incoming, place: Option<OwnedSemaphorePermit>) -> Self {
         let place = place.filter(|_| !inner.is_end_stream());
-        Self { inner, place }
+        let ending = None;
+        Self { inner, place, ending }
+    }
+
+    /// The same, for those who want to know when it has ended.
+    pub(super) fn watched(mut self, ending: Ending) -> Self {
+        self.ending = Some(ending).filter(|_| !self.inner.is_end_stream());
+        self
+    }
+
+    /// Whether the application says that there is little to come, so that it can be waited for.
+    pub(super) fn is_short(&self) -> bool {
+        let announced = self.inner.size_hint().exact();
+        announced.is_some_and(|length| (1..=SHORT).contains(&length))
     }
 }
 
@@ -34,11 +52,12 @@ impl Body for AppBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            Some(Err(error)) if is_short(&error) => None,
+            Some(Err(error)) if ended_early(&error) => None,
             frame => frame,
         };
         if !matches!(frame, Some(Ok(_))) || self.inner.is_end_stream() {
             self.place = None;
+            self.ending = None;
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -53,7 +72,7 @@ impl Body for AppBody {
 }
 
 /// Whether a body ended before the length that was announced.
-fn is_short(error: &hyper::Error) -> bool {
+fn ended_early(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }

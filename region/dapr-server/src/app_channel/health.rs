@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method};
 use palladium_tasks::Shutdown;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tonic::Code;
 
@@ -33,8 +34,14 @@ pub async fn wait_for_port(host: &str, port: u16) {
     }
 }
 
-/// Probes until `shutdown`.
-pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown: Shutdown) {
+/// Probes until `shutdown`; `probed` is dropped after the first probe, however that ended.
+pub async fn watch(
+    channel: Arc<AppChannel>,
+    settings: HealthSettings,
+    probed: oneshot::Sender<()>,
+    shutdown: Shutdown,
+) {
+    let mut probed = Some(probed);
     let mut ticks = interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failures = 0u32;
@@ -47,6 +54,7 @@ pub async fn watch(channel: Arc<AppChannel>, settings: HealthSettings, shutdown:
         if was != healthy {
             channel.health.notify_one();
         }
+        probed.take();
         match (was, healthy) {
             (false, true) => tracing::info!("App is healthy"),
             (true, false) => tracing::warn!("App is not healthy: {failures} health probes failed in a row"),

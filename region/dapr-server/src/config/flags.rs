@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use palladium_component::metadata::{go_bool, parse_duration};
 use secrecy::SecretString;
 
 use super::{AppProtocol, AppSettings, HealthSettings, Listen, MtlsSettings, Settings, quantity};
@@ -320,11 +321,12 @@ impl Flags {
     }
 
     fn switch(&self, name: &str, default: bool) -> Result<bool, FlagError> {
-        match self.given(name) {
-            None => Ok(default),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(value) => self.invalid(name, value, "true or false is expected"),
+        let Some(value) = self.given(name) else {
+            return Ok(default);
+        };
+        match go_bool(value) {
+            Some(truth) => Ok(truth),
+            None => self.invalid(name, value, "true or false is expected"),
         }
     }
 
@@ -363,7 +365,7 @@ impl Flags {
 
     fn duration(&self, name: &str) -> Result<Option<Duration>, FlagError> {
         let Some(value) = self.given(name) else { return Ok(None) };
-        match palladium_component::metadata::parse_duration(value, Duration::from_secs(1)) {
+        match parse_duration(value, Duration::from_secs(1)) {
             Ok(duration) => Ok(Some(duration)),
             Err(_) => self.invalid(name, value, "a duration such as 5s is expected"),
         }

@@ -2,15 +2,17 @@
 //!
 //! Must never decide anything: `crate::conversation` does, for both protocols.
 
-use palladium_component::conversation::{Answer, Choice, Message, Role, Tool, ToolCall};
+use palladium_component::conversation::{Answer, Choice, Message, Role, Tool, ToolCall, Usage};
 use palladium_engine_conversation::{Ask, ConversationError, Input};
 use palladium_proto::prost_types::{Struct, Value, value::Kind};
 use palladium_proto::runtime::conversation_message::MessageTypes;
 use palladium_proto::runtime::{
     ConversationMessageContent, ConversationRequest, ConversationRequestAlpha2, ConversationResponse,
     ConversationResponseAlpha2, ConversationResult, ConversationResultAlpha2, ConversationResultAlpha2CompletionUsage,
-    ConversationResultChoices, ConversationResultMessage, ConversationToolCalls, ConversationToolCallsOfFunction,
-    conversation_tool_calls, conversation_tools,
+    ConversationResultAlpha2CompletionUsageCompletionTokensDetails as CompletionDetails,
+    ConversationResultAlpha2CompletionUsagePromptTokensDetails as PromptDetails, ConversationResultChoices,
+    ConversationResultMessage, ConversationToolCalls, ConversationToolCallsOfFunction, conversation_tool_calls,
+    conversation_tools,
 };
 use serde_json::Value as Json;
 use tonic::Status;
@@ -86,6 +88,10 @@ pub(super) async fn alpha2(
         tools: tools.collect(),
         tool_choice: request.tool_choice.unwrap_or_default(),
         temperature: request.temperature.unwrap_or_default(),
+        response_format: request
+            .response_format
+            .map(|given| members(given, 0).to_string())
+            .unwrap_or_default(),
         context: request.context_id.clone().unwrap_or_default(),
         metadata: request.metadata,
         scrub_answer: request.scrub_pii.unwrap_or_default(),
@@ -143,12 +149,27 @@ fn output(said: Answer) -> ConversationResultAlpha2 {
     ConversationResultAlpha2 {
         choices: choices.collect(),
         model: Some(said.model).filter(|model| !model.is_empty()),
-        usage: said.usage.map(|usage| ConversationResultAlpha2CompletionUsage {
-            completion_tokens: usage.completion,
-            prompt_tokens: usage.prompt,
-            total_tokens: usage.total,
-            ..Default::default()
-        }),
+        usage: said.usage.map(usage),
+    }
+}
+
+fn usage(said: Usage) -> ConversationResultAlpha2CompletionUsage {
+    let completion = CompletionDetails {
+        accepted_prediction_tokens: said.accepted_prediction,
+        audio_tokens: said.completion_audio,
+        reasoning_tokens: said.reasoning,
+        rejected_prediction_tokens: said.rejected_prediction,
+    };
+    let prompt = PromptDetails {
+        audio_tokens: said.prompt_audio,
+        cached_tokens: said.cached,
+    };
+    ConversationResultAlpha2CompletionUsage {
+        completion_tokens: said.completion,
+        prompt_tokens: said.prompt,
+        total_tokens: said.total,
+        completion_tokens_details: Some(completion).filter(|details| *details != CompletionDetails::default()),
+        prompt_tokens_details: Some(prompt).filter(|details| *details != PromptDetails::default()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::app_channel::AppBody;
 use crate::errors::Fault;
 use crate::grpc::Message;
 use crate::invoke::{Chunks, Lease, Payloads, Recorded, StreamedRequest, StreamedResponse, Watched};
+use crate::pipeline::Kept;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -52,8 +53,12 @@ pub enum Body {
     FromPeer(Box<Payloads<hyper::body::Incoming, StreamedResponse>>),
     /// The body of a peer's streamed call.
     FromCaller(Box<Payloads<Upload, StreamedRequest>>),
+    /// Any of these, behind its first piece, which was looked at.
+    Begun(Option<Bytes>, Box<Self>),
     /// Any of these, which says why it broke.
     Watched(Box<Watched>),
+    /// Any of these, whose end pieces of a pipeline wait for.
+    Kept(Box<Kept>),
 }
 
 impl Body {
@@ -104,7 +109,12 @@ impl HttpBody for Body {
             Self::Chunks(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::FromPeer(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::FromCaller(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
+            Self::Begun(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(rest.as_mut()).poll_frame(cx),
+            },
             Self::Watched(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Kept(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }
 
@@ -123,7 +133,9 @@ impl HttpBody for Body {
             Self::Chunks(body) => body.is_end_stream(),
             Self::FromPeer(body) => body.is_end_stream(),
             Self::FromCaller(body) => body.is_end_stream(),
+            Self::Begun(first, rest) => first.is_none() && rest.is_end_stream(),
             Self::Watched(body) => body.is_end_stream(),
+            Self::Kept(body) => body.is_end_stream(),
         }
     }
 
@@ -138,10 +150,11 @@ impl HttpBody for Body {
             Self::Upload(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),
             Self::Leased(body, ..) => body.size_hint(),
-            Self::Message(..) | Self::Chunks(_) => SizeHint::default(),
+            Self::Message(..) | Self::Chunks(_) | Self::Begun(..) => SizeHint::default(),
             Self::FromPeer(body) => body.size_hint(),
             Self::FromCaller(body) => body.size_hint(),
             Self::Watched(body) => body.size_hint(),
+            Self::Kept(body) => body.size_hint(),
         }
     }
 }

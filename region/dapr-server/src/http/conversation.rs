@@ -51,6 +51,8 @@ struct Alpha2 {
     tools: Vec<ToolWire>,
     #[serde(alias = "tool_choice")]
     tool_choice: String,
+    #[serde(alias = "response_format")]
+    response_format: Option<Map<String, Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,10 +204,7 @@ async fn alpha2(server: &Server, component: &str, request: Alpha2) -> Answer {
         Some(Tool {
             name: function.name,
             description: function.description,
-            parameters: function
-                .parameters
-                .map(|parameters| Value::from(parameters).to_string())
-                .unwrap_or_default(),
+            parameters: text(function.parameters),
         })
     });
     let context = request.context_id.unwrap_or_default();
@@ -215,6 +214,7 @@ async fn alpha2(server: &Server, component: &str, request: Alpha2) -> Answer {
         tools: tools.collect(),
         tool_choice: request.tool_choice,
         temperature: request.temperature,
+        response_format: text(request.response_format),
         context: context.clone(),
         metadata: request.metadata,
         scrub_answer: request.scrub_pii,
@@ -266,19 +266,40 @@ fn output(said: &Said) -> Value {
     let mut output = json!({ "choices": choices.map(|(index, one)| choice(index, one)).collect::<Vec<_>>() });
     put(&mut output, "model", said.model.clone().into());
     if let Some(usage) = said.usage {
-        let mut told = json!({});
-        for (name, count) in [
+        let mut told = counts(&[
             ("completionTokens", usage.completion),
             ("promptTokens", usage.prompt),
             ("totalTokens", usage.total),
-        ] {
-            if count > 0 {
-                told[name] = count.to_string().into();
+        ]);
+        let completion = counts(&[
+            ("acceptedPredictionTokens", usage.accepted_prediction),
+            ("audioTokens", usage.completion_audio),
+            ("reasoningTokens", usage.reasoning),
+            ("rejectedPredictionTokens", usage.rejected_prediction),
+        ]);
+        let prompt = counts(&[("audioTokens", usage.prompt_audio), ("cachedTokens", usage.cached)]);
+        for (name, details) in [("completionTokensDetails", completion), ("promptTokensDetails", prompt)] {
+            if details != json!({}) {
+                told[name] = details;
             }
         }
         output["usage"] = told;
     }
     output
+}
+
+/// Those that are not nothing.
+fn counts(all: &[(&str, u64)]) -> Value {
+    let some = all.iter().filter(|(_, count)| *count > 0);
+    Value::Object(
+        some.map(|(name, count)| ((*name).to_owned(), count.to_string().into()))
+            .collect(),
+    )
+}
+
+/// An object as text; nothing if there is none.
+fn text(object: Option<Map<String, Value>>) -> String {
+    object.map(|object| Value::from(object).to_string()).unwrap_or_default()
 }
 
 fn choice(index: usize, one: &Choice) -> Value {

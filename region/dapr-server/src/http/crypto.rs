@@ -6,6 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
+use palladium_component::metadata::is_truthy;
 use palladium_engine_crypto::{CryptoError, HeaderReader};
 
 use super::body::Incoming;
@@ -78,9 +79,4 @@ fn octets(bytes: Bytes) -> Response<Body> {
     let octets = HeaderValue::from_static("application/octet-stream");
     answer.headers_mut().insert(CONTENT_TYPE, octets);
     answer
-}
-
-fn is_truthy(text: &str) -> bool {
-    let text = text.trim().to_lowercase();
-    ["y", "yes", "true", "t", "on", "1"].contains(&text.as_str())
 }

@@ -6,23 +6,20 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Limited;
 use palladium_proto::common::HttpExtension;
 use palladium_proto::internals::Status as InternalStatus;
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use tonic::Code;
 
+use super::target::target;
 use super::{Answer, Body, Head, Incoming, read};
 use crate::errors::Fault;
 use crate::invoke::{
-    APP_ID, Invocation, InvokeError, Origin, Outcome, Reply, decode, for_http, http_status, invoke, verb_of,
-    wants_events,
+    Invocation, InvokeError, Origin, Outcome, Reply, decode, for_http, http_status, invoke, verb_of, wants_events,
 };
 use crate::server::Server;
 
@@ -30,7 +27,7 @@ use crate::server::Server;
 const WHOLE: u64 = 64 << 10;
 
 pub(super) async fn call(server: &Arc<Server>, head: Head, body: Incoming) -> Answer {
-    let Some((target, method)) = target(&head) else {
+    let Some((target, method)) = target(&head.path, &head.headers) else {
         let message = "failed getting app id either from the URL path or the header dapr-app-id";
         return Err(Fault::plain(
             404,
@@ -139,44 +136,8 @@ fn status_json(status: &InternalStatus) -> String {
     Value::Object(json).to_string()
 }
 
-/// The target and the method, the latter still percent-encoded.
-fn target(head: &Head) -> Option<(String, String)> {
-    let path = head.path.trim_start_matches('/');
-    if let Some(id) = head
-        .headers
-        .get(APP_ID)
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| !id.is_empty())
-    {
-        return Some((id.to_owned(), path.to_owned()));
-    }
-    if let Some(id) = basic_user(&head.headers) {
-        return Some((id, path.to_owned()));
-    }
-    let rest = path
-        .strip_prefix("v1.0/")?
-        .trim_start_matches('/')
-        .strip_prefix("invoke/")?
-        .trim_start_matches('/');
-    let at = rest.find("/method/")?;
-    let (id, method) = (&rest[..at], &rest[at + "/method/".len()..]);
-    let id = id.replace('+', " ");
-    let id = percent_decode_str(&id).decode_utf8().ok()?;
-    (!id.is_empty()).then(|| (id.into_owned(), method.trim_start_matches('/').to_owned()))
-}
-
-/// `http://dapr-app-id:<id>@host/<method>`.
-fn basic_user(headers: &HeaderMap) -> Option<String> {
-    let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
-    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    let (user, id) = text.split_once(':')?;
-    (user.eq_ignore_ascii_case(APP_ID) && !id.is_empty() && !id.contains(':')).then(|| id.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
 
     #[test]
@@ -190,36 +151,5 @@ mod tests {
             ..InternalStatus::default()
         };
         assert_eq!(status_json(&status), r#"{"code":5,"message":"m"}"#);
-    }
-
-    #[test]
-    fn targets_come_from_three_places() {
-        let head = |path: &str, headers: &[(&'static str, &str)]| {
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.insert(*name, value.parse().expect("ascii"));
-            }
-            Head {
-                method: Method::GET,
-                headers: map,
-                query: None,
-                path: path.to_owned(),
-                about: None,
-            }
-        };
-        let is = |found: Option<(String, String)>, id: &str, method: &str| {
-            assert_eq!(found, Some((id.to_owned(), method.to_owned())));
-        };
-        is(target(&head("/v1.0/invoke/app.ns/method/x/y", &[])), "app.ns", "x/y");
-        is(
-            target(&head("/v1.0/invoke/http%3A%2F%2Fh%3A1/method/x", &[])),
-            "http://h:1",
-            "x",
-        );
-        is(target(&head("/x/y", &[(APP_ID, "app")])), "app", "x/y");
-        let basic = format!("Basic {}", STANDARD.encode("dapr-app-id:app"));
-        is(target(&head("/x", &[("authorization", &basic)])), "app", "x");
-        assert_eq!(target(&head("/x", &[])), None);
-        assert_eq!(target(&head("/v1.0/invoke/app", &[])), None);
     }
 }

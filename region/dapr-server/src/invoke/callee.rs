@@ -25,7 +25,7 @@ use super::payload::{Messages, Payloads, ReadError};
 use super::proxy;
 use super::reply::{InvokeError, Outcome, Reply};
 use super::seen::{Seen, Stands};
-use super::wire::{self, Entry, StreamedRequest};
+use super::wire::{self, StreamedRequest};
 use crate::app_channel::{CallError, collected, failure, strip_response};
 use crate::http::Body;
 use crate::server::Server;
@@ -324,11 +324,13 @@ fn answer(reply: Reply, data: Option<Vec<u8>>) -> (wire::Response, Body) {
         content_type = String::from_utf8_lossy(kind.as_bytes()).into_owned();
     }
     let has_data = data.is_some() || !reply.type_url.is_empty();
-    let entries = |headers: &HeaderMap| -> Vec<Entry> { metadata::from_answer(headers, origin) };
+    // What nobody has read yet, so that the caller can be told its length.
+    let length = http_body::Body::size_hint(&reply.body).exact();
+    let length = length.filter(|length| origin == Origin::Http && *length > 0);
     let head = wire::Response {
         status: Some(status),
-        headers: entries(&reply.headers),
-        trailers: entries(&reply.trailers),
+        headers: metadata::from_answer(&reply.headers, origin, length),
+        trailers: metadata::from_answer(&reply.trailers, origin, None),
         message: Some(InvokeResponse {
             data: has_data.then(|| Any {
                 type_url: reply.type_url,

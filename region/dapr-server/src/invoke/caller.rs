@@ -3,18 +3,19 @@
 //! One idea: one stream for each call; the answer is there as soon as its head is, and its body comes as it comes. Must
 //! never send a request again whose body is gone, nor answer with less than the peer sent as if it were all.
 
-use http::header::{CONTENT_TYPE, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use palladium_http::Budget;
 use palladium_proto::common::InvokeRequest;
+use palladium_proto::common::http_extension::Verb;
 use palladium_proto::prost_types::Any;
 use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::chunks::Chunks;
 use super::local::Call;
-use super::metadata;
+use super::metadata::{self, FromPeer};
 use super::payload::{Messages, Payloads};
 use super::pool::{Lease, Pool, SendError};
 use super::reply::{Outcome, Reply};
@@ -93,7 +94,8 @@ pub async fn call(
             });
         }
     };
-    match read(answer, lease, limit, budget).await {
+    let verb = call.http.as_ref().map_or(Verb::None, |http| http.verb());
+    match read(answer, lease, verb != Verb::Head, limit, budget).await {
         Ok(reply) => Ok(reply),
         Err(status) if status.code() == Code::Unimplemented => match copy {
             Some(copy) => Box::pin(unary(pool, head, copy, limit, budget)).await,
@@ -132,7 +134,7 @@ async fn unary(
         Ok(Some(response)) if status.code() == Code::Ok => {
             let data = response.message.as_ref().and_then(|message| message.data.clone());
             let data = data.unwrap_or_default().value;
-            let mut reply = reply(response).map_err(lost)?;
+            let (mut reply, _) = reply(response).map_err(lost)?;
             if !data.is_empty() {
                 reply.body = Body::from(data);
             }
@@ -174,7 +176,14 @@ fn accepted(answer: http::Response<Incoming>) -> Result<Incoming, Status> {
     }
 }
 
-async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize, budget: &Budget) -> Result<Reply, Status> {
+/// `has_body`: whether an answer has the body that its length speaks of.
+async fn read(
+    answer: http::Response<Incoming>,
+    lease: Lease,
+    has_body: bool,
+    limit: usize,
+    budget: &Budget,
+) -> Result<Reply, Status> {
     let mut messages = Messages::new(accepted(answer)?, limit, budget);
     let Some(first) = messages
         .next()
@@ -196,9 +205,9 @@ async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize, budg
         .filter(|head| head.status.is_some())
         .ok_or_else(|| Status::unknown("response does not contain the required fields in the leading chunk"))?;
     let mut payloads = Payloads::new(messages, first, None, Some(lease)).map_err(|error| broken(&error))?;
-    let mut reply = reply(head)?;
-    // Most answers are short and all there by now.
-    reply.body = match payloads.whole() {
+    let (mut reply, length) = reply(head)?;
+    let whole = payloads.whole(length.filter(|_| has_body)).await;
+    reply.body = match whole.map_err(|error| broken(&error))? {
         Some(whole) if whole.is_empty() => Body::Empty,
         Some(whole) => Body::from(whole),
         None => Body::FromPeer(Box::new(payloads)),
@@ -206,8 +215,8 @@ async fn read(answer: http::Response<Incoming>, lease: Lease, limit: usize, budg
     Ok(reply)
 }
 
-/// The head of an answer.
-fn reply(response: wire::Response) -> Result<Reply, Status> {
+/// The head of an answer, and the length of its body if the peer says it.
+fn reply(response: wire::Response) -> Result<(Reply, Option<u64>), Status> {
     let status = response
         .status
         .ok_or_else(|| Status::unknown("response does not contain the required fields"))?;
@@ -218,9 +227,12 @@ fn reply(response: wire::Response) -> Result<Reply, Status> {
         }
         _ => Outcome::Grpc(status),
     };
-    Ok(Reply {
+    let FromPeer { mut headers, length } = metadata::from_peer(response.headers);
+    // Of the body as the application sent it: to a caller by gRPC it stands in a message.
+    headers.remove(CONTENT_LENGTH);
+    let reply = Reply {
         outcome,
-        headers: metadata::from_peer(response.headers).headers,
+        headers,
         trailers: if response.trailers.is_empty() {
             HeaderMap::new()
         } else {
@@ -229,5 +241,29 @@ fn reply(response: wire::Response) -> Result<Reply, Status> {
         content_type: message.content_type,
         type_url: message.data.map(|data| data.type_url).unwrap_or_default(),
         body: Body::Empty,
-    })
+    };
+    Ok((reply, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use palladium_proto::internals;
+
+    use super::*;
+    use crate::invoke::Origin;
+
+    #[test]
+    fn the_length_of_a_body_is_told_and_stands_among_no_headers() {
+        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-a"), HeaderValue::from_static("1"))]);
+        let response = wire::Response {
+            status: Some(internals::Status {
+                code: 200,
+                ..Default::default()
+            }),
+            headers: metadata::from_answer(&headers, Origin::Http, Some(7)),
+            ..Default::default()
+        };
+        let (reply, length) = reply(response).expect("a head");
+        assert_eq!((reply.headers, length), (headers, Some(7)));
+    }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use palladium_components_web::is_refused;
 use palladium_tls::{PublicCert, pem_certificates};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
@@ -246,7 +247,7 @@ impl Endpoint {
         let lacks = match declared.unusable {
             Some(reason) => Err(reason),
             // Names are judged when they are resolved.
-            None if hosted && endpoint.base.ip().is_some_and(client::is_off_limits) => {
+            None if hosted && is_refused(endpoint.base.host()) => {
                 Err("baseUrl: that address may not be called here".to_owned())
             }
             None => endpoint.fill(

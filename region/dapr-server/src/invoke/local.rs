@@ -97,7 +97,7 @@ async fn by_http(app: &AppChannel, call: Call) -> Result<Reply, InvokeError> {
     let call = call.into_http()?;
     let answer = app.call(call.method, &call.path, call.headers, call.body).await?;
     let (parts, body) = answer.into_parts();
-    Ok(Reply::of_http(parts, body))
+    Ok(Reply::of_http(parts, app.whole_if_short(body).await?))
 }
 
 async fn by_grpc(server: &Server, app: &AppChannel, grpc: &GrpcApp, call: Call) -> Result<Reply, InvokeError> {

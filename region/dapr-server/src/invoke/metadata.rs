@@ -98,20 +98,24 @@ pub fn wants_events(headers: &HeaderMap) -> bool {
 pub fn to_peer(headers: &HeaderMap, origin: Origin, length: Option<u64>, destination: &str) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(headers.len() + 2);
     put_all(headers, origin, &mut entries);
-    if let Some(length) = length {
-        let name = spelled("content-length", origin);
-        entries.push(one(name, Bytes::from(length.to_string())));
-    }
+    put_length(length, origin, &mut entries);
     let destination = Bytes::copy_from_slice(destination.as_bytes());
     entries.push(one(Bytes::from_static(DESTINATION.as_bytes()), destination));
     entries
 }
 
-/// Headers or trailers of an answer.
-pub fn from_answer(headers: &HeaderMap, origin: Origin) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(headers.len());
+/// Headers or trailers of an answer; `length`: of the body, if known.
+pub fn from_answer(headers: &HeaderMap, origin: Origin, length: Option<u64>) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(headers.len() + 1);
     put_all(headers, origin, &mut entries);
+    put_length(length, origin, &mut entries);
     entries
+}
+
+fn put_length(length: Option<u64>, origin: Origin, entries: &mut Vec<Entry>) {
+    if let Some(length) = length {
+        entries.push(one(spelled("content-length", origin), Bytes::from(length.to_string())));
+    }
 }
 
 fn put_all(headers: &HeaderMap, origin: Origin, entries: &mut Vec<Entry>) {
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn sec_a_caller_cannot_claim_an_identity() {
+    fn sec_055_a_caller_cannot_claim_an_identity() {
         let mut headers = map(&[
             (CALLER, "somebody"),
             ("dapr_caller_app_id", "somebody"),

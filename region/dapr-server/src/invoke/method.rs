@@ -26,6 +26,9 @@ pub(crate) const PATH: &AsciiSet = &CONTROLS
     .add(b'[')
     .add(b']');
 
+/// Longest method in bytes: breakers and spans are named after methods, and a gRPC message holds one of any length.
+const LONGEST: usize = 8 << 10;
+
 /// A method that cannot be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MethodError {
@@ -35,6 +38,9 @@ pub enum MethodError {
     /// A control character.
     #[error("rpc error: code = InvalidArgument desc = invalid method: method contains control character")]
     Control,
+    /// Longer than [`LONGEST`].
+    #[error("rpc error: code = InvalidArgument desc = invalid method: method has more than {LONGEST} bytes")]
+    TooLong,
     /// Not text.
     #[error("rpc error: code = InvalidArgument desc = invalid method: method is not valid UTF-8")]
     NotText,
@@ -56,6 +62,9 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, MethodError> {
 /// # Errors
 /// See [`MethodError`].
 pub fn canonical(method: &str) -> Result<Cow<'_, str>, MethodError> {
+    if method.len() > LONGEST {
+        return Err(MethodError::TooLong);
+    }
     for byte in method.bytes() {
         match byte {
             b'#' | b'?' | 0 => return Err(MethodError::Forbidden),
@@ -143,6 +152,8 @@ mod tests {
         for bad in ["a%3Fb", "a%23", "a%00", "a%0a", "%ff", "a%7f"] {
             assert!(of_path(bad).is_err(), "{bad}");
         }
+        assert!(canonical(&"m".repeat(LONGEST)).is_ok());
+        assert_eq!(canonical(&"m".repeat(LONGEST + 1)), Err(MethodError::TooLong));
         // gRPC methods are not decoded.
         assert_eq!(canonical("admin%2F..%2Fpublic").as_deref(), Ok("admin%2F..%2Fpublic"));
         assert_eq!(canonical("/svc/Method").as_deref(), Ok("/svc/Method"));

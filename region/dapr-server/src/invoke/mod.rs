@@ -28,6 +28,7 @@ mod tests;
 mod watched;
 mod wire;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
@@ -130,7 +131,11 @@ pub struct Invocation {
 ///
 /// # Errors
 /// See [`InvokeError`].
-pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeError> {
+pub async fn invoke(server: &Server, mut call: Invocation) -> Result<Reply, InvokeError> {
+    // Before anything is named after it: a breaker, a span.
+    if let Cow::Owned(clean) = canonical(&call.method)? {
+        call.method = clean;
+    }
     let resiliency = server.resiliency.now();
     if resiliency.is_plain() {
         return once(server, call, &resiliency.built_in(BuiltIn::Service)).await;
@@ -141,15 +146,11 @@ pub async fn invoke(server: &Server, call: Invocation) -> Result<Reply, InvokeEr
 
 /// One attempt. `built_in`: how a peer that cannot be reached is tried again.
 async fn once(server: &Server, call: Invocation, built_in: &Policy) -> Result<Reply, InvokeError> {
-    let method = match canonical(&call.method)? {
-        std::borrow::Cow::Borrowed(_) => call.method,
-        std::borrow::Cow::Owned(clean) => clean,
-    };
     let mut headers = call.headers;
     // Before stamping: a header that the caller's `Connection` names would take a stamp along at the next hop.
     strip_request(&mut headers);
     let mut sent = Call {
-        method,
+        method: call.method,
         http: call.http,
         headers,
         origin: call.origin,

@@ -5,7 +5,7 @@
 //! ended with an error.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,6 +17,9 @@ use tonic::{Code, Status};
 use super::pool::Lease;
 use super::wire::{FrameError, Streamed, Unframe};
 use crate::http::BoxError;
+
+/// Answers that are said to be no longer, in bytes, are handed on in one piece.
+const SHORT: u64 = 16 << 10;
 
 /// Messages on a transport's body.
 #[derive(Debug)]
@@ -207,33 +210,54 @@ where
         Ok(())
     }
 
-    /// The whole body, if all of it is there without waiting; otherwise nothing is lost.
-    pub fn whole(&mut self) -> Option<Bytes> {
-        if self.left.is_some() {
-            return None;
-        }
-        let first = self.first.take();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match self.poll_piece(&mut cx) {
-            Poll::Ready(Ok(None)) => Some(first.unwrap_or_default()),
-            Poll::Ready(Ok(Some(next))) => {
-                match first {
-                    Some(first) => (self.first, self.second) = (Some(first), Some(next)),
-                    None => self.first = Some(next),
+    /// The whole body of an answer, if all of it is there without waiting, or it is said to be short: then it is waited
+    /// for, so that whoever reads it is told its length. `length`: of the body, if known. Otherwise nothing is lost.
+    ///
+    /// # Errors
+    /// When a short body does not come, or is longer than was said.
+    pub async fn whole(&mut self, length: Option<u64>) -> Result<Option<Bytes>, ReadError> {
+        match length {
+            Some(short @ ..=SHORT) => self.short(short).await.map(Some),
+            _ => {
+                let there = self.there();
+                if there.is_none() {
+                    self.left = length;
                 }
-                None
+                Ok(there)
+            }
+        }
+    }
+
+    async fn short(&mut self, length: u64) -> Result<Bytes, ReadError> {
+        let mut whole = Bytes::new();
+        while let Some(piece) = std::future::poll_fn(|cx| self.poll_piece(cx)).await? {
+            if (whole.len() + piece.len()) as u64 > length {
+                return Err(ReadError::Order("the body is longer than was said".to_owned()));
+            }
+            whole = if whole.is_empty() {
+                piece
+            } else {
+                [whole, piece].concat().into()
+            };
+        }
+        Ok(whole)
+    }
+
+    /// All of it, if it is there; otherwise nothing is lost.
+    fn there(&mut self) -> Option<Bytes> {
+        let first = self.first.take();
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_piece(&mut cx) {
+            Poll::Ready(Ok(None)) => return Some(first.unwrap_or_default()),
+            Poll::Ready(Ok(Some(next))) => {
+                let mut pieces = first.into_iter().chain([next]);
+                (self.first, self.second) = (pieces.next(), pieces.next());
             }
             // An error comes up again at the next look.
-            Poll::Ready(Err(error)) => {
-                self.first = first;
-                self.failed = Some(error);
-                None
-            }
-            Poll::Pending => {
-                self.first = first;
-                None
-            }
+            Poll::Ready(Err(error)) => (self.first, self.failed) = (first, Some(error)),
+            Poll::Pending => self.first = first,
         }
+        None
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
@@ -289,5 +313,63 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use palladium_proto::common::StreamPayload;
+
+    use super::*;
+    use crate::invoke::wire::{StreamedResponse, framed};
+
+    /// Comes piece by piece; before each one it is waited for.
+    struct Slow(VecDeque<Bytes>, bool);
+
+    impl HttpBody for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let this = self.get_mut();
+            this.1 = !this.1;
+            if this.1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(this.0.pop_front().map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    fn payloads(pieces: &[&'static str]) -> Payloads<Slow, StreamedResponse> {
+        let frames = (0..).zip(pieces).map(|(seq, piece)| {
+            let data = Bytes::from_static(piece.as_bytes());
+            let payload = Some(StreamPayload { data, seq });
+            framed(&StreamedResponse { head: None, payload })
+        });
+        let messages = Messages::new(Slow(frames.collect(), false), 1 << 20, &Budget::new(1 << 20));
+        let payloads = Payloads::new(messages, StreamedResponse::default(), None, None);
+        payloads.expect("in order")
+    }
+
+    #[tokio::test]
+    async fn a_short_body_is_waited_for_and_one_of_unknown_length_is_not() {
+        let whole = payloads(&["ab", "c"]).whole(Some(3)).await.expect("sound");
+        assert_eq!(whole.as_deref(), Some(&b"abc"[..]));
+        // It ended in order, with less than was said: the peer's word about its end counts.
+        let whole = payloads(&["ab"]).whole(Some(3)).await.expect("sound");
+        assert_eq!(whole.as_deref(), Some(&b"ab"[..]));
+        let longer = payloads(&["ab", "cd"]).whole(Some(3)).await;
+        assert!(matches!(longer, Err(ReadError::Order(_))), "{longer:?}");
+        for length in [None, Some(SHORT + 1)] {
+            let mut payloads = payloads(&["ab", "c"]);
+            assert_eq!(payloads.whole(length).await.expect("sound"), None);
+            assert_eq!(payloads.size_hint().exact(), length);
+            let read = payloads.collect().await.expect("sound").to_bytes();
+            assert_eq!(read, "abc", "nothing is lost");
+        }
     }
 }

@@ -6,7 +6,8 @@
 
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming};
 use palladium_engine_resiliency::{Cut, Failed, Failure, Policy};
 use palladium_http::Upload;
 use palladium_spiffe::SpiffeId;
@@ -20,7 +21,7 @@ use super::peers::Peer;
 use super::pool::{Lease, Pool, SendError};
 use super::recorded::Recorded;
 use crate::app_channel::{CallError, strip_request};
-use crate::http::Body;
+use crate::http::{Body, BoxError};
 use crate::metrics::Kind;
 use crate::server::Server;
 use crate::trace;
@@ -100,7 +101,7 @@ impl Failure for Unwell {
 }
 
 /// Passes a call on as a policy says. It is sent once more only when all of it was sent, it was short, and the answer was
-/// nothing but a status.
+/// nothing but a status, whether that stands in its head or behind an empty body.
 async fn to_peer_policed(
     server: &Server,
     peer: &Peer,
@@ -119,10 +120,14 @@ async fn to_peer_policed(
             let Some(body) = body else {
                 return Err(Unwell::Status(Status::unavailable("the request cannot be sent again")));
             };
-            let answer = to_peer(server, peer, path, headers, body)
-                .await
-                .map_err(Unwell::Status)?;
-            match status_of(answer.headers()) {
+            let answer = to_peer(server, peer, path, headers, body).await;
+            let mut answer = answer.map_err(Unwell::Status)?;
+            let mut code = status_of(answer.headers());
+            if code.is_none() && record.whole().is_some() {
+                let (begun, behind) = begun(answer).await.map_err(Unwell::Status)?;
+                (answer, code) = (begun, behind);
+            }
+            match code {
                 Some(code) if code != Code::Ok as u16 => Err(Unwell::Answer(Box::new(answer), code)),
                 _ => Ok(answer),
             }
@@ -137,6 +142,24 @@ async fn to_peer_policed(
             Cut::Open | Cut::TooMany => Status::unavailable(cut.to_string()),
         }),
     }
+}
+
+/// An answer once more is known than its head, and the status behind its body if there is no body. Only for callers who
+/// have said all: others may wait for the head before they go on.
+async fn begun(answer: Response<Body>) -> Result<(Response<Body>, Option<u16>), Status> {
+    let (parts, mut body) = answer.into_parts();
+    let lost = |error: BoxError| Status::unavailable(error.to_string());
+    let first = body.frame().await.transpose().map_err(lost)?;
+    let (body, code) = match first.map(Frame::into_data) {
+        Some(Ok(first)) => (Body::Begun(Some(first), Box::new(body)), None),
+        Some(Err(last)) => {
+            let trailers = last.into_trailers().unwrap_or_default();
+            let code = status_of(&trailers);
+            (Body::Message(None, Some(trailers)), code)
+        }
+        None => (Body::Empty, None),
+    };
+    Ok((Response::from_parts(parts, body), code))
 }
 
 /// The code of an answer that is nothing but a status, known or not.
@@ -314,5 +337,22 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["grpc-timeout", "te", "x-bin"]);
         assert_eq!(headers[TE], "trailers");
+    }
+
+    #[tokio::test]
+    async fn a_status_behind_an_empty_body_is_seen_and_a_begun_answer_loses_nothing() {
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from_static("1"))]);
+        let only = Response::new(Body::Message(None, Some(trailers.clone())));
+        let (answer, code) = begun(only).await.expect("begun");
+        assert_eq!(code, Some(1));
+        let left = answer.into_body().collect().await.expect("whole");
+        assert_eq!(left.trailers(), Some(&trailers));
+
+        let full = Response::new(Body::Message(Some("message".into()), Some(trailers.clone())));
+        let (answer, code) = begun(full).await.expect("begun");
+        assert_eq!(code, None, "what has begun is not done again");
+        let whole = answer.into_body().collect().await.expect("whole");
+        assert_eq!(whole.trailers(), Some(&trailers));
+        assert_eq!(whole.to_bytes(), "message");
     }
 }

@@ -13,28 +13,17 @@ use hyper_util::server::conn::auto;
 use palladium_proto::common::http_extension::Verb;
 use palladium_tasks::Shutdown;
 use palladium_tls::{SvidSource, TrustBundles};
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::app_channel::AppChannel;
 use crate::config::AppProtocol;
 use crate::platform::new_server;
+use crate::testing;
 
 /// A Dapr Server of App ID `orders`, for tenants or as a drop-in.
 pub(super) fn server(hosted: bool) -> Server {
-    let id = |name: &str| format!("spiffe://reg-a.palladium.internal/ns/{name}");
-    let config = json!({
-        "app_id": "orders", "project_id": "prj-a", "agent_address": "127.0.0.1:1",
-        "agent_id": id("palladium/agent"), "gateway_id": id("palladium/gateway"),
-        "gateway_listen": "127.0.0.1:0", "internal_listen": "127.0.0.1:0", "data_folder": "/nowhere",
-        "identity": {
-            "spiffe_id": id("prj-a/orders"), "sentry_address": "127.0.0.1:1",
-            "sentry_id": id("palladium/dapr-sentry"), "roots_file": "/nowhere",
-        },
-    });
-    let config = serde_json::from_value(config).expect("complete");
-    let server = new_server(&config, &Default::default(), Shutdown::new());
+    let server = new_server(&testing::config(), &Default::default(), Shutdown::new());
     if hosted {
         return server;
     }

@@ -333,7 +333,7 @@ mod tests {
     use crate::resources::MetricsSettings;
 
     #[test]
-    fn sec_topics_and_operations_are_bounded() {
+    fn topics_and_operations_are_bounded() {
         let (registry, settings) = (Registry::new(), MetricsSettings::default());
         let metrics = ComponentMetrics::new("a", "n", &Maker::new(&registry, &settings));
         let (topics, binding) = (metrics.pubsub("p"), metrics.calls(Counted::OutputBinding, "b"));

@@ -11,7 +11,7 @@ use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use regex::Regex;
 
-use crate::resources::MetricsSettings;
+use crate::resources::{MetricsSettings, expression};
 
 /// Dapr's default latency buckets in milliseconds.
 const LATENCIES: &[f64] = &[
@@ -196,7 +196,7 @@ impl<'a> Maker<'a> {
         });
         let rewrites = labels.flat_map(|(at, expressions)| {
             // One that is none was refused when the Configuration was read.
-            let made = move |(by, text): (&String, &String)| Some((at, Regex::new(text).ok()?, by.clone()));
+            let made = move |(by, text): (&String, &String)| Some((at, expression(text).ok()?, by.clone()));
             expressions.iter().filter_map(made)
         });
         rewrites.collect()

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn sec_paths_methods_and_statuses_are_bounded() {
+    fn paths_methods_and_statuses_are_bounded() {
         let said = text(&MetricsSettings::default(), |metrics| {
             for path in 0..MOST_PATHS + 50 {
                 for status in 200..205 {

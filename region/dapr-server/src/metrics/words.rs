@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sec_no_caller_makes_it_grow() {
+    fn no_caller_makes_it_grow() {
         let words = ByWord::new(3);
         for number in 0..100 {
             let word = number.to_string();

@@ -170,23 +170,67 @@ async fn without_commit(discards: &str, under_way: bool) -> Verdict {
     let plan = outbox.plan("orders", "prj-a", &Trace::default(), vec![set("orders||a", "1")]);
     let promise = plan.unwrap().promises.remove(0);
     let _listed = under_way.then(|| entry.under_way.list([promise.key.clone()]));
+    relayed(&server, promise.request.data).await
+}
+
+/// The verdict about a message of the outbox's own topic.
+async fn relayed(server: &Arc<Server>, data: bytes::Bytes) -> Verdict {
     let message = Message {
-        data: promise.request.data,
+        data,
         ..Message::default()
     };
     let incoming = Incoming {
         event: Event::read(&message, false, "t", "bus").unwrap(),
-        topic: promise.request.topic,
+        topic: "own".to_owned(),
         pubsub: "bus".to_owned(),
         path: String::new(),
         metadata: Default::default(),
     };
     let relay = Relay {
         server: server.clone(),
-        stores: vec![entry.clone()],
+        stores: vec![state(server)],
         stop: Shutdown::new(),
     };
     relay.deliver(&incoming).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_has_another_message_published_under_a_promised_name() {
+    let server = server();
+    let opened = [
+        open(&server, "kv", "state.in-memory", &OUTBOX).await,
+        open(&server, "bus", "pubsub.in-memory", &[]).await,
+    ];
+    use_components(&server, opened);
+    let outbox = state(&server).outbox.clone().unwrap();
+    let plan = outbox.plan("orders", "prj-a", &Trace::default(), vec![set("orders||a", "1")]);
+    let plan = plan.unwrap();
+    let store = state(&server).component.store().clone();
+    for operation in &plan.operations {
+        let Operation::Set(set) = operation else {
+            panic!("there are only sets")
+        };
+        store.set(set).await.unwrap();
+    }
+    let (key, promise) = (&plan.promises[0].key, &plan.promises[0].request.data);
+    let mark = GetRequest {
+        key: key.clone(),
+        ..GetRequest::default()
+    };
+    let forged = String::from_utf8(promise.to_vec()).unwrap();
+    let forged = forged.replace(r#""data":"1""#, r#""data":"2""#);
+    assert_ne!(forged.as_bytes(), &promise[..]);
+    let verdict = relayed(&server, forged.into()).await;
+    assert!(
+        matches!(&verdict, Verdict::Retry(reason) if reason.contains("of another message")),
+        "{verdict:?}"
+    );
+    assert!(
+        store.get(&mark).await.unwrap().value.is_some(),
+        "its own message needs it"
+    );
+    assert_eq!(relayed(&server, promise.clone()).await, Verdict::Success);
+    assert_eq!(store.get(&mark).await.unwrap().value, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,36 @@ pub struct Declared {
     pub configurations: Vec<String>,
 }
 
+impl Declared {
+    /// Adds what the documents of a text declare for this App ID. Gives the reasons of those that are skipped.
+    pub fn take(
+        &mut self,
+        text: &str,
+        app_id: &str,
+        namespace: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<String> {
+        let mut take = |document: Value| match kind(&document) {
+            Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
+                .map(|one| self.components.extend(one)),
+            Some("Subscription") => {
+                read_subscription(document, app_id, namespace).map(|one| self.subscriptions.extend(one))
+            }
+            Some("Resiliency") => ResiliencyResource::read(document, app_id).map(|one| self.resiliency.extend(one)),
+            Some("HTTPEndpoint") => HttpEndpoint::read(document, app_id, namespace, References::Environment(env))
+                .map(|one| self.http_endpoints.extend(one)),
+            Some("Configuration") => {
+                let name = document["metadata"]["name"].as_str().unwrap_or_default();
+                self.configurations.push(name.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        let taken = documents(text).into_iter().map(|document| document.and_then(&mut take));
+        taken.filter_map(Result::err).collect()
+    }
+}
+
 /// What is declared for this App ID in these folders.
 ///
 /// # Errors
@@ -90,28 +120,8 @@ fn load_folder(
             path: file.clone(),
             source,
         })?;
-        for document in documents(&text) {
-            let taken = document.and_then(|document| match kind(&document) {
-                Some("Component") => Component::read(document, app_id, namespace, References::Environment(env))
-                    .map(|one| declared.components.extend(one)),
-                Some("Subscription") => {
-                    read_subscription(document, app_id, namespace).map(|one| declared.subscriptions.extend(one))
-                }
-                Some("Resiliency") => {
-                    ResiliencyResource::read(document, app_id).map(|one| declared.resiliency.extend(one))
-                }
-                Some("HTTPEndpoint") => HttpEndpoint::read(document, app_id, namespace, References::Environment(env))
-                    .map(|one| declared.http_endpoints.extend(one)),
-                Some("Configuration") => {
-                    let name = document["metadata"]["name"].as_str().unwrap_or_default();
-                    declared.configurations.push(name.to_owned());
-                    Ok(())
-                }
-                _ => Ok(()),
-            });
-            if let Err(reason) = taken {
-                tracing::warn!("A document of {} is skipped: {reason}", file.display());
-            }
+        for reason in declared.take(&text, app_id, namespace, env) {
+            tracing::warn!("A document of {} is skipped: {reason}", file.display());
         }
     }
     Ok(())

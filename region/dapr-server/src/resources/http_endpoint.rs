@@ -6,7 +6,6 @@
 //! address.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -295,9 +294,9 @@ impl BaseUrl {
         Ok((base, credentials(&url)))
     }
 
-    /// The host, if it is no name.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.authority.host().trim_matches(['[', ']']).parse().ok()
+    /// The name or address in it.
+    pub fn host(&self) -> &str {
+        self.authority.host()
     }
 
     /// Its scheme.

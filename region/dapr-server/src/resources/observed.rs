@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use palladium_component::metadata::parse_duration;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -70,6 +70,10 @@ pub struct MetricsLabel {
 
 /// More buckets than anybody reads cost memory in every series.
 const MOST_BUCKETS: usize = 200;
+/// Each is kept compiled, and asked for every new value of its label.
+const MOST_EXPRESSIONS: usize = 128;
+/// Of a compiled one.
+const MOST_EXPRESSION_BYTES: usize = 512 << 10;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -108,21 +112,39 @@ impl MetricsSettings {
             self.latency_buckets = buckets;
         }
         if let Some(rules) = spec.rules {
-            for (rule, label) in rules
-                .iter()
-                .flat_map(|rule| rule.labels.iter().map(move |label| (rule, label)))
-            {
-                for expression in label.regex.values() {
-                    Regex::new(expression).map_err(|error| {
-                        let (rule, label) = (&rule.name, &label.name);
-                        format!("Configuration: spec.metrics.rules: failed to compile regex for rule {rule}/{label}: {error}")
-                    })?;
-                }
-            }
+            check(&rules).map_err(|reason| format!("Configuration: spec.metrics.rules: {reason}"))?;
             self.rules = rules;
         }
         Ok(())
     }
+}
+
+/// Whether all rules can be put in force.
+fn check(rules: &[MetricsRule]) -> Result<(), String> {
+    let mut count = 0;
+    for rule in rules {
+        for label in &rule.labels {
+            count += label.regex.len();
+            if count > MOST_EXPRESSIONS {
+                return Err(format!("there are more than {MOST_EXPRESSIONS} expressions"));
+            }
+            for text in label.regex.values() {
+                expression(text).map_err(|error| {
+                    let (rule, label) = (&rule.name, &label.name);
+                    format!("failed to compile regex for rule {rule}/{label}: {error}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An expression of a rule.
+///
+/// # Errors
+/// When it is none, or a large one.
+pub(crate) fn expression(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(MOST_EXPRESSION_BYTES).build()
 }
 
 /// What `spec.tracing` says. Empty = calls are not traced.
@@ -432,5 +454,12 @@ mod tests {
         let bad = json!({ "rules": [{ "name": "dapr_http_server_latency",
             "labels": [{ "name": "path", "regex": { "x": "(" } }] }] });
         assert!(read(bad).is_err_and(|error| error.contains("http_server_latency/path")));
+        let rules =
+            |regex: Value| json!({ "rules": [{ "name": "m", "labels": [{ "name": "path", "regex": regex }] }] });
+        let large = rules(json!({ "x": "(\\w{100}){100}" }));
+        assert!(read(large).is_err_and(|error| error.contains("failed to compile")));
+        let many = (0..=MOST_EXPRESSIONS).map(|index| (index.to_string(), json!("a")));
+        let many = rules(Value::Object(many.collect()));
+        assert!(read(many).is_err_and(|error| error.contains("more than 128")));
     }
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
 use palladium_component::bindings::{Answer as Answered, BindingError, Listener, Listening, Operation, Ways};
 use palladium_component::configuration::{Items, Listener as Watcher, Listening as Watching, Selection};
 use palladium_component::conversation::{Answer as Said, Request};
 use palladium_component::error::RemoteError;
 use palladium_component::lock::Unlocked;
-use palladium_component::middleware::Verdict;
+use palladium_component::middleware::{Revise, Verdict};
 use palladium_component::pubsub::{
     BulkPublishFailure, BulkPublishRequest, Features, PublishRequest, SubscribeRequest, Subscription,
 };
@@ -32,12 +33,13 @@ use super::Secrets;
 /// A driver and what its errors must not say.
 pub struct Guarded<D: ?Sized> {
     driver: Arc<D>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 impl<D: ?Sized> Guarded<D> {
     /// Guards an open component's driver.
     pub fn new(driver: Arc<D>, secrets: Secrets) -> Arc<Self> {
+        let secrets = Arc::new(secrets);
         Arc::new(Self { driver, secrets })
     }
 
@@ -167,9 +169,47 @@ impl Binding for Guarded<dyn Binding> {
     }
 }
 
+/// Who is shown an answer later, with the secrets that its errors must not say.
+struct GuardedRevise(Box<dyn Revise>, Arc<Secrets>);
+
+impl Revise for GuardedRevise {
+    fn changes(&self) -> bool {
+        self.0.changes()
+    }
+
+    fn revise(self: Box<Self>, answer: Response<Bytes>) -> Reply<'static, Response<Bytes>, CallError> {
+        let Self(inner, secrets) = *self;
+        let reply = inner.revise(answer);
+        Reply::wait(async move { reply.await.map_err(|error| call(&secrets, error)) })
+    }
+}
+
+impl Guarded<dyn Middleware> {
+    fn guard<'a>(&'a self, reply: Reply<'a, Verdict, CallError>) -> Reply<'a, Verdict, CallError> {
+        let guarded = |verdict| match verdict {
+            Verdict::Revise(headers, revise) => {
+                Verdict::Revise(headers, Box::new(GuardedRevise(revise, self.secrets.clone())))
+            }
+            verdict => verdict,
+        };
+        match self.clean(reply, call) {
+            Reply::Ready(outcome) => Reply::Ready(outcome.map(|outcome| outcome.map(guarded))),
+            Reply::Wait(future) => Reply::wait(async move { future.await.map(guarded) }),
+        }
+    }
+}
+
 impl Middleware for Guarded<dyn Middleware> {
     fn judge<'a>(&'a self, head: &'a mut Parts) -> Reply<'a, Verdict, CallError> {
-        self.clean(self.driver.judge(head), call)
+        self.guard(self.driver.judge(head))
+    }
+
+    fn reads(&self) -> bool {
+        self.driver.reads()
+    }
+
+    fn judge_whole<'a>(&'a self, head: &'a mut Parts, body: &'a mut Bytes) -> Reply<'a, Verdict, CallError> {
+        self.guard(self.driver.judge_whole(head, body))
     }
 
     fn rewrites(&self) -> bool {

@@ -17,13 +17,16 @@ use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_sc
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use palladium_tls::{ALPN_H2, Connector, WebRoots, web_client_config};
+use palladium_components_web::{client_builder, connector, is_refused};
+use palladium_tls::{ALPN_H2, WebRoots, web_client_config};
 use prost::Message as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+use tower_service::Service as _;
 
 use super::TracingError;
 use super::zipkin;
@@ -70,7 +73,7 @@ impl fmt::Debug for Exporter {
     }
 }
 
-/// All exporters that a Configuration names; call it where there is a runtime.
+/// All exporters that a Configuration names, a tenant's where it is `hosted`; call it where there is a runtime.
 ///
 /// # Errors
 /// See [`TracingError`].
@@ -78,14 +81,16 @@ pub fn exporters(
     settings: &TracingSettings,
     service: &str,
     resource: &Resource,
+    hosted: bool,
 ) -> Result<Vec<Exporter>, TracingError> {
     let mut ways = Vec::new();
     if settings.stdout {
         ways.push(Way::Log);
     }
     if !settings.zipkin.is_empty() {
-        let url = url(&settings.zipkin)?;
-        ways.push(Way::Zipkin { client: client()?, url });
+        let url = url(&settings.zipkin, hosted)?;
+        let client = client(hosted)?;
+        ways.push(Way::Zipkin { client, url });
     }
     let otel = &settings.otel;
     // As in Dapr: an address without a protocol is not used.
@@ -94,17 +99,24 @@ pub fn exporters(
             Some((scheme, rest)) => (otel.secure.unwrap_or(scheme != "http"), rest),
             None => (otel.secure.unwrap_or(true), otel.endpoint.as_str()),
         };
+        // Whoever judges the address must read the same host in it.
+        if endpoint.contains(['?', '#', '@', '\\']) {
+            return Err(TracingError::Address(endpoint.to_owned()));
+        }
         let headers = headers(&otel.headers)?;
         ways.push(match otel.protocol.as_str() {
             "grpc" => Way::Grpc {
-                client: TraceServiceClient::new(channel(endpoint, secure)?),
+                client: TraceServiceClient::new(channel(endpoint, secure, hosted)?),
                 metadata: MetadataMap::from_headers(headers),
             },
             "http" => {
                 let scheme = if secure { "https" } else { "http" };
                 Way::Http {
-                    client: client()?,
-                    url: url(&format!("{scheme}://{}/v1/traces", endpoint.trim_end_matches('/')))?,
+                    client: client(hosted)?,
+                    url: url(
+                        &format!("{scheme}://{}/v1/traces", endpoint.trim_end_matches('/')),
+                        hosted,
+                    )?,
                     headers,
                 }
             }
@@ -124,40 +136,39 @@ pub fn exporters(
     Ok(made.collect())
 }
 
-fn client() -> Result<reqwest::Client, TracingError> {
-    let builder = reqwest::Client::builder()
-        .connect_timeout(CONNECT)
-        .redirect(reqwest::redirect::Policy::none());
+fn client(hosted: bool) -> Result<reqwest::Client, TracingError> {
+    let builder = client_builder(hosted).connect_timeout(CONNECT);
     builder.build().map_err(|_| TracingError::Tls)
 }
 
-fn url(text: &str) -> Result<reqwest::Url, TracingError> {
+fn url(text: &str, hosted: bool) -> Result<reqwest::Url, TracingError> {
     let url: reqwest::Url = text.parse().map_err(|_| TracingError::Address(text.to_owned()))?;
-    let good = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if good {
-        Ok(url)
-    } else {
-        Err(TracingError::Address(text.to_owned()))
+    let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+    match host {
+        None => Err(TracingError::Address(text.to_owned())),
+        Some(host) if hosted && is_refused(host) => Err(TracingError::Refused(host.to_owned())),
+        Some(_) => Ok(url),
     }
 }
 
-fn channel(address: &str, secure: bool) -> Result<Channel, TracingError> {
+fn channel(address: &str, secure: bool, hosted: bool) -> Result<Channel, TracingError> {
     let invalid = || TracingError::Address(address.to_owned());
-    if !secure {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| invalid())?;
-        return Ok(endpoint.connect_timeout(CONNECT).connect_lazy());
-    }
     let authority: http::uri::Authority = address.parse().map_err(|_| invalid())?;
-    let port = authority.port_u16().unwrap_or(443);
-    let host = authority.host();
-    let name = host
-        .trim_matches(['[', ']'])
-        .to_owned()
-        .try_into()
-        .map_err(|_| invalid())?;
-    let config = web_client_config(WebRoots::System, None, ALPN_H2).map_err(|_| TracingError::Tls)?;
-    let connector = Connector::named(config, name, CONNECT);
-    palladium_tls::channel(connector, &format!("{host}:{port}")).map_err(|_| invalid())
+    if hosted && is_refused(authority.host()) {
+        return Err(TracingError::Refused(authority.host().to_owned()));
+    }
+    let (scheme, roots) = match secure {
+        true => ("https", WebRoots::System),
+        false => ("http", WebRoots::Nobody),
+    };
+    let config = web_client_config(roots, None, ALPN_H2).map_err(|_| TracingError::Tls)?;
+    let uri: Uri = format!("{scheme}://{authority}").parse().map_err(|_| invalid())?;
+    // tonic refuses to dial an https URI without its own TLS; what the collector sees is the origin.
+    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|_| invalid())?;
+    let endpoint = endpoint.origin(uri.clone()).connect_timeout(CONNECT);
+    let connector = connector(config, hosted);
+    let dial = service_fn(move |_: Uri| connector.clone().call(uri.clone()));
+    Ok(endpoint.connect_with_connector_lazy(dial))
 }
 
 fn headers(pairs: &[(String, SecretString)]) -> Result<HeaderMap, TracingError> {
@@ -309,6 +320,15 @@ mod tests {
     use crate::resources::OtelSettings;
 
     fn with(protocol: &str, endpoint: &str, headers: &[(&str, &str)]) -> Result<Vec<Exporter>, TracingError> {
+        asked(protocol, endpoint, headers, false)
+    }
+
+    fn asked(
+        protocol: &str,
+        endpoint: &str,
+        headers: &[(&str, &str)],
+        hosted: bool,
+    ) -> Result<Vec<Exporter>, TracingError> {
         palladium_tls::install_crypto_provider();
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), SecretString::from(*value));
         let settings = TracingSettings {
@@ -320,7 +340,7 @@ mod tests {
             },
             ..TracingSettings::default()
         };
-        exporters(&settings, "a", &Resource::builder_empty().build())
+        exporters(&settings, "a", &Resource::builder_empty().build(), hosted)
     }
 
     #[tokio::test]
@@ -337,7 +357,20 @@ mod tests {
             with("thrift", "collector:4317", &[]),
             Err(TracingError::Protocol(_))
         ));
-        assert!(matches!(with("grpc", "a b", &[]), Err(TracingError::Address(_))));
+        for address in [
+            "a b",
+            "good.test:1?@evil.test",
+            "good.test#",
+            "x@evil.test:1",
+            "good.test\\a",
+        ] {
+            for protocol in ["grpc", "http"] {
+                assert!(
+                    matches!(with(protocol, address, &[]), Err(TracingError::Address(_))),
+                    "{address}"
+                );
+            }
+        }
         for (name, value) in [("a b", "c"), ("x", "a\nb"), ("x-bin", "AA"), ("content-type", "x")] {
             let refused = with("grpc", "collector:4317", &[(name, value)]);
             let Err(TracingError::Header(named)) = refused else {
@@ -345,5 +378,20 @@ mod tests {
             };
             assert_eq!(named, name);
         }
+    }
+
+    #[tokio::test]
+    async fn sec_119_spans_of_tenants_go_to_no_address_about_machines() {
+        for protocol in ["grpc", "http"] {
+            let refused = asked(protocol, "http://169.254.169.254:4317", &[], true);
+            assert!(matches!(refused, Err(TracingError::Refused(_))), "{protocol}");
+            assert!(with(protocol, "http://169.254.169.254:4317", &[]).is_ok(), "{protocol}");
+        }
+        let settings = TracingSettings {
+            zipkin: "http://169.254.169.254/api/v2/spans".to_owned(),
+            ..TracingSettings::default()
+        };
+        let refused = exporters(&settings, "a", &Resource::builder_empty().build(), true);
+        assert!(matches!(refused, Err(TracingError::Refused(_))));
     }
 }

@@ -43,6 +43,9 @@ pub enum TracingError {
     /// No address.
     #[error("{0:?} is not the address of a collector")]
     Address(String),
+    /// An address that no tenant may have called.
+    #[error("spans cannot be sent to {0}: that address may not be called here")]
+    Refused(String),
     /// Its value is not said: it may be a key.
     #[error("spec.tracing.otel.headers: {0:?} cannot be sent")]
     Header(String),
@@ -63,17 +66,17 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Traces calls as a Configuration says, from now on. Nothing happens when it says what is so already. Call it where
+    /// Traces calls as a Configuration says, a tenant's where it is `hosted`, from now on. Nothing happens when it says what is so already. Call it where
     /// there is a runtime, which exports.
     ///
     /// # Errors
     /// See [`TracingError`]; then everything stays as it is.
-    pub fn apply(&self, settings: &TracingSettings, app_id: &str) -> Result<(), TracingError> {
+    pub fn apply(&self, settings: &TracingSettings, app_id: &str, hosted: bool) -> Result<(), TracingError> {
         let mut now = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if *now == *settings {
             return Ok(());
         }
-        let tracer = Tracer::new(settings, app_id)?;
+        let tracer = Tracer::new(settings, app_id, hosted)?;
         *now = settings.clone();
         let old = self.now.swap(tracer.map(Arc::new));
         drop(now);
@@ -123,7 +126,7 @@ pub enum Kind {
 }
 
 impl Tracer {
-    fn new(settings: &TracingSettings, app_id: &str) -> Result<Option<Self>, TracingError> {
+    fn new(settings: &TracingSettings, app_id: &str, hosted: bool) -> Result<Option<Self>, TracingError> {
         let service = settings.resource.iter().find(|(name, _)| name == "service.name");
         let service = service.map_or(app_id, |(_, name)| name.as_str());
         let attributes = settings
@@ -135,7 +138,7 @@ impl Tracer {
             .with_attributes(attributes)
             .with_attribute(KeyValue::new("service.name", service.to_owned()))
             .build();
-        let exporters = export::exporters(settings, service, &resource)?;
+        let exporters = export::exporters(settings, service, &resource, hosted)?;
         if exporters.is_empty() && settings.sampling_rate.is_empty() {
             return Ok(None);
         }

@@ -35,6 +35,8 @@ pub struct Ask {
     pub tool_choice: String,
     /// How freely the model answers.
     pub temperature: f64,
+    /// The form that the answer must have, a JSON schema as text; empty = any.
+    pub response_format: String,
     /// Names the conversation.
     pub context: String,
     /// Settings of this call.
@@ -69,6 +71,7 @@ impl Ask {
             tools: self.tools,
             tool_choice,
             temperature: self.temperature,
+            response_format: self.response_format,
             context: self.context,
             metadata: self.metadata,
         })

@@ -96,7 +96,7 @@ proptest! {
 
     /// Every byte of a document matters.
     #[test]
-    fn sec_a_changed_byte_is_noticed(at in 0..1_000_000_usize, bit in 0..8_u8) {
+    fn sec_105_a_changed_byte_is_noticed(at in 0..1_000_000_usize, bit in 0..8_u8) {
         let mut document = encrypt(&sample(SEGMENT + 10), Cipher::AesGcm, SEGMENT);
         let at = at % document.len();
         document[at] ^= 1 << bit;
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn sec_nonsense_is_refused(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
+    fn nonsense_is_refused(document in proptest::collection::vec(any::<u8>(), 0..2000)) {
         prop_assert!(decrypt(&document, 100).is_err());
         let behind = [SCHEME.as_bytes(), b"\n", &document].concat();
         prop_assert!(decrypt(&behind, 100).is_err());
@@ -112,7 +112,7 @@ proptest! {
 }
 
 #[test]
-fn sec_segments_cannot_be_cut_moved_or_added() {
+fn segments_cannot_be_cut_moved_or_added() {
     let document = encrypt(&sample(3 * SEGMENT), Cipher::AesGcm, SEGMENT);
     let start = body(&document);
     let (head, segments) = document.split_at(start);
@@ -137,7 +137,7 @@ fn sec_segments_cannot_be_cut_moved_or_added() {
 }
 
 #[test]
-fn sec_nothing_comes_out_before_the_signature_is_checked() {
+fn nothing_comes_out_before_the_signature_is_checked() {
     let document = encrypt(b"secret", Cipher::AesGcm, 10);
     let header = || HeaderReader::default().push(&document).unwrap().unwrap();
     for key in [None, Some(vec![1; 32]), Some(vec![1; 31]), Some(Vec::new())] {

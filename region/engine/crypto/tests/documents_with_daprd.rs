@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use palladium_component::{CryptoProvider, OpenContext};
 use palladium_conformance::crypto_drivers::DRIVERS;
 use palladium_conformance::crypto_keys::Keys;
-use palladium_conformance::daprd::Daprd;
 use palladium_engine_crypto::{Algorithm, Cipher, CryptoError, Encryptor, FileKey, HeaderReader, SEGMENT};
+use palladium_peers::daprd::Daprd;
 use tempfile::TempDir;
 
 const LENGTHS: [usize; 6] = [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, 5 * SEGMENT + 7];
@@ -50,14 +50,14 @@ impl Both {
             ("dapr-data-encryption-cipher", cipher),
         ];
         let path = "/v1.0-alpha1/crypto/store/encrypt";
-        let (status, document) = self.theirs.exchange("PUT", path, &headers, plain).await;
+        let (status, document) = self.theirs.api.exchange("PUT", path, &headers, plain).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&document));
         document
     }
 
     async fn they_decrypt(&self, document: &[u8]) -> (u16, Vec<u8>) {
         let path = "/v1.0-alpha1/crypto/store/decrypt";
-        self.theirs.exchange("PUT", path, &[], document).await
+        self.theirs.api.exchange("PUT", path, &[], document).await
     }
 
     async fn we_encrypt(&self, plain: &[u8], key: &str, algorithm: &str, cipher: &str) -> Vec<u8> {
@@ -147,7 +147,7 @@ async fn refusals_are_told_alike() {
     ] {
         let headers = [("dapr-key-name", key), ("dapr-key-wrap-algorithm", algorithm)];
         let path = "/v1.0-alpha1/crypto/store/encrypt";
-        let (status, told) = both.theirs.exchange("PUT", path, &headers, b"x").await;
+        let (status, told) = both.theirs.api.exchange("PUT", path, &headers, b"x").await;
         let file_key = FileKey::generate().unwrap();
         let ours = both.ours.wrap_key(file_key.secret(), algorithm, key).await.unwrap_err();
         let told = String::from_utf8(told).unwrap();

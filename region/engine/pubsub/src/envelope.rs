@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use palladium_component::metadata::parse_duration;
+use palladium_component::metadata::{go_bool, parse_duration};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -73,11 +73,8 @@ pub fn raw_payload(metadata: &Metadata) -> Result<bool, String> {
 
 pub(crate) fn raw_flag(value: Option<&str>) -> Result<bool, String> {
     match value.unwrap_or_default() {
-        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        other => Err(format!(
-            "{RAW_PAYLOAD} value must be a valid boolean: actual is '{other}'"
-        )),
+        "" => Ok(false),
+        said => go_bool(said).ok_or_else(|| format!("{RAW_PAYLOAD} value must be a valid boolean: actual is '{said}'")),
     }
 }
 

@@ -5,15 +5,19 @@
 //! ([`Outbox::letter`]), and then deletes the name: without the commit there is no name, and what was committed is in the
 //! broker already. Topic, message and name are Dapr's, so that daprd and this program can share both ends. As in Dapr the
 //! value that is published is the one that is stored: of a store that encrypts it is the encrypted one. Unlike Dapr, no
-//! other key than such a name is ever looked for or deleted. Must never do I/O: the Dapr Server publishes and stores.
+//! other key than such a name is ever looked for or deleted, and what stands under it says which message was promised: who
+//! may publish to the outbox's own topic cannot have another one published in its place ([`Outbox::is_kept`]). Must never do
+//! I/O: the Dapr Server publishes and stores.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use palladium_component::Properties;
+use palladium_component::metadata::is_truthy;
 use palladium_component::state::{Operation, SetRequest, ValueForm};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::envelope::{Draft, Member, Trace, wrapped};
@@ -21,8 +25,8 @@ use crate::{Metadata, PublishRequest};
 
 /// What stands before the id in the key that a transaction writes.
 const PREFIX: &str = "outbox-";
-/// What stands in the store under such a key.
-const MARK: &[u8] = b"0";
+/// What daprd writes under such a key: a JSON text in most of its stores.
+const DAPRS_MARKS: [&[u8]; 2] = [b"\"0\"", b"0"];
 /// Metadata of an operation that says what is published in place of another one's value.
 const PROJECTION: &str = "outbox.projection";
 const CONTENT_TYPE: &str = "contentType";
@@ -109,7 +113,8 @@ impl Outbox {
             };
             marks.push(Operation::Set(SetRequest {
                 key: key.clone(),
-                value: Bytes::from_static(MARK),
+                value: mark(&request.data),
+                form: ValueForm::Json,
                 ..SetRequest::default()
             }));
             promises.push(Promise { key, request });
@@ -177,6 +182,12 @@ impl Outbox {
             .ok_or_else(|| "the id of an outbox message is not of an outbox".to_owned())
     }
 
+    /// Whether what stands in the store under the key of a message says that this very message was promised.
+    /// `or_daprs`: whether daprd's word counts as well, which says nothing about the message.
+    pub fn is_kept(message: &[u8], found: &[u8], or_daprs: bool) -> bool {
+        *found == *mark(message) || (or_daprs && DAPRS_MARKS.contains(&found))
+    }
+
     /// What is published in the end for a message of the outbox's own topic.
     ///
     /// # Errors
@@ -196,6 +207,11 @@ impl Outbox {
             ..PublishRequest::default()
         })
     }
+}
+
+/// What stands in the store for a promised message: its digest, as a JSON text.
+fn mark(message: &[u8]) -> Bytes {
+    format!("\"{:x}\"", Sha256::digest(message)).into()
 }
 
 fn members(message: &[u8]) -> Result<BTreeMap<String, Box<RawValue>>, String> {
@@ -256,11 +272,6 @@ fn go_text(value: &Value, out: &mut String) {
             out.push(']');
         }
     }
-}
-
-fn is_truthy(text: &str) -> bool {
-    let text = text.trim().to_lowercase();
-    ["y", "yes", "true", "t", "on", "1"].contains(&text.as_str())
 }
 
 #[cfg(test)]

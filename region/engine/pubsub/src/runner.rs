@@ -107,7 +107,8 @@ pub fn run<D: Deliver>(
                 let immediate = worker.component.features().has(Feature::BulkSubscribeImmediate);
                 let mut batches = Batches::new(subscription, batching, immediate);
                 while let Some(batch) = batches.next(&stop).await {
-                    worker.handle_batch(batch).await;
+                    // A batch on its way is large, and would stand in the state of every subscription.
+                    Box::pin(worker.handle_batch(batch)).await;
                 }
             }
         }

@@ -56,7 +56,7 @@ async fn is_answered(world: &World, fields: &[(&str, &str)]) -> bool {
 }
 
 #[tokio::test]
-async fn sec_an_odd_authority_gets_an_answer() {
+async fn an_odd_authority_gets_an_answer() {
     let mut world = World::new().await;
     let app = world.app(A, "orders").await;
     for host in ODD {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::bus::{BusWork, Joined, Published};
+
 /// One piece of work and who waits for it.
 pub(crate) struct Job {
     pub(crate) work: Work,
@@ -24,7 +26,9 @@ pub(crate) enum Work {
         /// Asked again right before writing: a permission may have gone while the job waited.
         permitted: Box<dyn Fn() -> bool + Send + Sync>,
     },
-    /// Every row of a component.
+    /// Of messages.
+    Bus(BusWork),
+    /// Every row and message of a component.
     DeleteComponent(String),
     /// Every key of the project, in every component, from the first up to but not including the second.
     DeleteRanges(Vec<(String, String)>),
@@ -67,6 +71,12 @@ pub(crate) enum Outcome {
     Mismatch(Vec<usize>),
     /// The permission was gone; nothing happened.
     NotPermitted,
+    /// Messages were taken, as many as there was room for.
+    Published(Published),
+    /// The group is there.
+    Joined(Joined),
+    /// A bound is reached; nothing happened.
+    Refused(String),
 }
 
 /// Nothing was written, or it is unknown whether it was; nothing is corrupted either way.

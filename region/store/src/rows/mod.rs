@@ -5,6 +5,7 @@
 //! beside it on connections of their own and see every acknowledged write. Values are encrypted before they reach the
 //! writer and after they leave the reader; SQLite never sees one in clear.
 
+mod bus;
 mod job;
 mod schema;
 mod value_key;
@@ -20,6 +21,8 @@ use palladium_tasks::Tasks;
 use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+pub use bus::BusLimits;
+pub(crate) use bus::{BusWork, Entry, Joined, Sealed, Token, new_id, part, write::LONGEST_NAME};
 pub(crate) use job::{Condition, Job, Outcome, Step, StorageError, Work};
 pub(crate) use value_key::ValueKey;
 pub(crate) use writer::now_ms;
@@ -131,12 +134,13 @@ impl Project {
         Ok(found)
     }
 
-    /// Whether the project has no row left.
+    /// Whether the project has no row and no topic left.
     pub(crate) async fn is_empty(&self) -> Result<bool, StorageError> {
-        let any: i64 = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM rows)")
+        let rows: i64 = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM rows)")
             .fetch_one(&self.readers)
             .await?;
-        Ok(any == 0)
+        let topics: i64 = sqlx::query_scalar(bus::schema::ANY).fetch_one(&self.readers).await?;
+        Ok(rows == 0 && topics == 0)
     }
 
     /// Lets the writer finish what it has and closes the file.

@@ -9,17 +9,19 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqlitePool};
 
-use super::StorageError;
+use super::{StorageError, bus};
 
 /// Layout that this version writes.
-const LEVEL: i64 = 1;
+const LEVEL: i64 = 2;
+/// Level 1 had no messages; what it has stays as it is.
 const CREATE: &str = "
 CREATE TABLE IF NOT EXISTS rows (
   component TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, etag TEXT NOT NULL, expires_ms INTEGER,
   PRIMARY KEY (component, key)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS rows_by_expiry ON rows (expires_ms) WHERE expires_ms IS NOT NULL;
-PRAGMA user_version = 1;";
+";
+const MARK: &str = "PRAGMA user_version = 2;";
 
 // ?1 component, ?2 key, ?3 value, ?4 new etag, ?5 expires_ms
 pub(super) const UPSERT: &str = "INSERT INTO rows (component, key, value, etag, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -57,8 +59,11 @@ pub(super) async fn writer(file: &Path) -> Result<SqliteConnection, StorageError
         .await?;
     match level {
         LEVEL => {}
-        0 => {
-            sqlx::raw_sql(CREATE).execute(&mut connection).await?;
+        0..LEVEL => {
+            // All of it or nothing: a crash in between leaves the level that was.
+            for statement in ["BEGIN IMMEDIATE;", CREATE, bus::CREATE, MARK, "COMMIT;"] {
+                sqlx::raw_sql(statement).execute(&mut connection).await?;
+            }
         }
         newer => {
             let message = format!("{} has layout {newer}, written by a newer version", file.display());

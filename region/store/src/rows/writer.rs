@@ -13,6 +13,7 @@ use sqlx::{Connection as _, Executor as _};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::bus::{self, BusWork};
 use super::job::{Condition, Job, Outcome, Step, StorageError, Work};
 use super::schema;
 
@@ -136,13 +137,19 @@ impl Writer {
         let expired = sqlx::query(schema::DELETE_EXPIRED)
             .bind(now_ms())
             .bind(SWEEP_ROWS as i64);
-        match expired.execute(&mut self.connection).await {
+        let rows = match expired.execute(&mut self.connection).await {
             Ok(removed) => removed.rows_affected() >= SWEEP_ROWS,
             Err(error) => {
                 tracing::warn!(%error, "expired rows were not removed");
                 false
             }
-        }
+        };
+        let messages = bus::write::sweep(&mut self.connection, now_ms(), SWEEP_ROWS);
+        let messages = messages.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "expired messages were not removed");
+            false
+        });
+        rows || messages
     }
 }
 
@@ -162,11 +169,13 @@ async fn work(connection: &mut SqliteConnection, work: &Work, now: i64) -> Resul
             atomic,
             ..
         } => run_steps(connection, component, steps, *atomic, now).await,
+        Work::Bus(work) => bus::write::work(connection, work, now).await,
         Work::DeleteComponent(component) => {
             sqlx::query(schema::DELETE_COMPONENT)
                 .bind(component)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
+            bus::write::delete_component(connection, component).await?;
             Ok(Outcome::Done)
         }
         Work::DeleteRanges(ranges) => {
@@ -274,7 +283,10 @@ async fn run_step(
 impl Work {
     /// Whether nothing of what it deletes may remain.
     fn destroys(&self) -> bool {
-        matches!(self, Work::DeleteComponent(_) | Work::DeleteRanges(_))
+        matches!(
+            self,
+            Work::DeleteComponent(_) | Work::DeleteRanges(_) | Work::Bus(BusWork::Leave { .. })
+        )
     }
 
     fn bytes(&self) -> usize {
@@ -284,6 +296,7 @@ impl Work {
         };
         match self {
             Work::Steps { steps, .. } => steps.iter().map(size).sum(),
+            Work::Bus(work) => work.bytes(),
             _ => 0,
         }
     }

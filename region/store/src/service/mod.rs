@@ -4,6 +4,7 @@
 //! table, and from there on works on rows of that scope only. This layer translates. Must never touch a row outside of its
 //! call's scope, nor decide anything about durability.
 
+mod bus;
 mod convert;
 mod scope;
 mod status;
@@ -20,6 +21,8 @@ use crate::access::Access;
 use crate::projects::Projects;
 use crate::rows::{Found, Outcome, Step, Work, now_ms};
 use scope::Scope;
+
+pub(crate) use bus::BusService;
 
 const FEATURES: [&str; 3] = ["ETAG", "TRANSACTIONAL", "TTL"];
 
@@ -54,7 +57,7 @@ impl Service {
         match done.map_err(status::storage)? {
             Outcome::Done => Ok(()),
             Outcome::Mismatch(_) => Err(status::etag_mismatch()),
-            Outcome::NotPermitted => Err(scope::not_permitted()),
+            _ => Err(scope::not_permitted()),
         }
     }
 

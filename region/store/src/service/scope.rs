@@ -10,7 +10,8 @@ use palladium_http::Held;
 use palladium_tls::PeerInfo;
 use tonic::{Request, Status};
 
-use crate::access::Access;
+use crate::access::{Access, Grant, Kind};
+use crate::rows::LONGEST_NAME;
 
 /// Names the component; it only chooses among the caller's own.
 const HEADER: &str = "palladium-component";
@@ -21,45 +22,85 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) project: String,
-    app: String,
+    pub(crate) app: String,
     name: String,
+    kind: Kind,
     pub(crate) component: Arc<str>,
+    consumer_id: Arc<str>,
     /// The memory that the call takes.
     pub(crate) held: Option<Held>,
 }
 
 impl Scope {
-    fn new<T>(request: &Request<T>, [project, app, name]: [String; 3], component: Arc<str>) -> Self {
+    fn new<T>(request: &Request<T>, [project, app, name]: [String; 3], kind: Kind, grant: Grant) -> Self {
         Self {
             project,
             app,
             name,
-            component,
+            kind,
+            component: grant.uid,
+            consumer_id: grant.consumer_id,
             held: request.extensions().get().cloned(),
         }
     }
 
     /// Whether the newest table still says the same.
     pub(crate) fn still_permitted(&self, access: &Access) -> bool {
-        access.component(&self.project, &self.app, &self.name).as_ref() == Some(&self.component)
+        let grant = access.component(self.kind, &self.project, &self.app, &self.name);
+        grant.is_some_and(|grant| grant.uid == self.component && grant.consumer_id == self.consumer_id)
+    }
+
+    /// The group that the caller receives for: what the component says, else its App ID.
+    pub(crate) fn group(&self) -> Result<String, Status> {
+        let said = self.consumer_id.trim();
+        if said.is_empty() {
+            return Ok(self.app.clone());
+        }
+        // As a Dapr Server fills them in.
+        let group = said
+            .replace("{appID}", &self.app)
+            .replace("{namespace}", &format!("{}.{}", self.project, self.app));
+        if group.contains('{') || group.len() > LONGEST_NAME {
+            let reason = "consumerID of a managed component is plain text with {appID} or {namespace} in it at most";
+            return Err(Status::failed_precondition(reason));
+        }
+        Ok(group)
     }
 }
 
-/// The scope of a call.
+/// The scope of a call on state.
 pub(crate) fn of<T>(access: &Access, request: &Request<T>) -> Result<Scope, Status> {
-    let (project, app, name) = names(request)?;
-    let component = access.component(&project, &app, &name).ok_or_else(not_permitted)?;
-    Ok(Scope::new(request, [project, app, name], component))
+    now(access, Kind::State, request)
 }
 
-/// The scope of a call that may come before its table.
+/// The scope of a call on state that may come before its table.
 pub(crate) async fn soon<T>(access: &Access, request: &Request<T>) -> Result<Scope, Status> {
+    patiently(access, Kind::State, request).await
+}
+
+/// The scope of a call on messages.
+pub(crate) fn on_the_bus<T>(access: &Access, request: &Request<T>) -> Result<Scope, Status> {
+    now(access, Kind::Bus, request)
+}
+
+/// The scope of a call on messages that may come before its table.
+pub(crate) async fn soon_on_the_bus<T>(access: &Access, request: &Request<T>) -> Result<Scope, Status> {
+    patiently(access, Kind::Bus, request).await
+}
+
+fn now<T>(access: &Access, kind: Kind, request: &Request<T>) -> Result<Scope, Status> {
     let (project, app, name) = names(request)?;
-    let component = access
-        .soon(&project, &app, &name, PATIENCE)
-        .await
+    let grant = access
+        .component(kind, &project, &app, &name)
         .ok_or_else(not_permitted)?;
-    Ok(Scope::new(request, [project, app, name], component))
+    Ok(Scope::new(request, [project, app, name], kind, grant))
+}
+
+async fn patiently<T>(access: &Access, kind: Kind, request: &Request<T>) -> Result<Scope, Status> {
+    let (project, app, name) = names(request)?;
+    let grant = access.soon(kind, [&project, &app, &name], PATIENCE).await;
+    let grant = grant.ok_or_else(not_permitted)?;
+    Ok(Scope::new(request, [project, app, name], kind, grant))
 }
 
 /// The same words whether the component is unknown or out of scope.

@@ -38,15 +38,15 @@ impl Workload for Agent {
     }
 }
 
-struct Region {
-    world: World,
+pub(super) struct Region {
+    pub(super) world: World,
     table: watch::Sender<ManagedTable>,
     reports: Arc<Mutex<Vec<ReportRequest>>>,
     _agent: tokio::task::JoinHandle<()>,
 }
 
 impl Region {
-    async fn start(table: ManagedTable) -> Self {
+    pub(super) async fn start(table: ManagedTable) -> Self {
         let mut world = World::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         world.agent_address = listener.local_addr().unwrap();
@@ -72,7 +72,7 @@ impl Region {
     }
 
     /// Sends a table and waits for the report on it.
-    async fn send(&self, table: ManagedTable) -> ReportRequest {
+    pub(super) async fn send(&self, table: ManagedTable) -> ReportRequest {
         let version = table.version;
         self.table.send_replace(table);
         let started = Instant::now();
@@ -95,7 +95,7 @@ impl Region {
         }
     }
 
-    fn project_folder(&self) -> std::path::PathBuf {
+    pub(super) fn project_folder(&self) -> std::path::PathBuf {
         self.world.data_folder().join("projects/prj-a")
     }
 }
@@ -234,7 +234,7 @@ async fn what_is_merely_missing_is_kept() {
 }
 
 #[tokio::test]
-async fn sec_an_svid_of_a_deleted_app_id_opens_nothing_of_the_next_one_of_its_name() {
+async fn an_svid_of_a_deleted_app_id_opens_nothing_of_the_next_one_of_its_name() {
     let mut region = Region::start(table(1, &["orders"])).await;
     let old = region.world.ca.svid("/ns/prj-a/orders");
     let store = open(region.world.dial_with(&old), "kvstore").await.unwrap();

@@ -28,10 +28,17 @@ const WRITERS: usize = 16;
 const ROUNDS: u64 = 6;
 
 /// A store in a process of its own; killed when dropped.
-struct Process(Child);
+pub(super) struct Process(Child);
 
 impl Process {
-    fn start(folder: &Path) -> (Self, SocketAddr) {
+    /// Everything that the process needs, below `world`'s folder, which is the argument of [`Process::start`].
+    pub(super) fn prepare(world: &World) {
+        world.ca.save(platform::STORE, world.folder.path());
+        let config = serde_json::to_vec(&world.config()).unwrap();
+        std::fs::write(world.folder.path().join("store.json"), config).unwrap();
+    }
+
+    pub(super) fn start(folder: &Path) -> (Self, SocketAddr) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::killed::the_process", "--ignored", "--nocapture"])
             .env(FOLDER, folder)
@@ -55,7 +62,7 @@ impl Drop for Process {
 
 /// The process; not a test by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "started by sec_kill_9_loses_no_acknowledged_write"]
+#[ignore = "started by sec_147_kill_9_loses_no_acknowledged_write"]
 async fn the_process() {
     let Some(folder) = std::env::var_os(FOLDER) else {
         return;
@@ -73,9 +80,25 @@ async fn the_process() {
 
 /// The way to wherever the store is just now.
 #[derive(Clone)]
-struct Way {
+pub(super) struct Way {
     connector: Connector,
     address: Arc<Mutex<SocketAddr>>,
+}
+
+impl Way {
+    /// For a Dapr Server with this SPIFFE path.
+    pub(super) fn new(world: &World, path: &str, address: SocketAddr) -> Self {
+        let (svid, bundles) = (world.ca.svid(path), world.ca.bundles());
+        let tls = mtls_client_config(&svid, &bundles, exactly(&world.ca.id(platform::STORE)), ALPN_H2);
+        Way {
+            connector: Connector::mtls(tls, bundles, Duration::from_secs(5)),
+            address: Arc::new(Mutex::new(address)),
+        }
+    }
+
+    pub(super) fn is_now_at(&self, address: SocketAddr) {
+        *self.address.lock().unwrap() = address;
+    }
 }
 
 impl std::fmt::Debug for Way {
@@ -104,20 +127,13 @@ struct Known {
 /// Over six kills every acknowledged write, creation and deletion is there, and every transaction is whole; the driver
 /// finds the store again by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sec_kill_9_loses_no_acknowledged_write() {
+async fn sec_147_kill_9_loses_no_acknowledged_write() {
     let world = World::new();
     world.write_table(&[component("prj-a", "uid-a", "kvstore", &["orders"])], &[]);
-    world.ca.save(platform::STORE, world.folder.path());
-    let config = serde_json::to_vec(&world.config()).unwrap();
-    std::fs::write(world.folder.path().join("store.json"), config).unwrap();
+    Process::prepare(&world);
 
     let (mut process, address) = Process::start(world.folder.path());
-    let (svid, bundles) = (world.ca.svid("/ns/prj-a/orders"), world.ca.bundles());
-    let tls = mtls_client_config(&svid, &bundles, exactly(&world.ca.id(platform::STORE)), ALPN_H2);
-    let way = Way {
-        connector: Connector::mtls(tls, bundles, Duration::from_secs(5)),
-        address: Arc::new(Mutex::new(address)),
-    };
+    let way = Way::new(&world, "/ns/prj-a/orders", address);
     let store = open(way.clone(), "kvstore").await.unwrap();
     let mut known: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
     for round in 0..ROUNDS {
@@ -136,7 +152,7 @@ async fn sec_kill_9_loses_no_acknowledged_write() {
 
         let (next, address) = Process::start(world.folder.path());
         process = next;
-        *way.address.lock().unwrap() = address;
+        way.is_now_at(address);
         for (writer, known) in known.iter().enumerate() {
             check(&*store, round, writer, known).await;
         }

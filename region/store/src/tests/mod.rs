@@ -1,5 +1,8 @@
 //! The store as its callers see it: over mutual TLS, with certificates of a test authority.
 
+mod bus;
+mod bus_following;
+mod bus_killed;
 mod conformance;
 mod following;
 mod isolation;
@@ -20,5 +23,14 @@ pub(crate) fn component(project: &str, uid: &str, name: &str, apps: &[&str]) -> 
         r#type: "state.diagrid".into(),
         app_ids: apps.iter().map(ToString::to_string).collect(),
         deleted: false,
+        consumer_id: String::new(),
+    }
+}
+
+/// The same for messages.
+pub(crate) fn bus(project: &str, uid: &str, name: &str, apps: &[&str]) -> ManagedComponent {
+    ManagedComponent {
+        r#type: "pubsub.diagrid".into(),
+        ..component(project, uid, name, apps)
     }
 }

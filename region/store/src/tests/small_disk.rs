@@ -4,13 +4,14 @@ use std::process::Command;
 
 use palladium_component::state::{Operation, TransactRequest};
 
-use super::component;
+use super::bus_killed::on_a_small_disk;
 use super::isolation::{set, value};
 use super::world::World;
+use super::{bus, component};
 
 /// A clear error, everything acknowledged still there, no half transaction, and all is well when there is room again.
 #[test]
-fn sec_a_full_disk_is_a_clear_error_and_corrupts_nothing() {
+fn sec_147_a_full_disk_is_a_clear_error_and_corrupts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     // Its own name space of mounts: the small disk vanishes with the process. Root may do that at once, others with a
     // name space of users around it.
@@ -47,9 +48,13 @@ fn sec_a_full_disk_is_a_clear_error_and_corrupts_nothing() {
 
 /// Runs on the small disk; not a test by itself.
 #[tokio::test]
-#[ignore = "started by sec_a_full_disk_is_a_clear_error_and_corrupts_nothing"]
+#[ignore = "started by sec_147_a_full_disk_is_a_clear_error_and_corrupts_nothing"]
 async fn inside() {
-    let mut world = World::with(&[component("prj-a", "uid-a", "kvstore", &["orders"])]).await;
+    let components = [
+        component("prj-a", "uid-a", "kvstore", &["orders"]),
+        bus("prj-a", "uid-b", "pubsub", &["orders"]),
+    ];
+    let mut world = World::with(&components).await;
     let store = world.open("/ns/prj-a/orders", "kvstore").await;
     let ballast = world.folder.path().join("ballast");
     let mut acknowledged = Vec::new();
@@ -96,6 +101,20 @@ async fn inside() {
         store.set(&set(&key, value)).await.unwrap();
         acknowledged.push((key, value));
     }
+    let fill = || {
+        std::fs::write(&ballast, vec![0; 8 << 20]).expect_err("the disk is small");
+        let file = std::fs::File::options().write(true).open(&ballast).unwrap();
+        file.set_len(file.metadata().unwrap().len() - (600 << 10)).unwrap();
+    };
+    let room = || {
+        std::fs::File::options()
+            .write(true)
+            .open(&ballast)
+            .unwrap()
+            .set_len(0)
+            .unwrap()
+    };
+    on_a_small_disk(&world, fill, room).await;
     world.stop().await;
     world.start().await;
     let store = world.open("/ns/prj-a/orders", "kvstore").await;

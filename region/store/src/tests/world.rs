@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palladium_component::reply::BoxFuture;
-use palladium_component::{Duplex, OpenContext, OpenError, StateStore};
-use palladium_conformance::drivers;
+use palladium_component::{Duplex, OpenContext, OpenError, PubSub, StateStore};
+use palladium_conformance::{drivers, pubsub_drivers};
 use palladium_launch::IdentityConfig;
 use palladium_proto::region::{DeletedApp, ManagedComponent, ManagedTable};
 use palladium_sealing::KekConfig;
@@ -21,6 +21,7 @@ use super::pki::Ca;
 use crate::access::LastTable;
 use crate::config::Config;
 use crate::error::Error;
+use crate::rows::BusLimits;
 use crate::run::Store;
 
 /// A region with a store in it.
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) ca: Arc<Ca>,
     pub(super) folder: Arc<TempDir>,
     pub(super) agent_address: SocketAddr,
+    pub(super) bus: BusLimits,
     running: Option<(SocketAddr, Shutdown, JoinHandle<()>)>,
 }
 
@@ -38,6 +40,7 @@ impl World {
             ca: Arc::new(Ca::new("reg-a.palladium.internal")),
             folder: Arc::new(tempfile::tempdir().unwrap()),
             agent_address: "127.0.0.1:1".parse().unwrap(),
+            bus: BusLimits::default(),
             running: None,
         }
     }
@@ -82,6 +85,7 @@ impl World {
                 path: self.folder.path().join("kek"),
             },
             connections: 100,
+            bus: self.bus.clone(),
             log: Default::default(),
         }
     }
@@ -151,6 +155,19 @@ pub(super) async fn open(
         ..OpenContext::new(component, "app", Default::default())
     };
     drivers::DRIVERS.open("state.diagrid", "v1", context).await
+}
+
+/// The same for messages; `metadata` is the component's.
+pub(super) async fn open_bus(
+    dial: impl palladium_component::Connector,
+    component: &str,
+    metadata: &[(&str, &str)],
+) -> Result<Arc<dyn PubSub>, OpenError> {
+    let context = OpenContext {
+        managed: Some(Arc::new(dial)),
+        ..OpenContext::new(component, "app", metadata.iter().copied().collect())
+    };
+    pubsub_drivers::DRIVERS.open("pubsub.diagrid", "v1", context).await
 }
 
 #[derive(Clone)]

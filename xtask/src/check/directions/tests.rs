@@ -71,18 +71,18 @@ fn drivers_reach_only_the_dapr_server() {
 }
 
 #[test]
-fn conformance_is_for_tests_of_anyone() {
-    let of = |dependency| {
+fn suites_and_real_servers_are_for_tests_of_anyone() {
+    let of = |dependency: &str| {
         imports(&workspace(&[
             ("components/conformance", &[]),
-            ("region/store", std::slice::from_ref(dependency)),
+            ("components/peers", &[]),
+            ("region/store", &[dependency]),
         ]))
         .len()
     };
-    assert_eq!(
-        (of(&"dev:components/conformance"), of(&"components/conformance")),
-        (0, 1)
-    );
+    for name in ["components/conformance", "components/peers"] {
+        assert_eq!((of(&format!("dev:{name}")), of(name)), (0, 1));
+    }
 }
 
 #[test]

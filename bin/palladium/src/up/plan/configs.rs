@@ -146,6 +146,7 @@ impl Plan<'_> {
             data_folder: self.layout.path("region/store"),
             kek: self.kek("region"),
             connections: STORE_CONNECTIONS,
+            bus: Default::default(),
             log: Default::default(),
         })
     }

@@ -31,7 +31,12 @@ pub(super) fn check(control: &AccessControl, errors: &mut FieldErrors) {
         if !scopes::is_app_id(&policy.app_id) {
             errors.push(format!("{at}.appId"), "is not an App ID", "name the App ID that calls");
         }
-        if !seen.insert((&policy.app_id, &policy.namespace)) {
+        // Two words for the namespace of the own project.
+        let namespace = match policy.namespace.as_str() {
+            "" => "default",
+            namespace => namespace,
+        };
+        if !seen.insert((&policy.app_id, namespace)) {
             errors.push(
                 format!("{at}.appId"),
                 "has a policy already, and only one of them would count",
@@ -56,7 +61,8 @@ pub(super) fn check(control: &AccessControl, errors: &mut FieldErrors) {
             } = operation;
             check_operation(&format!("{at}.name"), name, errors);
             is_one_of(&format!("{at}.action"), action, ACTIONS, errors);
-            for verb in http_verb.iter().take(VERBS.len()) {
+            at_most(&format!("{at}.httpVerb"), http_verb.len(), errors);
+            for verb in http_verb {
                 is_one_of(&format!("{at}.httpVerb"), verb, VERBS, errors);
             }
         }

@@ -5,10 +5,13 @@
 
 use url::Url;
 
-use super::{ENTRIES_MAX, at_most, is_one_of, is_text};
+use super::{at_most, is_one_of, is_text};
 use crate::configuration::{Metrics, TRACE_HEADERS, Tracing};
 use crate::error::FieldErrors;
 use crate::{duration, headers};
+
+/// Of all rules of metrics together, as a Dapr Server takes them: each is compiled and asked for every new label.
+const EXPRESSIONS_MAX: usize = 128;
 
 /// Complains about tracing.
 pub(super) fn check_tracing(tracing: &Tracing, errors: &mut FieldErrors) {
@@ -65,16 +68,26 @@ pub(super) fn check_metrics(at: &str, metrics: &Metrics, errors: &mut FieldError
     at_most(&format!("{at}.rules"), metrics.rules.len(), errors);
     for (index, rule) in metrics.rules.iter().enumerate() {
         is_text(&format!("{at}.rules[{index}].name"), &rule.name, errors);
-        for label in rule.labels.iter().take(ENTRIES_MAX) {
+        for label in &rule.labels {
             is_text(&format!("{at}.rules[{index}].labels.name"), &label.name, errors);
-            for (value, regex) in label.regex.iter().take(ENTRIES_MAX) {
+            for (value, regex) in &label.regex {
                 is_text(&format!("{at}.rules[{index}].labels.regex"), value, errors);
                 is_text(&format!("{at}.rules[{index}].labels.regex"), regex, errors);
             }
         }
     }
+    let labels = metrics.rules.iter().flat_map(|rule| &rule.labels);
+    let expressions: usize = labels.clone().map(|label| label.regex.len()).sum();
+    if labels.count().max(expressions) > EXPRESSIONS_MAX {
+        errors.push(
+            format!("{at}.rules"),
+            format!("hold more than {EXPRESSIONS_MAX} labels or expressions together"),
+            "remove some",
+        );
+    }
     let paths = metrics.http.iter().flat_map(|http| &http.path_matching);
-    for path in paths.take(ENTRIES_MAX) {
+    at_most(&format!("{at}.http.pathMatching"), paths.clone().count(), errors);
+    for path in paths {
         is_text(&format!("{at}.http.pathMatching"), path, errors);
     }
     let buckets = metrics.latency_distribution_buckets.as_deref().unwrap_or_default();

@@ -58,8 +58,10 @@ fn sec_071_a_word_that_decides_nothing_is_no_access_rule() {
     }
     assert!(policy(json!({ "appId": "a b" })).contains("policies[0].appId"));
     assert!(complaint(json!({ "accessControl": { "defaultAction": "none" } })).contains("defaultAction"));
-    let twice = json!({ "accessControl": { "policies": [{ "appId": "a" }, { "appId": "A" }] } });
-    assert!(complaint(twice).contains("has a policy already"));
+    for second in [json!({ "appId": "A" }), json!({ "appId": "a", "namespace": "default" })] {
+        let twice = json!({ "accessControl": { "policies": [{ "appId": "a" }, second] } });
+        assert!(complaint(twice).contains("has a policy already"));
+    }
     assert!(
         complaint(json!({ "api": { "denied": [{ "name": "sate", "version": "v1" }] } }))
             .contains("spec.api.denied[0].name")

@@ -64,7 +64,7 @@ fn only(app_id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn sec_nothing_is_served_before_the_configuration_that_an_app_id_names_is_in_force() {
+async fn nothing_is_served_before_the_configuration_that_an_app_id_names_is_in_force() {
     let mut world = World::begin(Given {
         configuration: None,
         ..Given::default()
@@ -82,7 +82,7 @@ async fn sec_nothing_is_served_before_the_configuration_that_an_app_id_names_is_
 }
 
 #[tokio::test]
-async fn sec_a_configuration_that_cannot_be_used_leaves_the_one_before() {
+async fn a_configuration_that_cannot_be_used_leaves_the_one_before() {
     let world = World::given(with_configuration(only("friend"))).await;
     assert!(load(&world.report(), "mine").unwrap().ok);
     let policy = json!({ "accessControl": { "policies": [{ "appId": "", "namespace": "", "trustDomain": "" }] } });

@@ -117,7 +117,7 @@ fn grpc_has_no_verbs_and_minds_case() {
 proptest! {
     // Whatever a caller writes, what is judged is what is called: a denied operation stays denied in every spelling.
     #[test]
-    fn sec_a_denied_operation_has_no_other_spelling(
+    fn sec_054_a_denied_operation_has_no_other_spelling(
         before in "(x/\\.\\./|\\./|/){0,3}", dots in "(/\\.){0,2}", case in any::<bool>()
     ) {
         let list = list(

@@ -83,15 +83,15 @@ fn what_is_not_sampled_is_passed_on_and_seen_by_nobody() {
 #[tokio::test]
 async fn nothing_configured_is_nothing_made_and_another_configuration_takes_its_place() {
     let tracing = Tracing::default();
-    tracing.apply(&TracingSettings::default(), "a").expect("nothing");
+    tracing.apply(&TracingSettings::default(), "a", false).expect("nothing");
     assert!(tracing.now().is_none());
     let on = TracingSettings {
         sampling_rate: "1".to_owned(),
         ..TracingSettings::default()
     };
-    tracing.apply(&on, "a").expect("sound");
+    tracing.apply(&on, "a", false).expect("sound");
     let first = tracing.now().expect("on");
-    tracing.apply(&on, "a").expect("sound");
+    tracing.apply(&on, "a", false).expect("sound");
     assert!(
         Arc::ptr_eq(&first, &tracing.now().expect("on")),
         "the same is no change"
@@ -104,9 +104,9 @@ async fn nothing_configured_is_nothing_made_and_another_configuration_takes_its_
         },
         ..on
     };
-    assert!(tracing.apply(&bad, "a").is_err());
+    assert!(tracing.apply(&bad, "a", false).is_err());
     assert!(tracing.now().is_some(), "what was in force stays");
-    tracing.apply(&TracingSettings::default(), "a").expect("off");
+    tracing.apply(&TracingSettings::default(), "a", false).expect("off");
     assert!(tracing.now().is_none());
     tracing.close().await;
 }

@@ -167,6 +167,31 @@ fn a_letter_is_the_promise_under_the_names_of_its_topic() {
 }
 
 #[test]
+fn the_name_is_of_one_message_only() {
+    let plan = plan(vec![set("k", "2", ValueForm::Binary, &[])]);
+    let promise = &plan.promises[0].request.data;
+    let Operation::Set(mark) = &plan.operations[1] else {
+        panic!("a set has a name")
+    };
+    assert_eq!((&mark.key, mark.form), (&plan.promises[0].key, ValueForm::Json));
+    assert!(serde_json::from_slice::<String>(&mark.value).is_ok_and(|digest| digest.len() == 64));
+    assert!(Outbox::is_kept(promise, &mark.value, false) && Outbox::is_kept(promise, &mark.value, true));
+    // Another message under the same id, as one who reads along could write it.
+    let mut forged: Value = serde_json::from_slice(promise).unwrap();
+    forged["data"] = json!("3");
+    let forged = serde_json::to_vec(&forged).unwrap();
+    assert_eq!(Outbox::key(&forged).as_ref(), Ok(&plan.promises[0].key));
+    for or_daprs in [false, true] {
+        assert!(!Outbox::is_kept(&forged, &mark.value, or_daprs));
+        assert!(!Outbox::is_kept(promise, b"", or_daprs));
+    }
+    // What daprd wrote counts where it may be there.
+    for found in [&b"\"0\""[..], b"0"] {
+        assert!(Outbox::is_kept(promise, found, true) && !Outbox::is_kept(promise, found, false));
+    }
+}
+
+#[test]
 fn no_message_names_a_key_of_an_application() {
     for bad in [
         "",

@@ -90,6 +90,7 @@ fn bench(spec: Spec, properties: &[(&str, &str)], refuse: bool) -> Bench {
     let (supply, subscription) = supply(10);
     let (app, stop) = (App::default(), Shutdown::new());
     let running = run(component, spec, app.clone(), subscription, stop.clone()).unwrap();
+    assert!(size_of_val(&running) < 2 << 10, "each subscription has one");
     tokio::spawn(running);
     Bench {
         broker,

@@ -1,0 +1,145 @@
+//! A real server for the time of one test: its process, its folder, its ports.
+//!
+//! One idea: the tests own the server they talk to, so they may do anything to it. Must never use one that was already
+//! running, nor outlive the test.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::free_ports;
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedServer<const PORTS: usize> {
+    child: Child,
+    /// Signal that ends it; one that holds things of the machine beyond its folder is asked to let go of them.
+    pub(crate) farewell: Option<&'static str>,
+    pub(crate) ports: [u16; PORTS],
+    folder: TempDir,
+}
+
+impl<const PORTS: usize> OwnedServer<PORTS> {
+    /// Starts what `command` makes of a folder and ports, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it cannot be started or does not come up, naming the Debian `package`: a missing server must not look like a
+    /// passed test.
+    pub(crate) async fn start(
+        package: &str,
+        patience: Duration,
+        command: impl Fn(&TempDir, [u16; PORTS]) -> Command,
+        serves: impl AsyncFn([u16; PORTS]) -> bool,
+    ) -> Self {
+        for _ in 0..5 {
+            // If somebody takes one meanwhile, the server ends at once and the next one is tried.
+            let ports = free_ports();
+            let folder = tempfile::tempdir().expect("a folder for the server");
+            let child = command(&folder, ports)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
+            let mut server = Self {
+                child,
+                farewell: None,
+                ports,
+                folder,
+            };
+            let started = Instant::now();
+            while started.elapsed() < patience {
+                if serves(ports).await {
+                    return server;
+                }
+                if server.child.try_wait().ok().flatten().is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        panic!("the server of {package} does not start");
+    }
+}
+
+impl<const PORTS: usize> OwnedServer<PORTS> {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Ends its process by a signal and starts what `command` makes of the same folder and ports.
+    ///
+    /// # Panics
+    /// When it does not end, or does not come up again.
+    pub(crate) async fn restart(
+        &mut self,
+        signal: &str,
+        patience: Duration,
+        command: impl Fn(&TempDir, [u16; PORTS]) -> Command,
+        serves: impl AsyncFn([u16; PORTS]) -> bool,
+    ) {
+        self.end(signal, patience).await;
+        self.start_again(patience, command, serves).await;
+    }
+
+    /// Ends its process by a signal.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub(crate) async fn end(&mut self, signal: &str, patience: Duration) {
+        self.signal(signal);
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            assert!(asked.elapsed() < patience, "the server does not end by {signal}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Starts what `command` makes of the folder and ports of one that ended.
+    ///
+    /// # Panics
+    /// When it does not come up again.
+    pub(crate) async fn start_again(
+        &mut self,
+        patience: Duration,
+        command: impl Fn(&TempDir, [u16; PORTS]) -> Command,
+        serves: impl AsyncFn([u16; PORTS]) -> bool,
+    ) {
+        let mut command = command(&self.folder, self.ports);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        self.child = child.expect("it was started before");
+        let started = Instant::now();
+        while !serves(self.ports).await {
+            assert!(started.elapsed() < patience, "the server does not come up again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sends its process a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let _ = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+    }
+}
+
+impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
+    fn drop(&mut self) {
+        if let Some(signal) = self.farewell {
+            self.signal(signal);
+            let asked = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(5) {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether this is run by root, as whom some servers refuse to run.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
+}
