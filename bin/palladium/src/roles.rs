@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use palladium_launch::exit;
-use palladium_tasks::Shutdown;
+use palladium_tasks::{Shutdown, Tasks};
 use palladium_telemetry::LogConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -100,6 +100,8 @@ impl Run {
         };
         let outcome = runtime.block_on(async {
             let shutdown = Shutdown::on_signals().map_err(Failure::Signals)?;
+            let mut tasks = Tasks::new();
+            tasks.spawn("start-up-pages", palladium_os::give_back_after_start());
             run(config, shutdown).await.map_err(Failure::Role)
         });
         // What still blocks (a read of standard input) must not hold the process up.

@@ -4,9 +4,8 @@
 //! kind, so that many cases share one server, which takes seconds to start: what a case left behind is deleted before the next
 //! one. Must never skip when there is none, nor listen beyond 127.0.0.1.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use krafka::admin::{CreateTopicsOptions, DeleteTopicsOptions, DescribeClusterOptions, ListTopicsOptions, NewTopic};
@@ -278,14 +277,12 @@ fn command(certificate: &WebCertificate, wire: Option<&str>) -> impl Fn(&TempDir
              --add-scram 'SCRAM-SHA-512=[name={USER},password={PASSWORD}]' && \
              exec java -Xms64m -Xmx384m $OPTIONS -cp \"$JARS/*\" kafka.Kafka server.properties"
         );
-        let log = File::create(here.join("server.log")).expect("a file in the server's folder");
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", &script])
             .env("JARS", jars())
             .env("OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
-            .current_dir(here)
-            .stderr(Stdio::from(log));
+            .current_dir(here);
         command
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One idea: what Mosquitto needs of [`OwnedServer`]. Must never skip when there is none, nor listen beyond 127.0.0.1.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -107,7 +107,7 @@ fn command(certificate: &WebCertificate) -> impl Fn(&TempDir, [u16; 2]) -> Comma
         );
         std::fs::write(at("mosquitto.conf"), configuration).expect("a file in the server's folder");
         let mut command = Command::new("mosquitto");
-        command.arg("-c").arg(at("mosquitto.conf")).stderr(Stdio::null());
+        command.arg("-c").arg(at("mosquitto.conf"));
         command
     }
 }

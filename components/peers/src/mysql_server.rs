@@ -42,8 +42,7 @@ impl MySqlServer {
                     .args(["--bind-address=127.0.0.1", "--port", &port.to_string()])
                     .args(["--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0"])
                     .args(["--innodb-buffer-pool-size=32M", "--default-time-zone=+09:00"])
-                    .args(user())
-                    .stderr(Stdio::null());
+                    .args(user());
                 command
             },
             async |[port]| ask(port, "SELECT 1").is_some(),

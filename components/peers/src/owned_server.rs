@@ -1,12 +1,13 @@
 //! A real server for the time of one test: its process, its folder, its ports.
 //!
-//! One idea: the tests own the server they talk to, so they may do anything to it. Must never use one that was already
-//! running, nor outlive the test.
+//! One idea: the tests own the server they talk to, so they may do anything to it, and what it said is shown when a test
+//! fails. Must never use one that was already running, nor outlive the test.
 
+use std::fmt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::free_ports;
 
@@ -18,6 +19,34 @@ pub(crate) struct OwnedServer<const PORTS: usize> {
     pub(crate) farewell: Option<&'static str>,
     pub(crate) ports: [u16; PORTS],
     folder: TempDir,
+    said: Said,
+}
+
+/// What a process wrote to its two outputs.
+#[derive(Debug)]
+struct Said(NamedTempFile);
+
+/// How much of it is shown, in bytes.
+const SHOWN: usize = 8 * 1024;
+
+impl Said {
+    fn new() -> Self {
+        Said(NamedTempFile::new().expect("a file for what a server says"))
+    }
+
+    fn spawn(&self, command: &mut Command) -> std::io::Result<Child> {
+        let output = || self.0.as_file().try_clone();
+        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).spawn()
+    }
+}
+
+/// The end of it.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = std::fs::read(self.0.path()).unwrap_or_default();
+        let end = &said[said.len().saturating_sub(SHOWN)..];
+        f.write_str(&String::from_utf8_lossy(end))
+    }
 }
 
 impl<const PORTS: usize> OwnedServer<PORTS> {
@@ -36,25 +65,27 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
             // If somebody takes one meanwhile, the server ends at once and the next one is tried.
             let ports = free_ports();
             let folder = tempfile::tempdir().expect("a folder for the server");
-            let child = command(&folder, ports)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
+            let said = Said::new();
+            let child = said
+                .spawn(&mut command(&folder, ports))
                 .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
             let mut server = Self {
                 child,
                 farewell: None,
                 ports,
                 folder,
+                said,
             };
             let started = Instant::now();
-            while started.elapsed() < patience {
+            loop {
                 if serves(ports).await {
                     return server;
                 }
-                if server.child.try_wait().ok().flatten().is_some() {
+                if let Ok(Some(ended)) = server.child.try_wait() {
+                    eprintln!("the server of {package} ends with {ended}:\n{}", server.said);
                     break;
                 }
+                assert!(started.elapsed() < patience, "the server of {package} does not serve");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -106,8 +137,7 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
         command: impl Fn(&TempDir, [u16; PORTS]) -> Command,
         serves: impl AsyncFn([u16; PORTS]) -> bool,
     ) {
-        let mut command = command(&self.folder, self.ports);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let child = self.said.spawn(&mut command(&self.folder, self.ports));
         self.child = child.expect("it was started before");
         let started = Instant::now();
         while !serves(self.ports).await {
@@ -126,6 +156,9 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
 
 impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what the server said last:\n{}", self.said);
+        }
         if let Some(signal) = self.farewell {
             self.signal(signal);
             let asked = Instant::now();

@@ -42,8 +42,7 @@ impl PostgresServer {
                     .arg(&data)
                     .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
                     .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
-                    .args(["-c", "log_min_messages=fatal", "-c", "timezone=Asia/Tokyo"])
-                    .stderr(Stdio::null());
+                    .args(["-c", "log_min_messages=fatal", "-c", "timezone=Asia/Tokyo"]);
                 command
             },
             async |[port]| is_ready(&programs, port),

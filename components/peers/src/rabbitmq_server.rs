@@ -4,7 +4,7 @@
 //! it, and virtual hosts made beforehand, so that many cases share one server, which takes seconds to start, without seeing
 //! each other. Must never skip when there is none, nor listen beyond 127.0.0.1.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
@@ -131,7 +131,7 @@ fn command(mapper: u16, certificate: &WebCertificate) -> impl Fn(&TempDir, [u16;
              ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n\
              distribution.listener.interface = 127.0.0.1\n\
              loopback_users = none\n\
-             load_definitions = {}\nlog.console = false\nlog.file = false\n",
+             load_definitions = {}\nlog.console = true\nlog.console.level = info\nlog.file = false\n",
             certificate.display(),
             certificate.display(),
             key.display(),
@@ -179,8 +179,7 @@ fn command(mapper: u16, certificate: &WebCertificate) -> impl Fn(&TempDir, [u16;
             )
             // The script then becomes the server, instead of waiting for it.
             .env("RUNNING_UNDER_SYSTEMD", "1")
-            .current_dir(here)
-            .stderr(Stdio::null());
+            .current_dir(here);
         command
     }
 }

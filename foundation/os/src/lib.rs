@@ -13,6 +13,8 @@ mod inspect;
 mod launch;
 pub mod logs;
 #[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
 mod process;
 
 pub use confine::{Confinement, Outcome, SYSTEM_READ, confine, harden};
@@ -20,6 +22,8 @@ pub use confine::{Confinement, Outcome, SYSTEM_READ, confine, harden};
 pub use inspect::{Fingerprint, arguments, boot_id, processes_whose_arguments};
 #[cfg(target_os = "linux")]
 pub use launch::{Launch, Limits, Stdin};
+#[cfg(target_os = "linux")]
+pub use memory::give_back_after_start;
 #[cfg(target_os = "linux")]
 pub use process::{Exit, Process, Signal};
 
@@ -80,6 +84,10 @@ pub enum Error {
         reason: String,
     },
 }
+
+/// Gives back what only starting needed: on this operating system nothing.
+#[cfg(not(target_os = "linux"))]
+pub async fn give_back_after_start() {}
 
 /// What a Linux pipe holds at least without a reader.
 pub const MAX_STDIN: usize = 64 * 1024;
