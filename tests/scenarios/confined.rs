@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use palladium_tests::{
     app::App,
-    system::{ROLES, System},
+    system::{ROLES, SUPERVISOR, System},
     until,
 };
 use serde_json::json;
@@ -36,6 +36,7 @@ async fn sec_159_processes_keep_only_the_rights_that_they_need() -> Result<()> {
     let server = system.pid(&app.server())?;
     let memory = limit(server, "Max data size")?;
     ensure!(memory == (2_u64 << 30).to_string(), "its memory is bounded by {memory}");
+    what_only_starting_needed_is_given_back(&system).await?;
     every_file_is_its_owners_alone(system.data())?;
     a_driver_that_is_led_out_of_its_folder_is_stopped_by_the_kernel(&system, &app).await?;
     every_file_is_its_owners_alone(system.data())?;
@@ -81,6 +82,28 @@ async fn a_driver_that_is_led_out_of_its_folder_is_stopped_by_the_kernel(system:
     })
     .await?;
     ensure!(files.join("data.db").exists(), "it lies elsewhere");
+    Ok(())
+}
+
+/// Confined and not dumpable as it is, a process can still do this. What it has of files is pages of its executable, all but
+/// a few.
+async fn what_only_starting_needed_is_given_back(system: &System) -> Result<()> {
+    let idle = App::create(system, "shop", "idle").await?.server();
+    for role in [SUPERVISOR, idle.as_str()] {
+        let pid = system.pid(role)?;
+        let kilobytes = |name| -> Result<u64> {
+            let said = line(pid, "status", name)?;
+            said.trim_end_matches(" kB")
+                .parse()
+                .with_context(|| format!("{name} {said}"))
+        };
+        until(SOON, "most pages of its executable are gone", async || {
+            let (files, most) = (kilobytes("RssFile:")?, kilobytes("VmHWM:")?);
+            ensure!(2 * files < most, "{role}: {files} kB of files, of at most {most} kB");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

@@ -96,8 +96,8 @@ async fn restarts_lose_nothing() {
     server.start_again().await;
     let back = to("t", "back", &[]);
     publish_until_taken(|| bus.publish(&back)).await;
-    // What was settled shortly before the end comes again, before all others, and goes only when it is done with: the server
-    // hands out no more than the prefetch count, and gives what goes back to it its old place.
+    // What was settled shortly before the end may come again, before all others, and goes only when it is done with: the server
+    // hands out no more than the prefetch count, and what goes back to it goes to the front.
     loop {
         let delivery = next(&mut subscription).await;
         let is_back = delivery.message.data == "back";

@@ -4,8 +4,8 @@
 //! The one idea: a test owns what it talks to, on free ports and in a folder of its own, so it may do anything to it. What
 //! cannot be started fails the test; it must never pass by being absent. Knows no driver: whoever tests one brings it.
 
-// This library is test code: a failed expectation is a failed test, and says why on standard error.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+// This library is test code: a failed expectation is a failed test.
+#![allow(clippy::unwrap_used)]
 
 pub mod application;
 pub mod daprd;

@@ -1,9 +1,9 @@
 //! A real server for the time of one test: its process, its folder, its ports.
 //!
-//! One idea: the tests own the server they talk to, so they may do anything to it, and what it said is shown when a test
-//! fails. Must never use one that was already running, nor outlive the test.
+//! One idea: the tests own the server they talk to, so they may do anything to it; what it said last is shown when the thread
+//! that owns it panics. Must never use one that was already running, nor outlive the test.
 
-use std::fmt;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,28 +24,41 @@ pub(crate) struct OwnedServer<const PORTS: usize> {
 
 /// What a process wrote to its two outputs.
 #[derive(Debug)]
-struct Said(NamedTempFile);
-
-/// How much of it is shown, in bytes.
-const SHOWN: usize = 8 * 1024;
-
-impl Said {
-    fn new() -> Self {
-        Said(NamedTempFile::new().expect("a file for what a server says"))
-    }
-
-    fn spawn(&self, command: &mut Command) -> std::io::Result<Child> {
-        let output = || self.0.as_file().try_clone();
-        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).spawn()
-    }
+struct Said {
+    package: String,
+    file: NamedTempFile,
 }
 
-/// The end of it.
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = std::fs::read(self.0.path()).unwrap_or_default();
-        let end = &said[said.len().saturating_sub(SHOWN)..];
-        f.write_str(&String::from_utf8_lossy(end))
+/// How much of it is shown, in bytes.
+const SHOWN: i64 = 8 * 1024;
+
+impl Said {
+    fn new(package: &str) -> Self {
+        // Whoever opens its output once more writes at the end, too.
+        let file = tempfile::Builder::new().append(true).tempfile();
+        Said {
+            package: package.to_owned(),
+            file: file.expect("a file for what a server says"),
+        }
+    }
+
+    fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let output = || self.file.as_file().try_clone();
+        command.stdin(Stdio::null()).stdout(output()?).stderr(output()?).spawn()
+    }
+
+    /// Shows the end of it. Runs while a test fails, so it must not fail itself.
+    fn show(&self) {
+        let mut end = Vec::new();
+        let read = self.file.reopen().and_then(|mut file| {
+            let length = i64::try_from(file.metadata()?.len()).unwrap_or(SHOWN);
+            file.seek(SeekFrom::End(-length.min(SHOWN)))?;
+            file.read_to_end(&mut end)
+        });
+        if read.is_ok() && !end.is_empty() {
+            let (package, end) = (&self.package, String::from_utf8_lossy(&end));
+            let _ = writeln!(io::stderr(), "what the server of {package} said last:\n{end}");
+        }
     }
 }
 
@@ -65,7 +78,7 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
             // If somebody takes one meanwhile, the server ends at once and the next one is tried.
             let ports = free_ports();
             let folder = tempfile::tempdir().expect("a folder for the server");
-            let said = Said::new();
+            let said = Said::new(package);
             let child = said
                 .spawn(&mut command(&folder, ports))
                 .unwrap_or_else(|error| panic!("a server must be installed: `apt-get install {package}`: {error}"));
@@ -81,8 +94,8 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
                 if serves(ports).await {
                     return server;
                 }
-                if let Ok(Some(ended)) = server.child.try_wait() {
-                    eprintln!("the server of {package} ends with {ended}:\n{}", server.said);
+                if server.child.try_wait().ok().flatten().is_some() {
+                    server.said.show();
                     break;
                 }
                 assert!(started.elapsed() < patience, "the server of {package} does not serve");
@@ -157,7 +170,7 @@ impl<const PORTS: usize> OwnedServer<PORTS> {
 impl<const PORTS: usize> Drop for OwnedServer<PORTS> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("what the server said last:\n{}", self.said);
+            self.said.show();
         }
         if let Some(signal) = self.farewell {
             self.signal(signal);

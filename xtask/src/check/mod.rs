@@ -5,6 +5,7 @@
 
 mod directions;
 mod files;
+mod lints;
 mod lists;
 mod packages;
 mod source;
@@ -62,6 +63,7 @@ const STEPS: &[Step] = &[
     ("calls", |c| Ok(directions::calls(&c.sources))),
     ("files", |c| Ok(files::check(&c.sources))),
     ("manifests", |c| packages::manifests(c.root, &c.workspace)),
+    ("lints", |c| lints::check(c.root, &c.workspace, &c.sources)),
     ("licences", |c| Ok(packages::licences(&c.workspace))),
     ("unused", |c| packages::unused(c.root, &c.workspace, &c.sources)),
     ("lists", |c| lists::check(c.root)),

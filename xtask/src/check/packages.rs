@@ -89,51 +89,12 @@ fn single(tokens: &mut Tokens<'_>) -> bool {
     }
 }
 
-/// The one crate that may hold unsafe code, where it says why.
-const UNSAFE_ALLOWED: &str = "foundation/os";
-
-/// The root's lints, as a member writes them that has its own.
-fn lints(root: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(root.join("Cargo.toml")).context("Cargo.toml")?;
-    let from = text.find("[workspace.lints.").context("the root has lints")?;
-    let lines = text[from..].lines();
-    let lines = lines.take_while(|line| !line.starts_with('[') || line.starts_with("[workspace.lints."));
-    let said = lines.filter(|line| !line.is_empty());
-    Ok(said.map(|line| line.replace("[workspace.", "[")).collect())
-}
-
-/// It has all of them, and forbids unsafe code but where that is expected.
-fn own_lints(path: &str, text: &str, lints: &[String]) -> Option<Finding> {
-    let wanted = |line: &String| match line.as_str() {
-        "unsafe_code = \"forbid\"" => "unsafe_code = \"deny\"".to_owned(),
-        other => other.to_owned(),
-    };
-    let own: Vec<_> = text.lines().skip_while(|line| !line.starts_with("[lints.")).collect();
-    let missing = lints.iter().map(wanted).find(|line| !own.contains(&line.as_str()))?;
-    let remedy = format!("add `{missing}`");
-    Some(Finding::new(
-        path,
-        "has the workspace's lints, but `deny` for unsafe code",
-        remedy,
-    ))
-}
-
 /// Members inherit what the root fixes.
 pub fn manifests(root: &Path, workspace: &Workspace) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let lints = lints(root)?;
     for member in workspace.members.values() {
         let path = format!("{}/Cargo.toml", member.folder);
         let text = fs::read_to_string(root.join(&path)).with_context(|| path.clone())?;
-        if member.folder == UNSAFE_ALLOWED {
-            findings.extend(own_lints(&path, &text, &lints));
-        } else if !text.contains("[lints]\nworkspace = true") {
-            findings.push(Finding::new(
-                &path,
-                "inherits the workspace's lints",
-                "add `[lints]` with `workspace = true`",
-            ));
-        }
         for key in ["version", "edition", "rust-version", "license", "publish"] {
             if !text.lines().any(|l| l.trim() == format!("{key}.workspace = true")) {
                 let rule = format!("inherits `{key}`");

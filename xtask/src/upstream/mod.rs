@@ -30,6 +30,9 @@ use output::{Output, Verdict};
 /// Where the committed lists lie.
 pub const LISTS: &str = "tests/upstream/lists";
 
+/// Lines of a failed case's output that are printed, too: where CI runs, nobody can look into the folder.
+const SHOWN: usize = 40;
+
 /// Programs the suite starts, by the name it knows them.
 const ROLES: [&str; 4] = ["daprd", "sentry", "placement", "scheduler"];
 /// Programs the suite insists on finding, but that no case here starts.
@@ -175,7 +178,11 @@ fn report(root: &Path, options: &Options, wanted: &BTreeSet<String>, output: &Ou
             .unwrap_or_else(|| output.outside.join("\n"));
         fs::create_dir_all(&logs)?;
         let log = logs.join(format!("{}.log", case.replace('/', "_")));
-        fs::write(&log, lines)?;
+        fs::write(&log, &lines)?;
+        let end = lines.lines().count().saturating_sub(SHOWN);
+        for line in lines.lines().skip(end) {
+            println!("    {line}");
+        }
         println!("FAILED {case}: {why}; output in {}", log.display());
     }
     if let Some(record) = &options.record {
