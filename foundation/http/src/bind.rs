@@ -76,8 +76,9 @@ pub fn bind_shared(
     count: usize,
 ) -> Result<Vec<std::net::TcpListener>, BindError> {
     let fail = |source| error(purpose, address, remedy, source);
-    // Sharing is open to every process of this user: only an exclusive attempt can tell that the port is taken.
-    drop(open(address, false).map_err(fail)?);
+    // Sharing is open to every process of this user: only an exclusive attempt can tell that the port is taken. It does not
+    // listen: who connects at this very moment would be lost with it.
+    drop(bound(address, false).map_err(fail)?);
     let first = open(address, true).map_err(fail)?;
     let resolved = first.local_addr().map_err(fail)?;
     let mut listeners = vec![first];
@@ -119,13 +120,18 @@ pub fn bind_unix(purpose: &'static str, path: &Path) -> Result<UnixListener, Bin
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = bound(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn error(purpose: &'static str, address: SocketAddr, remedy: &'static str, source: io::Error) -> BindError {

@@ -116,6 +116,8 @@ async fn run(
     env: fn(&str) -> Option<String>,
 ) -> Result<Vec<std::thread::JoinHandle<()>>, Fatal> {
     let start = Instant::now();
+    // First of all: who has started this may want to end it before it serves.
+    let signals = Shutdown::on_signals()?;
     tracing::info!(
         "Starting Dapr Runtime -- version {DAPR_VERSION} -- Palladium {}",
         env!("CARGO_PKG_VERSION")
@@ -127,7 +129,6 @@ async fn run(
     if configuration.metrics.enabled == Some(false) {
         settings.listen.metrics_port = None;
     }
-    let signals = Shutdown::on_signals()?;
     let mut tasks = Tasks::new();
 
     let mut own = None;
@@ -190,7 +191,8 @@ async fn run(
         settings.read_buffer,
         // The process as a whole ends first.
         settings.graceful_shutdown + Duration::from_secs(5),
-    )?;
+    )
+    .await?;
     announce(&server, &settings, ports.internal_port(), &mut tasks);
     let (first, threads) = workers::spread(ports.works(&server, internal))?;
     if let Some(first) = first {

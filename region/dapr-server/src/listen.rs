@@ -56,11 +56,11 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Binds all of them. `read_buffer`: greatest request head. `drain`: how long requests may finish at a stop.
+    /// Binds all of them, and waits a moment for those that are taken. `read_buffer`: greatest request head. `drain`: how long requests may finish at a stop.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn open(
+    pub async fn open(
         listen: &Listen,
         app_id: &str,
         workers: usize,
@@ -93,52 +93,64 @@ impl Ports {
             ports.unix(What::Http(Surface::Api), folder, &format!("dapr-{app_id}-http.socket"))?;
             ports.unix(What::Grpc, folder, &format!("dapr-{app_id}-grpc.socket"))?;
         } else {
-            ports.tcp(
-                What::Http(Surface::Api),
-                addresses,
-                listen.http_port,
-                "the HTTP API",
-                "--dapr-http-port",
-            )?;
-            ports.tcp(
-                What::Grpc,
-                addresses,
-                listen.grpc_port,
-                "the gRPC API",
-                "--dapr-grpc-port",
-            )?;
+            ports
+                .tcp(
+                    What::Http(Surface::Api),
+                    addresses,
+                    listen.http_port,
+                    "the HTTP API",
+                    "--dapr-http-port",
+                )
+                .await?;
+            ports
+                .tcp(
+                    What::Grpc,
+                    addresses,
+                    listen.grpc_port,
+                    "the gRPC API",
+                    "--dapr-grpc-port",
+                )
+                .await?;
         }
         let one = |address: &String| [address.clone()];
         let internal = listen.internal_port.unwrap_or(0);
         let address = one(&listen.internal_address);
-        ports.tcp(
-            What::Internal,
-            &address,
-            internal,
-            "the internal port",
-            "--dapr-internal-grpc-port",
-        )?;
+        ports
+            .tcp(
+                What::Internal,
+                &address,
+                internal,
+                "the internal port",
+                "--dapr-internal-grpc-port",
+            )
+            .await?;
         if let Some(port) = listen.public_port {
             let what = What::Http(Surface::Public);
-            ports.tcp(
-                what,
-                &one(&listen.public_address),
-                port,
-                "the public port",
-                "--dapr-public-port",
-            )?;
+            ports
+                .tcp(
+                    what,
+                    &one(&listen.public_address),
+                    port,
+                    "the public port",
+                    "--dapr-public-port",
+                )
+                .await?;
         }
         if let Some(port) = listen.metrics_port {
-            ports.tcp(
-                What::Metrics,
-                &one(&listen.metrics_address),
-                port,
-                "metrics",
-                "--metrics-port",
-            )?;
+            ports
+                .tcp(
+                    What::Metrics,
+                    &one(&listen.metrics_address),
+                    port,
+                    "metrics",
+                    "--metrics-port",
+                )
+                .await?;
         }
         if let Some(port) = listen.profile_port {
-            ports.tcp(What::Profile, addresses, port, "profiling", "--profile-port")?;
+            ports
+                .tcp(What::Profile, addresses, port, "profiling", "--profile-port")
+                .await?;
         }
         Ok(ports)
     }
@@ -150,7 +162,7 @@ impl Ports {
         Some(listeners.first()?.local_addr().ok()?.port())
     }
 
-    fn tcp(
+    async fn tcp(
         &mut self,
         what: What,
         addresses: &[String],
@@ -165,11 +177,13 @@ impl Ports {
             1
         };
         for address in addresses {
-            let bound = bind_shared(purpose, parse(address, port)?, remedy, count);
+            let wanted = parse(address, port)?;
+            let bound = in_time(|| bind_shared(purpose, wanted, remedy, count)).await;
             let bound = match bound {
                 // No IPv6 on this machine.
                 Err(BindError::Refused { .. }) if address.is_empty() => {
-                    bind_shared(purpose, (Ipv4Addr::UNSPECIFIED, port).into(), remedy, count)
+                    let wanted = (Ipv4Addr::UNSPECIFIED, port).into();
+                    in_time(|| bind_shared(purpose, wanted, remedy, count)).await
                 }
                 bound => bound,
             };
@@ -206,6 +220,20 @@ impl Ports {
         }
         let make = |jobs: Vec<Job>| -> Work { Box::pin(work(server.clone(), jobs, self.limits.clone())) };
         jobs.into_iter().map(make).collect()
+    }
+}
+
+/// How long a port may be taken. Whoever chose it may have held it until a moment ago; then it is still open in what that
+/// one is starting at the same time, until each of these runs its own program.
+const TAKEN: Duration = Duration::from_secs(1);
+
+async fn in_time<T>(bind: impl Fn() -> Result<T, BindError>) -> Result<T, BindError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match bind() {
+            Err(BindError::Taken { .. }) if begun.elapsed() < TAKEN => tokio::time::sleep(TAKEN / 50).await,
+            ended => return ended,
+        }
     }
 }
 

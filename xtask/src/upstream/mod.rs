@@ -227,6 +227,10 @@ fn judge(options: &Options, focus: &str, expected: usize, first: Option<First>) 
         let program = program
             .canonicalize()
             .with_context(|| format!("{role}: {}", program.display()))?;
+        // Into the page cache. A program that has to come from the disk first keeps what the suite has open until it runs,
+        // the ports of other cases included; these then find their ports open before their own program has begun, and end
+        // it before it can hear of that.
+        std::io::copy(&mut fs::File::open(&program)?, &mut std::io::sink())?;
         match first {
             Some(first) if role == ROLES[0] => {
                 let original = peers.join(role);
