@@ -356,3 +356,24 @@ fn parse(address: &str, port: u16) -> Result<SocketAddr, ListenError> {
     };
     Ok(SocketAddr::new(ip, port))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_is_given_back_in_time_is_had() {
+        let held = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = held.local_addr().unwrap();
+        let bind = || bind_shared("the HTTP API", address, "--dapr-http-port", 1);
+        let begun = tokio::time::Instant::now();
+        let error = in_time(bind).await.unwrap_err();
+        assert!(matches!(error, BindError::Taken { .. }) && begun.elapsed() >= TAKEN);
+        let giving = tokio::spawn(async move {
+            tokio::time::sleep(TAKEN / 2).await;
+            drop(held);
+        });
+        assert!(in_time(bind).await.is_ok());
+        giving.await.unwrap();
+    }
+}
