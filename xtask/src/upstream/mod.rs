@@ -30,6 +30,11 @@ use output::{Output, Verdict};
 /// Where the committed lists lie.
 pub const LISTS: &str = "tests/upstream/lists";
 
+/// Cases that take any open port for that of the program which they started, and end it at once. What another case starts at
+/// that moment holds ports that were just given back until it runs its own program: beside others, chance would be judged,
+/// as it ends programs that have not even begun.
+const SINGLE: &str = "ports/";
+
 /// Lines of a failed case's output that are printed, too: where CI runs, nobody can look into the folder.
 const SHOWN: usize = 40;
 
@@ -109,15 +114,24 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     report(root, options, &wanted, &output, started)
 }
 
-/// All cases in one run of the suite, and again alone those that it took along when it fell.
+/// All cases in one run of the suite, and again alone those that it took along when it fell. Some are only ever alone.
 fn together(options: &Options, wanted: &BTreeSet<String>) -> Result<Output> {
-    let focus = options.focus.clone().unwrap_or_else(|| exactly(wanted));
-    let mut output = judge(options, &focus, wanted.len(), None)?;
+    let (single, many): (BTreeSet<String>, _) = wanted.iter().cloned().partition(|case| case.starts_with(SINGLE));
+    let mut output = Output::default();
+    if options.focus.is_some() || !many.is_empty() {
+        let focus = options.focus.clone().unwrap_or_else(|| exactly(&many));
+        output = judge(options, &focus, many.len(), None)?;
+    }
+    if options.focus.is_none() {
+        for case in &single {
+            output.cases.extend(alone(options, case, None)?.cases);
+        }
+    }
     // A case that was not even announced: its line came together with what some program wrote, and nobody saw it.
-    let unseen = wanted.iter().filter(|case| !output.cases.contains_key(*case)).count();
+    let unseen = many.iter().filter(|case| !output.cases.contains_key(*case)).count();
     if output.fell || (1..=FEW).contains(&unseen) {
         // Each in a process of its own, so that none takes another along.
-        let left: Vec<String> = output.unjudged(wanted).cloned().collect();
+        let left: Vec<String> = output.unjudged(&many).cloned().collect();
         for case in left {
             output.cases.extend(alone(options, &case, None)?.cases);
         }
