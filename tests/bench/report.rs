@@ -38,7 +38,7 @@ enum Required {
 const REQUIRED: &[(&str, Required)] = &[
     ("HTTP get, per CPU-second", Required::AtLeast(2.0)),
     ("HTTP save, per CPU-second", Required::AtLeast(2.0)),
-    ("idle memory, MB", Required::AtMost(1.0 / 4.0)),
+    ("idle memory, MB", Required::AtMost(1.0 / 8.0)),
     ("cold start, ms", Required::AtMost(1.0 / 3.0)),
 ];
 
