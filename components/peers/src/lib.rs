@@ -22,13 +22,29 @@ pub mod redis_server;
 pub mod web_certificate;
 pub mod wire;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Mutex;
 
-/// Ports of 127.0.0.1 that were free a moment ago, held together until all are known, so that they differ.
+/// Ports of 127.0.0.1 that were free a moment ago, held together until all are known, so that they differ. None is given
+/// out twice in a process: who starts many at a time would be given again what nobody listens on yet.
 ///
 /// # Panics
 /// When there are none.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("bound").port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    let mut held = Vec::new();
+    let ports = [(); N].map(|()| {
+        loop {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let port = listener.local_addr().expect("bound").port();
+            held.push(listener);
+            if given.insert(port) {
+                return port;
+            }
+        }
+    });
+    drop(held);
+    ports
 }
