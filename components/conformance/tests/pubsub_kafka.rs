@@ -12,7 +12,7 @@ use bytes::Bytes;
 use krafka::{Compression, Record};
 use palladium_component::pubsub::{BulkEntry, BulkPublishRequest, Feature, Outcome, SubscribeRequest};
 use palladium_component::{OpenContext, OpenError, PubSub, PubsubError};
-use palladium_conformance::pubsub::{message as to, next, nothing, publish_until_taken, subscribe};
+use palladium_conformance::pubsub::{done_until, message as to, next, nothing, publish_until_taken, subscribe};
 use palladium_peers::kafka_server::KafkaServer;
 use tokio::time::timeout;
 
@@ -94,14 +94,7 @@ async fn restarts_lose_nothing() {
     server.start_again().await;
     let back = to("t", "back", &[]);
     publish_until_taken(|| bus.publish(&back)).await;
-    loop {
-        let delivery = next(&mut subscription).await;
-        let is_it = delivery.message.data == "back";
-        delivery.settle(Outcome::Done);
-        if is_it {
-            break;
-        }
-    }
+    done_until(&mut subscription, "back").await;
     bus.close().await.unwrap();
 }
 

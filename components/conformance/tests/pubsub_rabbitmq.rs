@@ -12,7 +12,7 @@ use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use palladium_component::pubsub::{Outcome, SubscribeRequest, Subscription};
 use palladium_component::{OpenContext, PubSub, PubsubError};
-use palladium_conformance::pubsub::{message as to, next, nothing, publish_until_taken};
+use palladium_conformance::pubsub::{done_until, message as to, next, nothing, publish_until_taken};
 use palladium_peers::rabbitmq_server::RabbitServer;
 use tokio::time::timeout;
 
@@ -98,14 +98,7 @@ async fn restarts_lose_nothing() {
     publish_until_taken(|| bus.publish(&back)).await;
     // What was settled shortly before the end may come again, before all others, and goes only when it is done with: the server
     // hands out no more than the prefetch count, and what goes back to it goes to the front.
-    loop {
-        let delivery = next(&mut subscription).await;
-        let is_back = delivery.message.data == "back";
-        delivery.settle(Outcome::Done);
-        if is_back {
-            break;
-        }
-    }
+    done_until(&mut subscription, "back").await;
     bus.close().await.unwrap();
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palladium_component::PubSub;
-use palladium_component::pubsub::{Delivery, PublishRequest, SubscribeRequest, Subscription};
+use palladium_component::pubsub::{Delivery, Outcome, PublishRequest, SubscribeRequest, Subscription};
 use palladium_component::reply::BoxFuture;
 use tokio::time::{sleep, timeout};
 
@@ -115,6 +115,21 @@ where
 pub async fn next(subscription: &mut Subscription) -> Delivery {
     let next = timeout(PATIENCE, subscription.next()).await;
     next.expect("a message in time").expect("the subscription goes on")
+}
+
+/// Settles what comes as done, until one message with this content was.
+///
+/// # Panics
+/// As [`next`].
+pub async fn done_until(subscription: &mut Subscription, data: &str) {
+    loop {
+        let delivery = next(subscription).await;
+        let is_it = delivery.message.data == data;
+        delivery.settle(Outcome::Done);
+        if is_it {
+            return;
+        }
+    }
 }
 
 /// Nothing comes for a while.
