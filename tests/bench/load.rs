@@ -3,25 +3,15 @@
 //! One idea: requests are made once and sent again and again, so that the client costs little beside the server. An
 //! answer that is not the expected one ends the measurement: errors must never count as speed.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
-use http::{HeaderMap, Request};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame};
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use crate::{
     destination::Destination,
     raw::Raw,
+    raw_grpc::RawGrpc,
     requests::{Action, Call, Wire},
 };
 
@@ -105,22 +95,6 @@ impl Load {
     }
 }
 
-/// A body of no known length, as gRPC's clients have it: the original takes a length for that of the message in it.
-struct Once(Option<Bytes>);
-
-impl Body for Once {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
 /// One connection.
 struct Connection {
     sender: Sender,
@@ -129,7 +103,7 @@ struct Connection {
 
 enum Sender {
     Http(Raw),
-    Grpc(SendRequest<Once>),
+    Grpc(RawGrpc),
 }
 
 impl Connection {
@@ -137,12 +111,7 @@ impl Connection {
         let stream = to.connect().await?;
         let sender = match wire {
             Wire::Http => Sender::Http(Raw::new(stream)),
-            Wire::Grpc => {
-                let (sender, driver) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-                // It ends when its sender is dropped with the load.
-                tokio::spawn(driver);
-                Sender::Grpc(sender)
-            }
+            Wire::Grpc => Sender::Grpc(RawGrpc::new(stream)),
         };
         Ok(Self { sender, call })
     }
@@ -150,39 +119,10 @@ impl Connection {
     /// Sends the request and takes the whole answer.
     async fn once(&mut self) -> Result<()> {
         let call = &self.call;
-        match &mut self.sender {
-            Sender::Http(raw) => {
-                let answer = raw.call(&call.bytes).await?;
-                call.check(answer.status, answer.length)
-            }
-            Sender::Grpc(sender) => {
-                let request = Request::post(format!("http://bench{}", call.path));
-                let mut request = request
-                    .header("content-type", "application/grpc")
-                    .header("te", "trailers");
-                if let Some(app_id) = call.app_id {
-                    request = request.header("dapr-app-id", app_id);
-                }
-                sender.ready().await?;
-                let response = sender
-                    .send_request(request.body(Once(Some(call.bytes.clone())))?)
-                    .await?;
-                let status = response.status().as_u16();
-                let told = |headers: &HeaderMap| ["grpc-status", "grpc-message"].map(|name| headers.get(name).cloned());
-                let mut outcome = told(response.headers());
-                let (mut body, mut length) = (response.into_body(), 0);
-                while let Some(frame) = body.frame().await {
-                    let frame = frame?;
-                    if let Some(data) = frame.data_ref() {
-                        length += data.len();
-                    } else if let Ok(trailers) = frame.into_trailers() {
-                        outcome = told(&trailers);
-                    }
-                }
-                let good = outcome[0].as_ref().is_some_and(|status| status == "0");
-                ensure!(good, "{} answers gRPC status {outcome:?}", call.path);
-                call.check(status, length)
-            }
-        }
+        let answer = match &mut self.sender {
+            Sender::Http(raw) => raw.call(&call.bytes).await?,
+            Sender::Grpc(raw) => raw.call(&call.path, call.app_id, &call.bytes).await?,
+        };
+        call.check(answer.status, answer.length)
     }
 }

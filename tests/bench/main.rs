@@ -13,6 +13,7 @@ mod invoke;
 mod load;
 mod process;
 mod raw;
+mod raw_grpc;
 mod report;
 mod requests;
 mod target;

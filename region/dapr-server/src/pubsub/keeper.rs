@@ -6,7 +6,7 @@
 //! application, or the outbox of a state store, which needs no application. Must never run a subscription for an application
 //! that is not healthy, nor the same one twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -151,21 +151,40 @@ impl Keeper {
             complete = shutdown.unless(self.ask(&app)).await.unwrap_or(false);
             wanted.extend(self.wanted(&app));
         }
-        let (keep, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
-            .into_iter()
-            .partition(|running| wanted.iter().any(|wanted| running.is(wanted)));
-        self.running = keep;
+        let (gone, missing) = self.compare(wanted);
         stop_all(gone).await;
-        for one in wanted {
-            if !self.running.iter().any(|running| running.is(&one)) {
-                match shutdown.unless(self.start(one)).await {
-                    Some(Ok(running)) => self.running.push(running),
-                    Some(Err(again)) => complete &= !again,
-                    None => return false,
-                }
+        for one in missing {
+            match shutdown.unless(self.start(one)).await {
+                Some(Ok(running)) => self.running.push(running),
+                Some(Err(again)) => complete &= !again,
+                None => return false,
             }
         }
         complete
+    }
+
+    /// What runs and should not, which is taken out, and what should and does not. There may be thousands: each is looked
+    /// for among those of its topic alone.
+    fn compare(&mut self, wanted: Vec<Wanted>) -> (Vec<Running>, Vec<Wanted>) {
+        let mut by_topic: HashMap<_, Vec<usize>> = HashMap::new();
+        for (at, one) in wanted.iter().enumerate() {
+            by_topic.entry(one.spec.key()).or_default().push(at);
+        }
+        let mut runs = vec![false; wanted.len()];
+        let mut gone = Vec::new();
+        for running in std::mem::take(&mut self.running) {
+            let mut places = by_topic.get(&running.spec.key()).into_iter().flatten();
+            match places.find(|at| running.is(&wanted[**at])) {
+                Some(at) => {
+                    runs[*at] = true;
+                    self.running.push(running);
+                }
+                None => gone.push(running),
+            }
+        }
+        drop(by_topic);
+        let missing = wanted.into_iter().zip(runs).filter(|(_, runs)| !runs);
+        (gone, missing.map(|(one, _)| one).collect())
     }
 
     /// Asks the application what it wants, if it has not said so yet. Without a component there is nothing to want.

@@ -3,7 +3,7 @@
 //! One idea: a list for each way, and a bell that wakes the keeper. The application's own word about a topic goes before a
 //! declared one; streams stand beside both. Must never start anything by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,13 +75,12 @@ impl Subscriptions {
     /// declaration.
     pub(super) fn of_application(&self, declared: &[Spec]) -> Vec<(Spec, Origin)> {
         let mut all: Vec<(Spec, Origin)> = Vec::new();
+        let mut places = HashMap::new();
         let programmatic = self.programmatic.load();
         let said = declared.iter().map(|spec| (spec, Origin::Declared));
         for (spec, origin) in said.chain(programmatic.iter().map(|spec| (spec, Origin::Programmatic))) {
-            let same = all
-                .iter_mut()
-                .find(|(other, _)| other.pubsub == spec.pubsub && other.topic == spec.topic);
-            match same {
+            let place = *places.entry(spec.key()).or_insert(all.len());
+            match all.get_mut(place) {
                 None => all.push((spec.clone(), origin)),
                 Some(earlier) if origin == Origin::Programmatic => *earlier = (spec.clone(), origin),
                 Some(_) => {}

@@ -31,6 +31,11 @@ pub struct Batching {
 }
 
 impl Spec {
+    /// What it is about: name of the component, and topic.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.pubsub, &self.topic)
+    }
+
     /// Whether payloads come without an envelope.
     ///
     /// # Errors
