@@ -101,6 +101,8 @@ impl Plan<'_> {
             region_id: self.installation.region_id.clone(),
             identity: self.region_identity(platform::AGENT, None)?,
             listen: local(self.ports.agent),
+            metrics_listen: None,
+            gateway_metrics: None,
             data_folder: self.layout.path("region/agent"),
             kek: self.kek("region"),
             guard_rails_file: self.layout.path("region/guard-rails.yaml"),
