@@ -14,6 +14,7 @@ mod freeze;
 mod isolation;
 mod kill;
 mod kinds;
+mod metrics;
 mod ports;
 mod sdks;
 mod start;

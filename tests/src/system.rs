@@ -102,8 +102,13 @@ impl System {
 
     /// The same with more flags for `palladium up`.
     pub async fn start_with(flags: &[&str]) -> Result<Self> {
+        Self::start_where(|_| flags.iter().map(|f| (*f).to_owned()).collect()).await
+    }
+
+    /// The same with flags that name ports of its own.
+    pub async fn start_where(flags: impl FnOnce(&Ports) -> Vec<String>) -> Result<Self> {
         let mut system = Self::prepare()?;
-        system.flags = flags.iter().map(|f| (*f).to_owned()).collect();
+        system.flags = flags(&system.ports);
         system.launch().await?;
         system.ready().await?;
         Ok(system)

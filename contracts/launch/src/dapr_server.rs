@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::IdentityConfig;
 
+/// Name of the Unix socket in a Dapr Server's own folder on which it tells its metrics, and the agent asks for them.
+pub const METRICS_SOCKET: &str = "metrics.sock";
+
 /// Everything a Dapr Server must know before it has an identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,10 +33,7 @@ pub struct DaprServerConfig {
     pub gateway_listen: SocketAddr,
     /// Where it listens for other Dapr Servers of the project: gRPC over mutual TLS.
     pub internal_listen: SocketAddr,
-    /// Where it serves metrics on loopback; none when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Its own folder, the only place where it may write.
+    /// Its own folder, the only place where it may write. Its metrics are read there: [`METRICS_SOCKET`].
     pub data_folder: PathBuf,
     /// What to log.
     #[serde(default)]

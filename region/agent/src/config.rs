@@ -20,6 +20,12 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// Where it serves Operator and Workload over mutual TLS.
     pub listen: SocketAddr,
+    /// Where it serves metrics of App IDs in plaintext, for Prometheus, on loopback; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the gateway serves its own metrics, to be listed beside those of App IDs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_metrics: Option<SocketAddr>,
     /// Its own folder: desired state, secrets (wrapped), audit log, ready file.
     pub data_folder: PathBuf,
     /// What wraps its keys and secrets.

@@ -15,6 +15,7 @@ mod error;
 mod guard_rails;
 mod joined;
 mod json_file;
+mod metrics;
 mod observed;
 mod pointing;
 mod ports;

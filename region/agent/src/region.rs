@@ -262,7 +262,6 @@ impl Region {
             gateway_id: format!("spiffe://{}{}", self.names.domain, platform::GATEWAY),
             gateway_listen: ports.gateway_address(),
             internal_listen: ports.internal_address(),
-            metrics_listen: None,
             data_folder: self.app_folder(project_id, app_id),
             log: self.config.log.clone(),
         }

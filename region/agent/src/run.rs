@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::error::at;
 use crate::region::Region;
 use crate::supervisor::Supervisor;
-use crate::{Config, Error, reconcile, serve, zone};
+use crate::{Config, Error, metrics, reconcile, serve, zone};
 
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often the guard rails' file is looked at.
@@ -64,6 +64,11 @@ pub(crate) async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let mut tasks = Tasks::new();
+    if let Some(address) = region.config.metrics_listen {
+        let listener = metrics::Listener::open(address)?;
+        tracing::info!(listen = %listener.address, "metrics are served");
+        tasks.spawn("metrics", listener.serve(region.clone(), shutdown.clone()));
+    }
     let supervisor = Supervisor::new(&region.config.supervisor_socket);
     tasks.spawn(
         "supervisor",

@@ -7,6 +7,7 @@ mod pki;
 mod guard;
 mod keeping;
 mod log;
+mod metrics;
 mod processes;
 mod resources;
 mod serving;

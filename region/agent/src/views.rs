@@ -4,6 +4,8 @@
 //! version is filled in by whoever sends it. Must never contain a token or secret, except the application token that its
 //! own Dapr Server needs to call the application.
 
+use std::path::PathBuf;
+
 use palladium_kinds::app_identity::{AppIdentitySpec, EndpointToken, Protocol, quantity_bytes};
 use palladium_kinds::component::ComponentSpec;
 use palladium_kinds::project::{MANAGED_BUS_TYPE, MANAGED_KV_TYPE};
@@ -156,12 +158,7 @@ fn revoked(region: &Region, desired: &Desired, of: impl Fn(&Admitted) -> bool) -
 /// The identities of App IDs that are there.
 fn live(region: &Region, desired: &Desired, of: impl Fn(&Admitted) -> bool) -> Vec<Identity> {
     let identities = apps(desired)
-        .filter(|(app, _)| of(app))
-        .filter(|(app, _)| {
-            !region
-                .tombstones
-                .has("AppIdentity", &app.meta.project_id, &app.meta.name)
-        })
+        .filter(|(app, _)| of(app) && is_there(region, app))
         .map(|(app, _)| Identity {
             spiffe_id: region.names.app(&app.meta.project_id, &app.meta.name),
             revoked_before_unix_s: region
@@ -169,6 +166,29 @@ fn live(region: &Region, desired: &Desired, of: impl Fn(&Admitted) -> bool) -> V
                 .before(&server_name(&app.meta.project_id, &app.meta.name)),
         });
     identities.collect()
+}
+
+/// Whether nothing of its name is on the way out.
+fn is_there(region: &Region, app: &Admitted) -> bool {
+    let (project_id, app_id) = (&app.meta.project_id, &app.meta.name);
+    !region.tombstones.has("AppIdentity", project_id, app_id)
+}
+
+/// For whoever reads metrics: project id and name of each App ID that is there, whether its Dapr Server runs or not, since one
+/// that should and does not is to be noticed.
+pub(crate) fn app_ids(region: &Region) -> Vec<(String, String)> {
+    let desired = region.desired();
+    let there = apps(&desired).filter(|(app, _)| is_there(region, app));
+    there
+        .map(|(app, _)| (app.meta.project_id.clone(), app.meta.name.clone()))
+        .collect()
+}
+
+/// The folder of an App ID that is there, by its own names and not by those of whoever asks.
+pub(crate) fn app_folder(region: &Region, project_id: &str, app_id: &str) -> Option<PathBuf> {
+    let desired = region.desired();
+    let app = desired.app(project_id, app_id).filter(|app| is_there(region, app))?;
+    Some(region.app_folder(&app.meta.project_id, &app.meta.name))
 }
 
 /// For the store.

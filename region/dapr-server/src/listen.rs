@@ -23,6 +23,7 @@ use crate::config::Listen;
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, H2cListener, Surface};
 use crate::invoke::handle_internal;
+use crate::metrics::page;
 use crate::server::Server;
 use crate::workers::Work;
 
@@ -309,16 +310,7 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
             };
             listener.serve(make, &shutdown).await;
         }
-        What::Metrics => {
-            let make = move |_| {
-                let server = server.clone();
-                service_fn(move |_: Request<Upload>| {
-                    let text = server.metrics.text();
-                    async move { plain(Response::new(Body::from(text))) }
-                })
-            };
-            listener.serve(make, &shutdown).await;
-        }
+        What::Metrics => page::serve(server, listener).await,
         // Go's profiles have no counterpart here; the port is there because scripts wait for it.
         What::Profile => {
             let make = |_| {

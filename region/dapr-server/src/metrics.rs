@@ -10,6 +10,7 @@ mod family;
 mod grpc;
 mod http;
 mod invocation;
+pub(crate) mod page;
 mod paths;
 mod resiliency;
 mod words;

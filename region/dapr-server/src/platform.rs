@@ -2,9 +2,9 @@
 //!
 //! One idea: before anything else it gives up rights (no core dump, no file outside its folder), then proves who it is,
 //! then learns from the agent what it is to do. Calls come by two listeners, both mutual TLS: one that only the gateway
-//! may use, one for Dapr Servers of the same project. Exit codes are those of `palladium_launch::exit`. Must never
-//! start a thread or read the launch envelope before `confine` (Landlock binds threads), nor serve calls on a port
-//! without mutual TLS.
+//! may use, one for Dapr Servers of the same project. Its metrics are read on a Unix socket in its folder. Exit codes are
+//! those of `palladium_launch::exit`. Must never start a thread or read the launch envelope before `confine` (Landlock
+//! binds threads), nor serve calls on a port without mutual TLS.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -33,10 +33,10 @@ use crate::bindings;
 use crate::closing;
 use crate::config::{AppProtocol, AppSettings, Bounds, PlatformConfig};
 use crate::grpc::{self, Services};
-use crate::http::{self, Body, Surface};
+use crate::http::{self, Surface};
 use crate::invoke::peers::Peers;
 use crate::invoke::{Invoke, handle_internal};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, page};
 use crate::pubsub::keeper;
 use crate::ready::Target;
 use crate::resources::MetricsSettings;
@@ -220,19 +220,8 @@ async fn serve(
         };
         internal.serve(make, &stop).await;
     });
-    if let Some(address) = config.metrics_listen {
-        let listener = HttpServer::new(bind("metrics", address, "metrics_listen")?, limits(&bounds));
-        let (server, stop) = (server.clone(), shutdown.clone());
-        tasks.spawn("metrics", async move {
-            let make = move |_| {
-                let server = server.clone();
-                service_fn(move |_: Request<Upload>| {
-                    let text = server.metrics.text();
-                    async move { Ok::<_, Infallible>(hyper::Response::new(Body::from(text))) }
-                })
-            };
-            listener.serve(make, &stop).await;
-        });
+    if let Some(listener) = page::on_socket(&config.data_folder) {
+        tasks.spawn("metrics", page::serve(server.clone(), listener));
     }
 
     let (first, threads) = workers::spread(works)?;

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -23,6 +24,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::failure::Kind;
+
+/// What [`Metrics::text`] gives; Prometheus reads nothing that does not say what it is.
+const TEXT: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -160,7 +164,9 @@ impl Metrics {
                     let known = request.uri().path() == "/metrics";
                     let text = if known { metrics.text() } else { String::new() };
                     let mut response = Response::new(Full::new(Bytes::from(text)));
-                    if !known {
+                    if known {
+                        response.headers_mut().insert(CONTENT_TYPE, TEXT);
+                    } else {
                         *response.status_mut() = StatusCode::NOT_FOUND;
                     }
                     std::future::ready(Ok::<_, Infallible>(response))

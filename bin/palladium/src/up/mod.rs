@@ -38,6 +38,9 @@ pub struct Flags {
     /// Port of the gateway [default: 8443]
     #[arg(long, value_name = "PORT")]
     pub port_gateway: Option<u16>,
+    /// Port of Prometheus' metrics, in plaintext; remembered until it is said to be 0 [default: not served]
+    #[arg(long, value_name = "PORT")]
+    pub port_metrics: Option<u16>,
     /// First of the ports between the processes [default: 17500]
     #[arg(long, value_name = "PORT")]
     pub internal_ports_from: Option<u16>,

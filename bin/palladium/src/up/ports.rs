@@ -16,6 +16,8 @@ use super::{Error, Flags};
 const APP_PORTS: u16 = 2000;
 /// Ports of the platform's own processes, with some to spare.
 const OWN_PORTS: u16 = 10;
+/// What a flag says so that metrics are no longer served.
+const NO_METRICS: u16 = 0;
 /// Beginning of the internal ports unless a flag says otherwise.
 const INTERNAL_FROM: u16 = 17_500;
 
@@ -45,6 +47,12 @@ pub struct Ports {
     pub store: u16,
     /// Dapr Servers.
     pub apps: PortRange,
+    /// Metrics, which the agent serves; nowhere unless a flag asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<u16>,
+    /// The gateway's own metrics, which the agent leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_metrics: Option<u16>,
 }
 
 impl Ports {
@@ -68,6 +76,8 @@ impl Ports {
         ports.control_plane = flags.port_control_plane.unwrap_or(ports.control_plane);
         ports.stream = flags.port_stream.unwrap_or(ports.stream);
         ports.gateway = flags.port_gateway.unwrap_or(ports.gateway);
+        let metrics = recorded.as_ref().and_then(|recorded| recorded.metrics);
+        ports.set_metrics(flags.port_metrics.or(metrics))?;
         ports.check_free()?;
         if recorded.as_ref() != Some(&ports) {
             write_json(&path, &ports)?;
@@ -88,6 +98,7 @@ impl Ports {
             (flags.port_stream, ports.stream),
             (flags.port_gateway, ports.gateway),
             (flags.internal_ports_from, ports.internal_from),
+            (flags.port_metrics, ports.metrics.unwrap_or(NO_METRICS)),
         ];
         if wanted.iter().any(|(flag, port)| flag.is_some_and(|flag| flag != *port)) {
             return Err(Error::Usage(
@@ -97,9 +108,31 @@ impl Ports {
         Ok(ports)
     }
 
-    /// Refuses ports on which somebody already listens.
-    fn check_free(&self) -> Result<(), Error> {
-        let named = [
+    /// Metrics on `port`, or nowhere. The gateway's own get one of the spare internal ports.
+    fn set_metrics(&mut self, port: Option<u16>) -> Result<(), Error> {
+        self.metrics = port.filter(|port| *port != NO_METRICS);
+        self.gateway_metrics = match (self.metrics, self.gateway_metrics) {
+            (None, _) => None,
+            (Some(_), Some(chosen)) => Some(chosen),
+            (Some(_), None) => Some(self.spare()?),
+        };
+        Ok(())
+    }
+
+    fn spare(&self) -> Result<u16, Error> {
+        let named = self.named();
+        let taken = |port: u16| named.iter().any(|(named, _)| *named == port);
+        let (from, to) = (self.internal_from, self.apps.from);
+        (from..to).find(|port| !taken(*port) && free(*port)).ok_or_else(|| {
+            Error::Usage(format!(
+                "no port from {from} up to {to} is free for the gateway's metrics; choose another --internal-ports-from"
+            ))
+        })
+    }
+
+    /// The ports of the platform's own processes, each with the flag that changes it.
+    fn named(&self) -> Vec<(u16, &'static str)> {
+        let mut named = vec![
             (self.control_plane, "--port-control-plane"),
             (self.stream, "--port-stream"),
             (self.gateway, "--port-gateway"),
@@ -110,6 +143,14 @@ impl Ports {
             (self.agent, "--internal-ports-from"),
             (self.store, "--internal-ports-from"),
         ];
+        named.extend(self.metrics.map(|port| (port, "--port-metrics")));
+        named.extend(self.gateway_metrics.map(|port| (port, "--internal-ports-from")));
+        named
+    }
+
+    /// Refuses ports on which somebody already listens.
+    fn check_free(&self) -> Result<(), Error> {
+        let named = self.named();
         for (index, (port, flag)) in named.iter().enumerate() {
             if named[..index].iter().any(|(other, _)| other == port) {
                 return Err(Error::Usage(format!(
@@ -157,6 +198,8 @@ impl Ports {
             agent,
             store,
             apps,
+            metrics: None,
+            gateway_metrics: None,
         })
     }
 }
@@ -176,4 +219,42 @@ fn free(port: u16) -> bool {
 /// 127.0.0.1 and a port.
 pub fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_served_from_the_flag_that_asks_to_the_one_that_does_not() {
+        let mut ports = Ports {
+            control_plane: 1,
+            stream: 2,
+            gateway: 3,
+            internal_from: INTERNAL_FROM,
+            control_sentry: INTERNAL_FROM,
+            control_edge: INTERNAL_FROM + 1,
+            region_sentry: INTERNAL_FROM + 2,
+            region_edge: INTERNAL_FROM + 3,
+            agent: INTERNAL_FROM + 4,
+            store: INTERNAL_FROM + 5,
+            apps: PortRange {
+                from: INTERNAL_FROM + OWN_PORTS,
+                to: INTERNAL_FROM + OWN_PORTS + 1,
+            },
+            metrics: None,
+            gateway_metrics: None,
+        };
+        let before = serde_json::to_value(&ports).unwrap();
+        ports.set_metrics(None).unwrap();
+        assert_eq!(serde_json::to_value(&ports).unwrap(), before);
+        ports.set_metrics(Some(9464)).unwrap();
+        let chosen = ports.gateway_metrics.unwrap();
+        assert!((ports.store + 1..ports.apps.from).contains(&chosen));
+        // Told by the record at the next start.
+        ports.set_metrics(Some(9464)).unwrap();
+        assert_eq!((ports.metrics, ports.gateway_metrics), (Some(9464), Some(chosen)));
+        ports.set_metrics(Some(NO_METRICS)).unwrap();
+        assert_eq!(serde_json::to_value(&ports).unwrap(), before);
+    }
 }

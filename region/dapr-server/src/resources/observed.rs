@@ -18,7 +18,8 @@ use super::text;
 /// What `spec.metrics` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricsSettings {
-    /// `Some(false)` = no metrics, whatever the flags say; otherwise the flags decide.
+    /// In the drop-in form: `Some(false)` = no metrics, whatever the flags say; otherwise the flags decide. In platform mode
+    /// the region's owner decides.
     pub enabled: Option<bool>,
     /// Whether failed calls are counted by their tag.
     pub record_error_codes: bool,

@@ -289,6 +289,7 @@ async fn metrics_are_served_on_loopback_only() {
     stream.read_to_string(&mut text).await.unwrap();
     for line in [
         r#"palladium_gateway_requests_total{project="prj-aaaaaaaaaaaa",app_id="orders",class="2xx"} 1"#,
+        "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n",
         "palladium_gateway_agent_connected 1",
         "palladium_gateway_upstream_connections_total 1",
     ] {

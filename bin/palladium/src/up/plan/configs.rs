@@ -101,6 +101,8 @@ impl Plan<'_> {
             region_id: self.installation.region_id.clone(),
             identity: self.region_identity(platform::AGENT, None)?,
             listen: local(self.ports.agent),
+            metrics_listen: self.ports.metrics.map(local),
+            gateway_metrics: self.ports.gateway_metrics.map(local),
             data_folder: self.layout.path("region/agent"),
             kek: self.kek("region"),
             guard_rails_file: self.layout.path("region/guard-rails.yaml"),
@@ -132,7 +134,7 @@ impl Plan<'_> {
             workers: None,
             limits: Default::default(),
             access_log: Default::default(),
-            metrics_listen: None,
+            metrics_listen: self.ports.gateway_metrics.map(local),
             log: Default::default(),
         })
     }
