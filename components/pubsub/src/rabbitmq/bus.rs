@@ -16,6 +16,7 @@ use palladium_tasks::{Shutdown, Tasks};
 use super::Settings;
 use super::receive::Receiver;
 use super::topology::{self, Queue};
+use crate::until::unless_closed;
 
 /// How long acknowledgements under way may take when the component is closed.
 const DRAIN: Duration = Duration::from_millis(2500);
@@ -131,21 +132,17 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(async {
-            match self.stop.unless(self.send(request)).await {
-                Some(sent) => sent.map_err(|fault| fault.call("rabbitmq pub/sub: error from publish").into()),
-                None => Err(PubsubError::Closed),
-            }
-        })
+        Reply::wait(unless_closed(&self.stop, async {
+            let sent = self.send(request).await;
+            sent.map_err(|fault| fault.call("rabbitmq pub/sub: error from publish").into())
+        }))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {
-        Reply::wait(async {
-            match self.stop.unless(self.receive(request)).await {
-                Some(received) => received.map_err(|fault| fault.call("rabbitmq pub/sub: error from subscribe").into()),
-                None => Err(PubsubError::Closed),
-            }
-        })
+        Reply::wait(unless_closed(&self.stop, async {
+            let received = self.receive(request).await;
+            received.map_err(|fault| fault.call("rabbitmq pub/sub: error from subscribe").into())
+        }))
     }
 
     fn ping(&self) -> Reply<'_, (), PubsubError> {
