@@ -11,6 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 pub use palladium_component_derive::ComponentMetadata;
+pub use request::time_to_live;
+
+mod request;
 
 /// A component's metadata as it was written. Every value is treated as a secret until a driver declares it is none.
 #[derive(Clone, Default)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::types::ShortString;
+use palladium_component::metadata::time_to_live;
 use palladium_component::pubsub::{Feature, Features, PubSub, PublishRequest, SubscribeRequest, Subscription, supply};
 use palladium_component::{PubsubError, Reply};
-use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties, said, time_to_live};
+use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties, said};
 use palladium_tasks::{Shutdown, Tasks};
 
 use super::Settings;
@@ -83,11 +84,10 @@ impl Bus {
 
     fn properties(&self, request: &PublishRequest) -> Result<BasicProperties, Fault> {
         // As in Dapr: what cannot be read is not there.
-        let ignored = |fault: Fault| {
-            tracing::warn!(topic = request.topic, "ignored: {fault}");
+        let time = time_to_live(&request.metadata).unwrap_or_else(|wrong| {
+            tracing::warn!(topic = request.topic, "ignored: {wrong}");
             None
-        };
-        let time = time_to_live(&request.metadata).unwrap_or_else(ignored);
+        });
         let priority = number(&request.metadata, "priority").unwrap_or_else(|fault| {
             tracing::warn!(topic = request.topic, "ignored: {fault}");
             None
