@@ -91,7 +91,7 @@ async fn a_time_to_live_counts(server: &RabbitServer) {
 async fn what_is_wrong_is_said(server: &RabbitServer) {
     let binding = open(&server.address(2), &[]).await;
     for (operation, part) in [
-        (create("x", &[("ttlInSeconds", "0")]), "ttlInSeconds"),
+        (create("x", &[("ttlInSeconds", "-1")]), "ttlInSeconds"),
         (create("x", &[("priority", "high")]), "priority"),
         (create("x", &[("contentType", &"x".repeat(300))]), "contentType"),
         (

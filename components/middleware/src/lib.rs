@@ -25,10 +25,19 @@ mod uppercase;
 #[cfg(feature = "wasm")]
 mod wasm;
 
+use palladium_component::catalog::Catalog;
 use palladium_component::{Middleware, Registry};
 
 /// Drivers that only builds with the features of their names have. No tenant may have them, so they are in no catalog.
 pub const BEHIND_FEATURES: [&str; 2] = ["middleware.http.opa", "middleware.http.wasm"];
+
+/// A catalog without them, whatever features its drivers were built with.
+#[must_use]
+pub fn without_those_behind_features(mut catalog: Catalog) -> Catalog {
+    let is_behind = |name: &str| BEHIND_FEATURES.contains(&name);
+    catalog.components.retain(|driver| !is_behind(&driver.type_name));
+    catalog
+}
 
 /// Every driver, in alphabetical order.
 pub const DRIVERS: Registry<dyn Middleware> = Registry {

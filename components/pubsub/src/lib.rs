@@ -15,6 +15,7 @@ pub mod pluggable;
 mod rabbitmq;
 mod redis;
 mod room;
+mod until;
 
 use common::PubsubMetadata;
 use palladium_component::{ComponentMetadata as _, PubSub, Registry};

@@ -18,7 +18,7 @@ pub use fault::Fault;
 pub use intake::{Ending, Intake, Taker};
 pub use link::{Link, Reach};
 pub use outlet::Outlet;
-pub use properties::{number, properties, said, time_to_live};
+pub use properties::{number, properties, said};
 
 use lapin::types::ShortString;
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use palladium_component::metadata::parse_duration;
 
 use crate::{Fault, name};
 
@@ -19,32 +18,6 @@ pub fn said<'a>(metadata: &'a HashMap<String, String>, wanted: &str) -> Option<&
         all.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value))
     });
     found.map(String::as_str).filter(|value| !value.is_empty())
-}
-
-/// How long a message is kept: `ttl` or `ttlInSeconds`.
-///
-/// # Errors
-/// When it is neither a duration nor a number of seconds above zero.
-pub fn time_to_live(metadata: &HashMap<String, String>) -> Result<Option<Duration>, Fault> {
-    let Some((name, text)) = ["ttl", "ttlInSeconds"]
-        .into_iter()
-        .find_map(|name| said(metadata, name).map(|text| (name, text)))
-    else {
-        return Ok(None);
-    };
-    let wrong = || {
-        Fault::Invalid(format!(
-            "{name} must be a number of seconds above zero: actual is '{text}'"
-        ))
-    };
-    if text.starts_with('-') && text.ends_with(char::is_alphabetic) {
-        return Ok(Some(Duration::ZERO));
-    }
-    match parse_duration(text, Duration::from_secs(1)) {
-        Ok(zero) if zero.is_zero() && text.parse::<i64>().is_ok() => Err(wrong()),
-        Ok(duration) => Ok(Some(duration)),
-        Err(_) => Err(wrong()),
-    }
 }
 
 /// The value of a name as a number, at most 255.
@@ -96,18 +69,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect()
-    }
-
-    #[test]
-    fn times_are_seconds_or_durations() {
-        for (text, expected) in [("10", 10_000), ("1m", 60_000), ("250ms", 250), ("-1s", 0)] {
-            let time = time_to_live(&metadata(&[("TTLinSeconds", text)])).unwrap();
-            assert_eq!(time, Some(Duration::from_millis(expected)), "{text}");
-        }
-        for text in ["0", "-1", "soon"] {
-            assert!(time_to_live(&metadata(&[("ttl", text)])).is_err(), "{text}");
-        }
-        assert_eq!(time_to_live(&metadata(&[("ttl", "")])).unwrap(), None);
     }
 
     #[test]

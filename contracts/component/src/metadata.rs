@@ -11,6 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 pub use palladium_component_derive::ComponentMetadata;
+pub use request::time_to_live;
+
+mod request;
 
 /// A component's metadata as it was written. Every value is treated as a secret until a driver declares it is none.
 #[derive(Clone, Default)]
@@ -295,8 +298,11 @@ fn with_fraction(count: u128, unit: u128) -> String {
 pub fn parse_duration(text: &str, unit: Duration) -> Result<Duration, String> {
     const EXPECTED: &str = "a duration such as '500ms', '20s' or '1h30m' is expected";
     let text = text.trim();
-    if let Ok(count) = text.parse::<u32>() {
-        return Ok(unit * count);
+    if let Ok(count) = text.parse::<u64>() {
+        let nanoseconds = unit.as_nanos().saturating_mul(count.into());
+        return u64::try_from(nanoseconds)
+            .map(Duration::from_nanos)
+            .map_err(|_| EXPECTED.into());
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest.is_empty() {

@@ -208,10 +208,7 @@ async fn run(
         bindings::keeper::keep(server.clone(), signals.child()),
     );
     tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, signals.child()));
-    let started = signals.child();
-    tasks.spawn("start-up-pages", async move {
-        let _ = started.unless(palladium_os::give_back_after_start()).await;
-    });
+    workers::give_back_after_start(&mut tasks, signals.child());
     if connected.is_some() && signals.unless(first_look).await.is_some() {
         server.ready.set(Target::Runtime);
         tracing::info!(

@@ -299,3 +299,67 @@ fn group(method: &str) -> (&'static str, &'static str) {
     };
     (group, version)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use palladium_tasks::Shutdown;
+
+    use super::*;
+    use crate::auth::Auth;
+    use crate::platform::new_server;
+    use crate::resources::{ApiRule, Configuration};
+    use crate::rules::Rules;
+    use crate::testing;
+
+    /// Neither by the API's own method nor by the metadata that make a call of any other.
+    #[tokio::test]
+    async fn sec_071_invocation_that_is_denied_is_not_reached_through_a_service_of_the_applications_own() {
+        let server = Arc::new(Server {
+            auth: Auth::Open,
+            ..new_server(&testing::config(), &Default::default(), Shutdown::new())
+        });
+        let services = Services::new(&server);
+        let said = async |path: &str, rules: Configuration| {
+            server.rules.store(Arc::new(Rules::new(&rules, false).expect("sound")));
+            let request = Request::post(path)
+                .header("content-type", "application/grpc")
+                .header("dapr-app-id", "orders");
+            let request = request.body(Upload::whole(Bytes::new())).expect("sound");
+            let answer = handle(&server, &services, request).await;
+            let status = Status::from_header_map(answer.headers()).expect("nothing but a status");
+            (status.code(), status.message().to_owned())
+        };
+        let rule = |name: &str, protocol: &str| ApiRule {
+            name: name.to_owned(),
+            protocol: protocol.to_owned(),
+            ..ApiRule::default()
+        };
+        let refused = (Code::Unimplemented, "requested endpoint is not available".to_owned());
+        let own = "/shop.Orders/Place";
+        for path in [own, "/dapr.proto.runtime.v1.Dapr/InvokeService"] {
+            let denied = Configuration {
+                denied: vec![rule("invoke", "")],
+                ..Configuration::default()
+            };
+            assert_eq!(said(path, denied).await, refused, "{path}");
+            let others = Configuration {
+                allowed: vec![rule("state", "grpc")],
+                ..Configuration::default()
+            };
+            assert_eq!(said(path, others).await, refused, "{path}");
+        }
+        let by_http = Configuration {
+            denied: vec![rule("invoke", "http")],
+            ..Configuration::default()
+        };
+        for open in [by_http, Configuration::default()] {
+            let (code, words) = said(own, open).await;
+            assert_eq!(
+                code,
+                Code::Unavailable,
+                "the call is tried, and there is no application: {words}"
+            );
+        }
+    }
+}

@@ -231,10 +231,7 @@ async fn serve(
     for target in [Target::Api, Target::Internal, Target::Runtime] {
         server.ready.set(target);
     }
-    let started = shutdown.child();
-    tasks.spawn("start-up-pages", async move {
-        let _ = started.unless(palladium_os::give_back_after_start()).await;
-    });
+    workers::give_back_after_start(&mut tasks, shutdown.child());
     let ready = ReadyFile::create(&config.data_folder)?;
     tracing::info!(id = %own, gateway = %config.gateway_listen, "serving");
 

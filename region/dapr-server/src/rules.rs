@@ -58,7 +58,7 @@ mod tests {
     use crate::resources::ApiRule;
     use crate::testing;
 
-    /// By its own path, and by the header that makes a call of any path.
+    /// By its own path, in any spelling, and by the header that makes a call of any path.
     #[tokio::test]
     async fn sec_071_invocation_that_is_denied_is_not_reached_by_another_way() {
         let server = testing::server();
@@ -82,7 +82,14 @@ mod tests {
             name: name.to_owned(),
             ..ApiRule::default()
         };
-        for path in ["/v1.0/invoke/nobody/method/x", "/any/path", "/v1.0/state/store/key"] {
+        for path in [
+            "/v1.0/invoke/nobody/method/x",
+            "/v1.0//x/../invoke/nobody/method/x",
+            // Routed as state, and with state denied a call of the path as it came.
+            "/v1.0/invoke/nobody/method/../../../state/store/key",
+            "/any/path",
+            "/v1.0/state/store/key",
+        ] {
             let denied = Configuration {
                 denied: vec![rule("invoke"), rule("state")],
                 ..Configuration::default()

@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::thread::JoinHandle;
 
+use palladium_tasks::{Shutdown, Tasks};
 use tokio::sync::watch;
 
 /// What one worker does until the process stops.
@@ -58,6 +59,13 @@ pub fn spread(works: Vec<Work>) -> io::Result<(Option<Work>, Vec<JoinHandle<()>>
         );
     }
     Ok((works.pop(), threads))
+}
+
+/// Has what only starting needed given back once it is over, unless the process stops before.
+pub fn give_back_after_start(tasks: &mut Tasks, stop: Shutdown) {
+    tasks.spawn("start-up-pages", async move {
+        let _ = stop.unless(palladium_os::give_back_after_start()).await;
+    });
 }
 
 #[cfg(test)]

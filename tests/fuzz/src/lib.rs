@@ -17,6 +17,7 @@ mod grpc_frames;
 mod http_head;
 pub mod panics;
 mod path;
+mod rabbitmq_frames;
 mod reference;
 mod signer;
 
@@ -63,6 +64,10 @@ pub const TARGETS: &[Target] = &[
         name: "path",
         run: path::run,
     },
+    Target {
+        name: "rabbitmq_frames",
+        run: rabbitmq_frames::run,
+    },
 ];
 
 // ---- the product's files, under the names by which they know each other --------------------------------------------
@@ -102,6 +107,12 @@ mod invoke {
     pub mod wire;
 
     pub use metadata::APP_ID;
+}
+
+#[allow(dead_code, unused_imports, unreachable_pub)]
+#[path = "../../../components/rabbitmq/src/wire"]
+mod rabbitmq_wire {
+    pub mod shallow;
 }
 
 #[allow(dead_code, unused_imports, unreachable_pub)]

@@ -113,4 +113,4 @@ macro_rules! replays {
     };
 }
 
-replays! { cel certificate cloudevents component_yaml csr grpc_frames http_head path }
+replays! { cel certificate cloudevents component_yaml csr grpc_frames http_head path rabbitmq_frames }

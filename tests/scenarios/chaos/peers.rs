@@ -39,6 +39,18 @@ pub struct Peer {
 
 impl Peer {
     async fn new(
+        kind: (&'static str, &'static str),
+        (server, port): (impl Any + Send + Sync, u16),
+        metadata: impl IntoIterator<Item = (String, String)>,
+        more: &[(&str, &str)],
+    ) -> Self {
+        let wire = FaultyWire::to(port).await;
+        Self::behind(wire, kind, (server, port), metadata, more)
+    }
+
+    /// One whose server was told where its wire begins.
+    fn behind(
+        wire: FaultyWire,
         (type_name, version): (&'static str, &'static str),
         (server, port): (impl Any + Send + Sync, u16),
         metadata: impl IntoIterator<Item = (String, String)>,
@@ -49,7 +61,7 @@ impl Peer {
             type_name,
             version,
             port,
-            wire: FaultyWire::to(port).await,
+            wire,
             metadata: metadata.into_iter().chain(more).collect(),
             _server: Box::new(server),
         }
@@ -121,8 +133,7 @@ pub async fn brokers(host: &str) -> Vec<Peer> {
         let (metadata, port) = (server.metadata(), server.port());
         // What comes before the group exists counts too.
         let all = [("initialOffset", "oldest")];
-        let peer = Peer::new(("pubsub.kafka", "v1"), (server, port), metadata, &all).await;
-        Peer { wire, ..peer }
+        Peer::behind(wire, ("pubsub.kafka", "v1"), (server, port), metadata, &all)
     };
     let (redis, rabbitmq, mqtt3, kafka) = tokio::join!(redis, rabbitmq, mqtt3, kafka);
     vec![redis, rabbitmq, mqtt3, kafka]

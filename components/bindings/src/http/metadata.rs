@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use palladium_component::metadata::{FieldType, parse_duration};
+use palladium_component::metadata::FieldType;
 use palladium_component::{ComponentMetadata, Hosting, MetadataError, OpenError};
 use palladium_components_web::client_builder;
 use reqwest::redirect::Policy;
@@ -46,17 +46,6 @@ impl FieldType for ByteSize {
     }
 }
 
-/// A duration; a bare number counts in nanoseconds, as in Dapr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GoDuration(pub(super) Duration);
-
-impl FieldType for GoDuration {
-    const KIND: &'static str = "duration";
-    fn parse(text: &str) -> Result<Self, String> {
-        parse_duration(text, Duration::from_nanos(1)).map(Self)
-    }
-}
-
 /// What a component says.
 #[derive(Debug, ComponentMetadata)]
 #[allow(dead_code)]
@@ -67,7 +56,7 @@ pub(super) struct HttpMetadata {
     #[metadata(name = "errorIfNot2XX", default = "true")]
     pub(super) error_if_not_2xx: bool,
     /// How long an answer may take; 60 s when absent.
-    pub(super) response_timeout: Option<GoDuration>,
+    pub(super) response_timeout: Option<Duration>,
     /// Longest answer in bytes that is read, or with a unit such as '4Mi'.
     #[metadata(default = "100Mi")]
     pub(super) max_response_body_size: ByteSize,

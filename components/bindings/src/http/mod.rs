@@ -73,7 +73,7 @@ async fn open(context: OpenContext) -> Result<Arc<dyn Binding>, OpenError> {
         base,
         token,
         error_if_not_2xx: metadata.error_if_not_2xx,
-        timeout: metadata.response_timeout.map_or(TIMEOUT, |timeout| timeout.0),
+        timeout: metadata.response_timeout.unwrap_or(TIMEOUT),
         longest: metadata.max_response_body_size.0.unwrap_or(usize::MAX),
     }))
 }

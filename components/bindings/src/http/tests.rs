@@ -172,3 +172,12 @@ async fn half_an_address_is_refused() {
         assert!(matches!(opened, Err(OpenError::Metadata(_))), "{url}");
     }
 }
+
+#[test]
+fn a_bare_number_of_the_timeout_is_seconds() {
+    for (said, seconds) in [("5", 5), ("1m", 60)] {
+        let properties = [("url", "http://h"), ("responseTimeout", said)].into_iter().collect();
+        let metadata = HttpMetadata::parse(&properties).unwrap();
+        assert_eq!(metadata.response_timeout, Some(Duration::from_secs(seconds)), "{said}");
+    }
+}

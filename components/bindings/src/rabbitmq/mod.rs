@@ -15,10 +15,11 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use palladium_component::bindings::{
     Answer, Binding, BindingDriver, BindingError, Listener, Listening, Operation, Ways,
 };
+use palladium_component::metadata::time_to_live;
 use palladium_component::{
     CallError, ComponentMetadata as _, Hosted, MetadataError, OpenContext, OpenError, Reply, Status,
 };
-use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties, time_to_live};
+use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties};
 use palladium_tasks::{Shutdown, Tasks};
 
 use crate::until::{Until, unless_closed};
@@ -92,7 +93,8 @@ impl Rabbit {
 
     async fn create(&self, operation: &Operation) -> Result<Answer, Fault> {
         let metadata = &operation.metadata;
-        let made = properties(metadata, &self.content_type, time_to_live(metadata)?)?;
+        let time = time_to_live(metadata).map_err(Fault::Invalid)?;
+        let made = properties(metadata, &self.content_type, time)?;
         let mut headers = FieldTable::default();
         for (key, value) in metadata {
             let value = AMQPValue::LongString(LongString::from(value.as_str()));

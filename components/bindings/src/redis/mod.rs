@@ -4,12 +4,11 @@
 //! Must never repeat a call that may have reached the server: an increment would count twice.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::redis::aio::ConnectionManager;
 use ::redis::{Pipeline, RedisError, cmd, pipe};
 use palladium_component::bindings::{Answer, Binding, BindingDriver, BindingError, Metadata, Operation, Ways};
-use palladium_component::metadata::parse_duration;
+use palladium_component::metadata::time_to_live;
 use palladium_component::{CallError, ComponentMetadata, Hosted, OpenContext, OpenError, Reply, Status};
 use palladium_components_redis::RedisMetadata;
 
@@ -56,7 +55,7 @@ impl RedisBinding {
             other => return Err(CallError::Invalid(format!("invalid operation type: {other}"))),
         };
         if operation.name != "delete"
-            && let Some(life) = life(metadata)?
+            && let Some(life) = time_to_live(metadata).map_err(CallError::Invalid)?
         {
             let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
             step.cmd("PEXPIRE").arg(key).arg(life);
@@ -82,28 +81,6 @@ impl RedisBinding {
     async fn run(&self, step: &Pipeline) -> Result<(), CallError> {
         let done: Result<::redis::Value, _> = step.query_async(&mut self.connection.clone()).await;
         done.map(|_| ()).map_err(failed)
-    }
-}
-
-/// How long a key lives: seconds, or a duration as Go writes it. What is over already ends it at once.
-fn life(metadata: &Metadata) -> Result<Option<Duration>, CallError> {
-    let said = |name: &str| {
-        let mut all = metadata.iter();
-        all.find(|(own, value)| own.eq_ignore_ascii_case(name) && !value.is_empty())
-    };
-    let Some((_, text)) = said("ttlInSeconds").or_else(|| said("ttl")) else {
-        return Ok(None);
-    };
-    let wrong = |must: &str| CallError::Invalid(format!("ttlInSeconds value must be {must}: actual is '{text}'"));
-    let is_number = text.parse::<i64>().is_ok();
-    match text.strip_prefix('-') {
-        Some(_) if is_number => Err(wrong("higher than zero")),
-        Some(rest) => parse_duration(rest, Duration::ZERO)
-            .map(|_| Some(Duration::ZERO))
-            .map_err(|_| wrong("a valid integer")),
-        None => parse_duration(text, Duration::from_secs(1))
-            .map(Some)
-            .map_err(|_| wrong("a valid integer")),
     }
 }
 
@@ -142,22 +119,5 @@ mod tests {
         let context = OpenContext::new("b", "app", pairs.into_iter().collect());
         let error = open(context).await.err().unwrap().to_string();
         assert!(error.contains("127.0.0.1:1") && !error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn lives_are_seconds_or_durations() {
-        let read = |name: &str, text: &str| life(&[(name.to_owned(), text.to_owned())].into());
-        for (text, seconds) in [("5", 5), ("1m30s", 90), ("0", 0), ("-3s", 0)] {
-            assert_eq!(
-                read("ttlInSeconds", text).unwrap(),
-                Some(Duration::from_secs(seconds)),
-                "{text}"
-            );
-        }
-        assert_eq!(read("TTL", "5").unwrap(), Some(Duration::from_secs(5)));
-        assert_eq!(read("ttlInSeconds", "").unwrap(), None);
-        for text in ["-5", "soon", "5 years"] {
-            assert!(read("ttlInSeconds", text).is_err(), "{text}");
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use palladium_components_middleware::BEHIND_FEATURES;
+use palladium_components_middleware::without_those_behind_features;
 
 fn main() -> std::io::Result<()> {
     let mut catalog = palladium_components_state::DRIVERS.catalog();
@@ -16,9 +16,7 @@ fn main() -> std::io::Result<()> {
     catalog.extend(palladium_components_lock::DRIVERS.catalog());
     catalog.extend(palladium_components_crypto::DRIVERS.catalog());
     catalog.extend(palladium_components_conversation::DRIVERS.catalog());
-    let is_behind = |name: &str| BEHIND_FEATURES.contains(&name);
-    catalog.components.retain(|driver| !is_behind(&driver.type_name));
-    let mut text = serde_json::to_string_pretty(&catalog)?;
+    let mut text = serde_json::to_string_pretty(&without_those_behind_features(catalog))?;
     text.push('\n');
     std::io::stdout().write_all(text.as_bytes())
 }

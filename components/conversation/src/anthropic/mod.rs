@@ -6,6 +6,7 @@
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use palladium_component::conversation::{Answer, Conversation, ConversationDriver, Request};
 use palladium_component::{CallError, ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, Reply, Status};
@@ -15,7 +16,7 @@ use secrecy::SecretString;
 
 use crate::cache::{self, Cache};
 use crate::call::Service;
-use crate::chat::{Life, given, model};
+use crate::chat::{given, model};
 
 /// The driver.
 pub const DRIVER: ConversationDriver = ConversationDriver {
@@ -49,7 +50,7 @@ struct AnthropicMetadata {
     api_type: String,
     /// How long an answer is given again to the same request; never when absent.
     #[metadata(name = "responseCacheTTL", alias = "cacheTTL")]
-    response_cache_ttl: Option<Life>,
+    response_cache_ttl: Option<Duration>,
     /// Most tokens of one answer; the service must be told.
     #[metadata(default = "4096")]
     max_tokens: u32,
@@ -78,7 +79,7 @@ impl Anthropic {
             service: service.with("anthropic-version", VERSION),
             model: model(Some(said.model), Some("ANTHROPIC_MODEL"), default, &context.hosting),
             most: said.max_tokens.max(1),
-            cache: said.response_cache_ttl.map(|life| Cache::new(life.0)),
+            cache: said.response_cache_ttl.map(Cache::new),
         })
     }
 

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palladium_component::conversation::{Answer, Conversation, Request};
-use palladium_component::metadata::parse_duration;
 use palladium_component::{
-    CallError, ComponentMetadata, FieldSpec, FieldType, Hosting, MetadataError, OpenContext, OpenError, Reply,
+    CallError, ComponentMetadata, FieldSpec, Hosting, MetadataError, OpenContext, OpenError, Reply,
 };
 use palladium_components_web as web;
 use reqwest::header::{AUTHORIZATION, HeaderName};
@@ -41,17 +40,6 @@ pub(crate) struct Flavour {
 /// The model of Azure's form when none is said.
 const AZURE_MODEL: &str = "gpt-4.1-nano";
 
-/// A duration as Go writes it; a bare number counts in nanoseconds, as in Dapr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Life(pub(crate) Duration);
-
-impl FieldType for Life {
-    const KIND: &'static str = "duration";
-    fn parse(text: &str) -> Result<Self, String> {
-        parse_duration(text, Duration::from_nanos(1)).map(Self)
-    }
-}
-
 /// What a component says.
 #[derive(Debug, ComponentMetadata)]
 struct ChatMetadata {
@@ -64,7 +52,7 @@ struct ChatMetadata {
     endpoint: Option<String>,
     /// How long an answer is given again to the same request; never when absent.
     #[metadata(name = "responseCacheTTL", alias = "cacheTTL")]
-    response_cache_ttl: Option<Life>,
+    response_cache_ttl: Option<Duration>,
     /// Most tokens of one answer; as many as the service writes when absent.
     max_tokens: Option<u32>,
     /// Which form the service speaks: 'open_ai' or 'azure'.
@@ -153,7 +141,7 @@ impl Chat {
             service,
             model,
             most: said.max_tokens.filter(|most| *most > 0),
-            cache: said.response_cache_ttl.map(|life| Cache::new(life.0)),
+            cache: said.response_cache_ttl.map(Cache::new),
         })
     }
 

@@ -288,3 +288,12 @@ fn forms_that_are_none_are_refused() {
         assert!(wire::request(&request, "m", None, &openai::OPENAI).is_err(), "{format}");
     }
 }
+
+#[test]
+fn a_bare_number_of_the_cache_is_seconds() {
+    for name in ["responseCacheTTL", "cacheTTL"] {
+        let properties = [(name, "10")].into_iter().collect();
+        let said = ChatMetadata::parse(&properties).unwrap();
+        assert_eq!(said.response_cache_ttl, Some(Duration::from_secs(10)), "{name}");
+    }
+}

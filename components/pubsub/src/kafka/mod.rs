@@ -21,6 +21,7 @@ use palladium_components_kafka::{Fault, Headers, Intake, KafkaMetadata, Outlet, 
 use palladium_tasks::Shutdown;
 
 use crate::common::PubsubMetadata;
+use crate::until::unless_closed;
 use receive::Receiver;
 
 /// The driver.
@@ -98,16 +99,16 @@ impl Bus {
         Ok(subscription)
     }
 
-    /// Unless it is closed meanwhile.
+    /// Unless it is closed meanwhile; `what` says what failed otherwise.
     async fn unless_closed<T>(
         &self,
         what: &str,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, PubsubError> {
-        match self.stop.unless(work).await {
-            Some(done) => done.map_err(|fault| fault.call(what).into()),
-            None => Err(PubsubError::Closed),
-        }
+        unless_closed(&self.stop, async {
+            work.await.map_err(|fault| fault.call(what).into())
+        })
+        .await
     }
 }
 

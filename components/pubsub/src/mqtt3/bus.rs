@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::session::Session;
+use crate::until::unless_closed;
 
 /// How long the broker may take for an answer, as in Dapr.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -161,21 +162,11 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(async {
-            self.stop
-                .unless(self.send(request))
-                .await
-                .unwrap_or(Err(PubsubError::Closed))
-        })
+        Reply::wait(unless_closed(&self.stop, self.send(request)))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {
-        Reply::wait(async {
-            self.stop
-                .unless(self.receive(request))
-                .await
-                .unwrap_or(Err(PubsubError::Closed))
-        })
+        Reply::wait(unless_closed(&self.stop, self.receive(request)))
     }
 
     fn close(&self) -> Reply<'_, (), PubsubError> {

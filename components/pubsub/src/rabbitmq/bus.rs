@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::types::ShortString;
+use palladium_component::metadata::time_to_live;
 use palladium_component::pubsub::{Feature, Features, PubSub, PublishRequest, SubscribeRequest, Subscription, supply};
 use palladium_component::{PubsubError, Reply};
-use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties, said, time_to_live};
+use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties, said};
 use palladium_tasks::{Shutdown, Tasks};
 
 use super::Settings;
 use super::receive::Receiver;
 use super::topology::{self, Queue};
+use crate::until::unless_closed;
 
 /// How long acknowledgements under way may take when the component is closed.
 const DRAIN: Duration = Duration::from_millis(2500);
@@ -82,11 +84,10 @@ impl Bus {
 
     fn properties(&self, request: &PublishRequest) -> Result<BasicProperties, Fault> {
         // As in Dapr: what cannot be read is not there.
-        let ignored = |fault: Fault| {
-            tracing::warn!(topic = request.topic, "ignored: {fault}");
+        let time = time_to_live(&request.metadata).unwrap_or_else(|wrong| {
+            tracing::warn!(topic = request.topic, "ignored: {wrong}");
             None
-        };
-        let time = time_to_live(&request.metadata).unwrap_or_else(ignored);
+        });
         let priority = number(&request.metadata, "priority").unwrap_or_else(|fault| {
             tracing::warn!(topic = request.topic, "ignored: {fault}");
             None
@@ -131,21 +132,17 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(async {
-            match self.stop.unless(self.send(request)).await {
-                Some(sent) => sent.map_err(|fault| fault.call("rabbitmq pub/sub: error from publish").into()),
-                None => Err(PubsubError::Closed),
-            }
-        })
+        Reply::wait(unless_closed(&self.stop, async {
+            let sent = self.send(request).await;
+            sent.map_err(|fault| fault.call("rabbitmq pub/sub: error from publish").into())
+        }))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {
-        Reply::wait(async {
-            match self.stop.unless(self.receive(request)).await {
-                Some(received) => received.map_err(|fault| fault.call("rabbitmq pub/sub: error from subscribe").into()),
-                None => Err(PubsubError::Closed),
-            }
-        })
+        Reply::wait(unless_closed(&self.stop, async {
+            let received = self.receive(request).await;
+            received.map_err(|fault| fault.call("rabbitmq pub/sub: error from subscribe").into())
+        }))
     }
 
     fn ping(&self) -> Reply<'_, (), PubsubError> {

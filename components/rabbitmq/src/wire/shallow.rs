@@ -8,8 +8,8 @@
 
 use std::io;
 
-/// Tables and arrays in each other, the headers themselves counted. RabbitMQ's own (`x-death`) are three.
-const DEEPEST: usize = 16;
+/// Tables and arrays in each other, the headers themselves counted. RabbitMQ's own (`x-death`) are four.
+pub(crate) const DEEPEST: usize = 16;
 /// Bytes of the largest frame: more never fits into the library's buffer of 32 agreed frames, and nothing would come after.
 const LARGEST: u64 = (1 << 20) - 8;
 /// The type of a frame with a message's headers.
@@ -45,7 +45,7 @@ struct Level {
 }
 
 /// Looks at all that comes in on one connection, in whatever pieces.
-pub(super) struct Shallow {
+pub(crate) struct Shallow {
     next: Next,
     /// Bytes of it that are still to come, and its value so far.
     wanted: u32,
@@ -59,7 +59,7 @@ pub(super) struct Shallow {
 }
 
 impl Shallow {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Shallow {
             next: Next::Kind,
             wanted: 1,
@@ -72,7 +72,7 @@ impl Shallow {
     }
 
     /// Changes what is nested too deeply. A connection on which it fails is of no use any more.
-    pub(super) fn pass(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn pass(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let mut place = 0;
         while place < bytes.len() {
             if self.skip > 0 {

@@ -99,6 +99,8 @@ fn durations_in_gos_notation() {
         ("0", 0.0),
         ("1us", 1e-6),
         ("+2s", 2.0),
+        // More milliseconds than fit into 32 bits are a Resiliency's 58 days.
+        ("5000000000", 5e9),
     ];
     for (text, seconds) in cases {
         assert!(
@@ -106,7 +108,17 @@ fn durations_in_gos_notation() {
             "{text}"
         );
     }
-    for text in ["", "s", "1x", "-1s", "1.2.3s", "5s5", "99999999999999999999h", "é"] {
+    for text in [
+        "",
+        "s",
+        "1x",
+        "-1s",
+        "1.2.3s",
+        "5s5",
+        "99999999999999999999h",
+        "18446744073709551615",
+        "é",
+    ] {
         assert!(Duration::parse(text).is_err(), "{text}");
     }
 }

@@ -7,7 +7,7 @@ use super::{ComponentContent, ComponentStatus, SETTINGS};
 use crate::definition::Content;
 use crate::error::FieldErrors;
 use crate::values::Auth;
-use crate::{scopes, values};
+use crate::{duration, scopes, values};
 
 const METADATA_MAX: usize = 256;
 
@@ -44,15 +44,7 @@ impl Content for ComponentContent {
         if version.len() > 16 || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
             errors.push("spec.version", "is not a version", "use a version such as v1");
         }
-        if self.spec.init_timeout.len() > 32
-            || !self
-                .spec
-                .init_timeout
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'.')
-        {
-            errors.push("spec.initTimeout", "is not a duration", "use a duration such as 5s");
-        }
+        duration::check("spec.initTimeout", &self.spec.init_timeout, false, errors);
         if self.spec.metadata.len() > METADATA_MAX {
             errors.push(
                 "spec.metadata",
@@ -120,5 +112,30 @@ fn check_type(kind: &str, errors: &mut FieldErrors) {
             "is not a component type",
             "use a type such as state.redis or pubsub.kafka",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::KIND;
+
+    #[test]
+    fn an_init_timeout_that_dapr_would_leave_out_is_refused() {
+        for (said, taken) in [
+            ("20s", true),
+            ("1m30s", true),
+            ("", true),
+            ("20", false),
+            ("soon", false),
+            ("-5s", false),
+        ] {
+            let spec = json!({ "type": "state.in-memory", "initTimeout": said });
+            let complaint = (KIND.normalize)(json!({ "spec": spec })).err();
+            let complaint = complaint.map(|errors| errors.to_string()).unwrap_or_default();
+            assert_eq!(complaint.is_empty(), taken, "{said}: {complaint}");
+            assert!(taken || complaint.starts_with("spec.initTimeout: "), "{complaint}");
+        }
     }
 }

@@ -58,6 +58,8 @@ struct FakeAgent {
     given: watch::Receiver<Given>,
     settings: watch::Receiver<AppServerState>,
     reports: Arc<Mutex<Vec<ReportRequest>>>,
+    /// How often the Configuration was asked for that is missing.
+    missed: watch::Sender<usize>,
 }
 
 type Stream<T> = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
@@ -102,7 +104,10 @@ impl Operator for Shared {
         _: Request<GetConfigurationRequest>,
     ) -> Result<Response<GetConfigurationResponse>, Status> {
         let configuration = self.0.given.borrow().configuration.clone();
-        let configuration = configuration.ok_or_else(|| Status::unavailable("not here yet"))?;
+        let configuration = configuration.ok_or_else(|| {
+            self.0.missed.send_modify(|times| *times += 1);
+            Status::unavailable("not here yet")
+        })?;
         Ok(Response::new(GetConfigurationResponse { configuration }))
     }
 
@@ -164,6 +169,7 @@ struct World {
     given: watch::Sender<Given>,
     settings: watch::Sender<AppServerState>,
     reports: Arc<Mutex<Vec<ReportRequest>>>,
+    missed: watch::Receiver<usize>,
     folder: tempfile::TempDir,
     /// Ends when calls may be served.
     following: JoinHandle<Tasks>,
@@ -197,10 +203,12 @@ impl World {
         });
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (given, now) = watch::channel(given);
+        let (times, missed) = watch::channel(0);
         let shared = Shared(Arc::new(FakeAgent {
             given: now,
             settings: receiver,
             reports: reports.clone(),
+            missed: times,
         }));
         let mut tasks = Tasks::new();
         let serving = tonic::transport::Server::builder()
@@ -241,6 +249,7 @@ impl World {
             given,
             settings,
             reports,
+            missed,
             folder,
             following,
             _tasks: Tasks::new(),
@@ -262,6 +271,15 @@ impl World {
             assert!(waited < Duration::from_secs(10), "new settings are not reported");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Returns when a look is over that found the Configuration missing: who asks for it again is done with the one before.
+    async fn looked_in_vain(&self) {
+        let mut missed = self.missed.clone();
+        let before = *missed.borrow_and_update();
+        let again = missed.wait_for(|times| *times >= before + 2);
+        let in_time = tokio::time::timeout(Duration::from_secs(20), again).await;
+        in_time.expect("it looks again and again").unwrap();
     }
 
     fn usable(&self, name: &str) -> bool {

@@ -11,7 +11,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::invoke::APP_ID;
 
-/// The target and the method, the latter still percent-encoded.
+/// The target and the method, the latter still percent-encoded. `path`: as it came, not as it is routed by, which would take
+/// a slash from a target `http://host`. Its dots decide nothing: they are taken out of the method before access control is
+/// asked and the application called, and pieces of a pipeline that judge paths (bearer, opa) trust none that has dots.
 pub(crate) fn target(path: &str, headers: &HeaderMap) -> Option<(String, String)> {
     let path = path.trim_start_matches('/');
     if let Some(id) = headers

@@ -193,7 +193,8 @@ impl Component {
             kind: spec.kind,
             version: spec.version,
             ignore_errors: spec.ignore_errors,
-            init_timeout: parse_duration(&spec.init_timeout, Duration::from_secs(1))
+            // A bare number is none, as in Dapr, where what is none means the default.
+            init_timeout: parse_duration(&spec.init_timeout, Duration::ZERO)
                 .ok()
                 .filter(|timeout| !timeout.is_zero())
                 .unwrap_or(Duration::from_secs(5))
@@ -355,6 +356,15 @@ mod tests {
             one != other && one.is_some_and(|uuid| uuid.len() == 36),
             "{one:?} {other:?}"
         );
+    }
+
+    #[test]
+    fn a_start_has_the_time_that_go_reads() {
+        for (said, seconds) in [("", 5), ("20s", 20), ("1m", 60), ("20", 5), ("soon", 5)] {
+            let spec = json!({ "type": "state.in-memory", "initTimeout": said });
+            let component = read(json!({ "metadata": { "name": "x" }, "spec": spec })).expect("in scope");
+            assert_eq!(component.init_timeout, Duration::from_secs(seconds), "{said}");
+        }
     }
 
     #[test]

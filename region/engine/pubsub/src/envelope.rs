@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use palladium_component::metadata::{go_bool, parse_duration};
+use palladium_component::metadata::{go_bool, time_to_live};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -200,22 +200,8 @@ fn data<'a>(content_type: &str, data: &'a [u8]) -> Member<'a> {
 
 /// When a message is too old, by its time to live. One that cannot be read is none, as in Dapr.
 fn expiration(metadata: &Metadata) -> Option<String> {
-    let value = |key: &str| {
-        let found = metadata.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-    };
-    let text = value("ttl").or_else(|| value("ttlInSeconds"))?;
-    let seconds = match text.parse::<i64>() {
-        Ok(seconds) if seconds > 0 => seconds,
-        Ok(_) => return None,
-        Err(_) if text.starts_with('-') => 0,
-        Err(_) => parse_duration(text, std::time::Duration::from_secs(1))
-            .ok()?
-            .as_secs()
-            .try_into()
-            .ok()?,
-    };
-    let at = OffsetDateTime::now_utc().checked_add(time::Duration::seconds(seconds))?;
+    let time = time_to_live(metadata).ok().flatten()?;
+    let at = OffsetDateTime::now_utc().checked_add(time.try_into().ok()?)?;
     at.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()
 }
 
