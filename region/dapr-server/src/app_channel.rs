@@ -278,9 +278,9 @@ impl AppChannel {
         }
         let permit = self.permit().await?;
         if let Some((server, list)) = self.pipeline() {
-            return self
-                .call_behind(&server, &list, method, path, headers, body, permit)
-                .await;
+            // Apart: it is seldom there, and large.
+            let behind = self.call_behind(&server, &list, method, path, headers, body, permit);
+            return Box::pin(behind).await;
         }
         let answer = self.send(method, path, headers, body).await?;
         Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))

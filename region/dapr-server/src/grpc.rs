@@ -98,7 +98,8 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         if path.starts_with(DAPR) {
             return refused(&Status::unimplemented(format!("unknown method {path}")));
         }
-        return proxied(server, request, start).await;
+        // A call is handed on as a whole before it begins: what is large stands apart from it.
+        return Box::pin(proxied(server, request, start)).await;
     };
     let (group, version) = group(method);
     let rules = server.rules.load();

@@ -103,7 +103,8 @@ pub async fn handle(server: &Arc<Server>, surface: Surface, request: Request<Upl
     } else if let Some(list) = pipeline_of(server, surface) {
         drop(path);
         parts.uri = uri;
-        behind(server, &list, parts, body, &held, start).await
+        // A call is handed on as a whole before it begins: what is large stands apart from it.
+        Box::pin(behind(server, &list, parts, body, &held, start)).await
     } else {
         respond(server, surface, route, &uri, parts, held.meter(body), start).await
     };
@@ -225,7 +226,8 @@ async fn respond(
         method: parts.method,
         about: traced.about(),
     };
-    let answer = dispatch(server, surface, route, head, body)
+    // Apart, as above.
+    let answer = Box::pin(dispatch(server, surface, route, head, body))
         .await
         .and_then(|answer| counted(server, answer));
     let mut answer = answer.unwrap_or_else(|fault| {

@@ -39,11 +39,12 @@ const FIRST_PIECE: Duration = Duration::from_millis(200);
 pub async fn handle(server: &Server, connection: &Connection, request: Request<Upload>) -> Response<Body> {
     let path = request.uri().path();
     let peer = connection.peer.as_ref();
+    // A call is handed on as a whole before it begins: what is large stands apart from it.
     let answer = match path.strip_prefix(wire::SERVICE) {
-        Some("CallLocalStream") => stream(server, peer, request).await,
-        Some("CallLocal") => unary(server, peer, request).await,
+        Some("CallLocalStream") => Box::pin(stream(server, peer, request)).await,
+        Some("CallLocal") => Box::pin(unary(server, peer, request)).await,
         Some(_) => Err(Status::unimplemented(format!("unknown method {path}"))),
-        None => proxy::from_peer(server, peer, request).await,
+        None => Box::pin(proxy::from_peer(server, peer, request)).await,
     };
     answer.unwrap_or_else(|status| refused(&status))
 }

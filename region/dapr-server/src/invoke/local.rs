@@ -51,7 +51,8 @@ pub async fn call(server: &Server, call: Call) -> Result<Reply, InvokeError> {
         return Err(InvokeError::NoApp);
     };
     match app.grpc() {
-        Some(grpc) => by_grpc(server, &app, grpc, call).await,
+        // Apart, so that the state of a call over HTTP stays small.
+        Some(grpc) => Box::pin(by_grpc(server, &app, grpc, call)).await,
         None => by_http(&app, call).await,
     }
 }
