@@ -7,15 +7,16 @@
 mod ask;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use palladium_http::{Limits, Server, Upload};
 use palladium_launch::METRICS_SOCKET;
 use palladium_tasks::Shutdown;
@@ -33,6 +34,8 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Before `<project id>/<app id>`. Neither holds a character that a path would have to escape.
 const PREFIX: &str = "/metrics/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Prometheus reads nothing that does not say what it is.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const WORDS: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 type Answer = Response<Full<Bytes>>;
@@ -84,13 +87,28 @@ impl Listener {
             service_fn(move |request: Request<Upload>| {
                 let (region, (head, _)) = (region.clone(), request.into_parts());
                 async move {
+                    if !is_local(&head.headers) {
+                        let reason = "metrics are asked for by the address that they are served on";
+                        return Ok::<_, Infallible>(words(StatusCode::MISDIRECTED_REQUEST, reason));
+                    }
                     let path = head.uri.path();
-                    Ok::<_, Infallible>(answer(&region, address, bounds, &head.method, path).await)
+                    Ok(answer(&region, address, bounds, &head.method, path).await)
                 }
             })
         };
         Server::new(listener, limits).serve(make, &shutdown).await;
     }
+}
+
+/// Whether whoever asks knows where it asks. A page in the owner's browser whose name was made to lead here does not.
+fn is_local(headers: &HeaderMap) -> bool {
+    let authority = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
 }
 
 /// `own`: where this listener is.
@@ -116,7 +134,8 @@ async fn answer(region: &Region, own: SocketAddr, bounds: Bounds, method: &Metho
         return words(StatusCode::NOT_FOUND, reason);
     };
     match ask::dapr_server(&folder.join(METRICS_SOCKET), bounds).await {
-        Ok(answer) => answer,
+        // What it is, too, is not for a tenant's process to say.
+        Ok(text) => said(text, METRICS),
         Err(reason) => words(
             StatusCode::SERVICE_UNAVAILABLE,
             &format!("nothing comes from the App ID's Dapr Server: {reason}"),
@@ -137,14 +156,17 @@ fn targets(region: &Region, own: SocketAddr) -> Answer {
     let gateway = region.config.gateway_metrics;
     let gateway = gateway.map(|address| target(address, json!({ "__metrics_path__": "/metrics" })));
     let list: Vec<Value> = apps.chain(gateway).collect();
-    let mut answer = Response::new(Full::from(Value::from(list).to_string()));
-    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    said(Value::from(list).to_string(), JSON)
+}
+
+fn said(text: impl Into<Bytes>, kind: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }
 
 fn words(status: StatusCode, text: &str) -> Answer {
-    let mut answer = Response::new(Full::from(format!("{text}\n")));
+    let mut answer = said(format!("{text}\n"), WORDS);
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, WORDS);
     answer
 }

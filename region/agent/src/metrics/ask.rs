@@ -2,19 +2,24 @@
 //!
 //! One idea: a Dapr Server is the process nearest to a tenant, so it may be slow, silent or talkative: there is one deadline for
 //! all of it and one bound for what it says. Each question has a connection of its own: nothing is kept for Dapr Servers that
-//! come and go. Must never wait or hold beyond these bounds.
+//! come and go. What lies in a tenant's folder is the tenant's: nothing there leads the agent, whose word counts elsewhere, to another
+//! socket. Must never wait or hold beyond these bounds.
 
-use std::path::Path;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use tokio::net::UnixStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// What one answer may cost.
@@ -42,7 +47,7 @@ impl Default for Bounds {
 pub(super) enum NoAnswer {
     /// Nobody listens, or there can be no socket of that path.
     #[error("its socket cannot be used: {0}")]
-    Socket(#[from] std::io::Error),
+    Socket(#[from] io::Error),
     /// It does not speak HTTP, or has hung up.
     #[error("it broke off: {0}")]
     Broken(#[from] hyper::Error),
@@ -57,16 +62,34 @@ pub(super) enum NoAnswer {
     TooLong(Duration),
 }
 
-/// What the Dapr Server that listens at `socket` says, with its content type.
-pub(super) async fn dapr_server(socket: &Path, bounds: Bounds) -> Result<Response<Full<Bytes>>, NoAnswer> {
+/// What the Dapr Server that listens at `socket` says.
+pub(super) async fn dapr_server(socket: &Path, bounds: Bounds) -> Result<Bytes, NoAnswer> {
     let late = |_| Err(NoAnswer::TooLong(bounds.wait));
     timeout(bounds.wait, exchange(socket, bounds.bytes))
         .await
         .unwrap_or_else(late)
 }
 
-async fn exchange(socket: &Path, most: usize) -> Result<Response<Full<Bytes>>, NoAnswer> {
-    let stream = UnixStream::connect(socket).await?;
+/// Connects to the socket that lies there itself, not to one that a link leads to.
+async fn connect(socket: PathBuf) -> io::Result<UnixStream> {
+    // Only takes hold of it: nothing in a folder can make this wait, but a disk may be slow.
+    let held = spawn_blocking(move || {
+        let held = open(
+            &socket,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        match FileType::from_raw_mode(fstat(&held)?.st_mode) {
+            FileType::Socket => Ok(held),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "what lies there is none")),
+        }
+    });
+    let held = held.await.map_err(io::Error::other)??;
+    UnixStream::connect(format!("/proc/self/fd/{}", held.as_raw_fd())).await
+}
+
+async fn exchange(socket: &Path, most: usize) -> Result<Bytes, NoAnswer> {
+    let stream = connect(socket.to_owned()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut question = Request::new(Empty::<Bytes>::new());
     *question.uri_mut() = Uri::from_static("/metrics");
@@ -83,11 +106,7 @@ async fn exchange(socket: &Path, most: usize) -> Result<Response<Full<Bytes>>, N
             Ok(error) => NoAnswer::Broken(*error),
             Err(_) => NoAnswer::TooMuch(most),
         })?;
-        let mut answer = Response::new(Full::new(body.to_bytes()));
-        if let Some(kind) = head.headers.get(CONTENT_TYPE) {
-            answer.headers_mut().insert(CONTENT_TYPE, kind.clone());
-        }
-        Ok(answer)
+        Ok(body.to_bytes())
     });
     tokio::select! {
         answer = &mut read => answer,

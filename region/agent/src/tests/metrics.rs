@@ -79,8 +79,13 @@ impl Served {
 
     /// The whole answer to a request with this first line.
     async fn ask(&self, line: &str) -> String {
+        self.ask_as("127.0.0.1:9464", line).await
+    }
+
+    /// The same, by this name of the listener.
+    async fn ask_as(&self, host: &str, line: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("{line} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
@@ -113,7 +118,7 @@ impl Served {
 
 fn answer(status: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!("HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
 #[tokio::test]
@@ -142,7 +147,10 @@ async fn each_app_id_is_read_by_its_own_name_only() {
     for (app, body) in [("orders", "of orders"), ("stock", "of stock")] {
         let said = served.get(app).await;
         assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with(body), "{said}");
-        assert!(said.contains("content-type: text/plain; version=0.0.4\r\n"), "{said}");
+        assert!(
+            said.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+            "{said}"
+        );
     }
     let head = served.ask(&format!("HEAD /metrics/{PROJECT}/orders")).await;
     assert!(
@@ -217,5 +225,35 @@ async fn metrics_are_on_loopback_only() {
             matches!(&refused, Err(Error::Config(reason)) if reason.contains("loopback")),
             "{address}: {refused:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_folder_leads_to_no_other_socket() {
+    let mut served = Served::start(LONG);
+    served.dapr_server("orders", answer("200 OK", "whose"));
+    let socket = |app| served.region.app_folder(PROJECT, app).join(METRICS_SOCKET);
+    std::fs::create_dir_all(served.region.app_folder(PROJECT, "stock")).unwrap();
+    std::os::unix::fs::symlink(socket("orders"), socket("stock")).unwrap();
+    served.unavailable("stock", "its socket cannot be used").await;
+    assert!(served.get("orders").await.contains("whose"), "it is there itself");
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_here_learns_nothing() {
+    let mut served = Served::start(LONG);
+    served.dapr_server("orders", answer("200 OK", "whose"));
+    let path = format!("/metrics/{PROJECT}/orders");
+    for (host, status) in [
+        ("localhost:9464", "200"),
+        ("127.0.0.1", "200"),
+        ("[::1]:9464", "200"),
+        ("evil.example:9464", "421"),
+        ("127.0.0.1.evil.example", "421"),
+        ("192.0.2.1", "421"),
+        ("", "421"),
+    ] {
+        let said = served.ask_as(host, &format!("GET {path}")).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {said}");
     }
 }
