@@ -17,6 +17,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -41,6 +42,7 @@ use crate::auth::TOKEN_HEADER;
 use crate::config::{AppProtocol, AppSettings};
 use crate::errors::Fault;
 use crate::http::{Body, joined, read};
+use crate::invoke::APP_ID;
 use crate::server::Server;
 
 /// How long a call waits for its turn, where the application allows only so many at a time and names no deadline.
@@ -270,6 +272,17 @@ impl AppChannel {
         &self,
         method: Method,
         path: &str,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, CallError> {
+        strip_request(&mut headers);
+        self.pass(method, path, headers, body).await
+    }
+
+    async fn pass(
+        &self,
+        method: Method,
+        path: &str,
         headers: HeaderMap,
         body: Body,
     ) -> Result<Response<Body>, CallError> {
@@ -284,6 +297,19 @@ impl AppChannel {
         }
         let answer = self.send(method, path, headers, body).await?;
         Ok(answer.map(|body| Body::Answer(AppBody::new(body, permit))))
+    }
+
+    /// Asks the application one of Dapr's own questions, and says for which App ID.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn ask(&self, path: &str) -> Result<Response<Body>, CallError> {
+        let mut headers = HeaderMap::new();
+        let own = self.behind.upgrade();
+        if let Some(Ok(id)) = own.map(|server| HeaderValue::from_str(&server.app_id)) {
+            headers.insert(APP_ID, id);
+        }
+        self.pass(Method::GET, path, headers, Body::Empty).await
     }
 
     /// One call, counted.
@@ -313,7 +339,9 @@ impl AppChannel {
         mut headers: HeaderMap,
         body: Body,
     ) -> Result<Response<Incoming>, CallError> {
-        strip_request(&mut headers);
+        // Again: a piece of the pipeline may have added what ends with a connection.
+        strip_response(&mut headers);
+        headers.remove(HOST);
         if let Some((name, token)) = &self.token {
             let mut value = HeaderValue::from_str(token.expose_secret()).map_err(http::Error::from)?;
             value.set_sensitive(true);

@@ -333,9 +333,9 @@ async fn identity(mtls: &MtlsSettings, settings: &Settings, configuration: &Conf
     .await?)
 }
 
-/// How long the start waits for the first health probe: calls in that time would be refused, but an application that does
-/// not answer must not keep others from what needs none.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
+/// How long the start waits for what the application is asked first, its health and its configuration: calls in that time
+/// would be refused, but an application that does not answer must not keep others from what needs none.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Waits for the application and makes the channel to it.
 async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Tasks) {
@@ -353,14 +353,23 @@ async fn connect_app(server: &Arc<Server>, settings: &Settings, tasks: &mut Task
         let (probed, first) = tokio::sync::oneshot::channel();
         let stop = server.shutdown.child();
         tasks.spawn("app-health", watch(channel.clone(), health, probed, stop));
-        let _ = tokio::time::timeout(FIRST_PROBE, first).await;
+        let _ = tokio::time::timeout(FIRST_ANSWER, first).await;
     }
     server.bindings.ring();
     if settings.unasked_endpoints.iter().all(|endpoint| endpoint != "config") {
         let stop = server.shutdown.child();
+        let healthy = channel.is_healthy();
+        let (asked, answered) = tokio::sync::oneshot::channel();
         tasks.spawn("app-config", async move {
             let _ = stop.unless(ask_config(&channel)).await;
+            let _ = asked.send(());
         });
+        // As in Dapr, a start is not over before.
+        if healthy {
+            let _ = tokio::time::timeout(FIRST_ANSWER, answered).await;
+        }
+    } else {
+        tracing::warn!("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints')");
     }
 }
 

@@ -13,6 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use palladium_component::middleware::{Middleware, MiddlewareDriver, Verdict};
 use palladium_component::{CallError, ComponentMetadata, Hosted, MetadataError, OpenContext, OpenError, Reply, Status};
 
+use crate::path_filter::plain;
+
 /// The driver.
 pub const DRIVER: MiddlewareDriver = MiddlewareDriver {
     type_name: "middleware.http.ratelimit",
@@ -97,7 +99,8 @@ impl Middleware for Limit {
             headers.insert("x-rate-limit-limit", limit);
         }
         headers.insert("x-rate-limit-duration", HeaderValue::from_static("1"));
-        if self.take(head.uri.path(), Instant::now()) {
+        // Each spelling would have a rate of its own.
+        if self.take(&plain(head.uri.path()), Instant::now()) {
             return Reply::ready(Ok(Verdict::Pass(headers)));
         }
         let mut refusal = Verdict::refuse(StatusCode::TOO_MANY_REQUESTS, "You have reached maximum request limit.");
@@ -130,6 +133,19 @@ mod tests {
         assert_eq!([at("/a", 0), at("/a", 0), at("/a", 0)], [true, true, false]);
         assert!(at("/b", 0), "another path");
         assert!(at("/a", 600) && !at("/a", 700));
+    }
+
+    #[tokio::test]
+    async fn a_path_has_one_rate_however_it_is_spelled() {
+        let limit = limit(0.001);
+        for (path, status) in [("/a/b", 200), ("//a/%62/", 429), ("/a/./b", 429), ("/a", 200)] {
+            let (mut head, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+            let verdict = match limit.judge(&mut head).await.unwrap() {
+                Verdict::Answer(answer) => answer.status().as_u16(),
+                _ => 200,
+            };
+            assert_eq!(verdict, status, "{path}");
+        }
     }
 
     #[test]

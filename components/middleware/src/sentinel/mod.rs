@@ -2,8 +2,8 @@
 //!
 //! The one idea: a rule's resource is `METHOD:/path`; a request is judged by the rules of its resource in Sentinel's order
 //! (system, flow, isolation, circuit breakers) and counted when it passes them all and when it has ended. A rule that cannot
-//! be kept is refused, never passed over. Must never let another spelling of a path lead around its rules, nor forget a
-//! request that was given up.
+//! be kept is refused, never passed over, and so is a path with dots where there are rules: two who read it may mean two. Must
+//! never let another spelling of a path lead around its rules, nor forget a request that was given up.
 
 mod breaker;
 mod flow;
@@ -21,7 +21,7 @@ use palladium_component::middleware::{Middleware, MiddlewareDriver, Verdict, Wat
 use palladium_component::{CallError, ComponentMetadata, Hosted, OpenContext, OpenError, Reply, Status};
 
 use crate::answer::refuse;
-use crate::path_filter::plain;
+use crate::path_filter::{has_dots, plain};
 use breaker::Breaker;
 use flow::{Count, Flow, Said};
 use system::System;
@@ -180,6 +180,10 @@ impl Guard {
 impl Middleware for Sentinel {
     fn judge<'a>(&'a self, head: &'a mut Parts) -> Reply<'a, Verdict, CallError> {
         let guard = &self.0;
+        if !guard.nodes.is_empty() && has_dots(head.uri.path()) {
+            tracing::debug!(app = guard.app, "a path with dots has no rules of its own");
+            return Reply::ready(Ok(refuse(StatusCode::BAD_REQUEST)));
+        }
         let resource = format!("{}:{}", head.method, plain(head.uri.path()));
         let node = guard.nodes.get(&resource).cloned();
         if node.is_none() && guard.system.is_none() {

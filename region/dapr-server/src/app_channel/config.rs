@@ -1,16 +1,15 @@
 //! What an application says of itself once it is there: so far only the types of its actors matter.
 //!
 //! One idea: it is asked once, when it is healthy for the first time, as Dapr does it; an answer that is none says nothing.
-//! Must never hold up the start.
+//! Must never hold up the start for long: whoever waits for it sets a bound.
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
 use super::AppChannel;
-use crate::http::Body;
 
 /// How often it is looked whether the application is healthy.
 const LOOK: Duration = Duration::from_millis(50);
@@ -41,8 +40,7 @@ pub async fn ask(app: &AppChannel) {
 }
 
 async fn entities(app: &AppChannel) -> Option<Vec<String>> {
-    let answer = app.call(Method::GET, "/dapr/config", HeaderMap::new(), Body::Empty);
-    let answer = answer.await.ok()?;
+    let answer = app.ask("/dapr/config").await.ok()?;
     if answer.status() != StatusCode::OK {
         return Some(Vec::new());
     }

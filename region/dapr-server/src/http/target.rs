@@ -12,8 +12,8 @@ use percent_encoding::percent_decode_str;
 use crate::invoke::APP_ID;
 
 /// The target and the method, the latter still percent-encoded. `path`: as it came, not as it is routed by, which would take
-/// a slash from a target `http://host`. Its dots decide nothing: they are taken out of the method before access control is
-/// asked and the application called, and pieces of a pipeline that judge paths (bearer, opa) trust none that has dots.
+/// a slash from a target `http://host`. Dots that are left in the method are taken out before access control is asked and the
+/// application called. What stands in a pipeline and judges paths must not trust one that has dots: `path_filter` of the drivers.
 pub(crate) fn target(path: &str, headers: &HeaderMap) -> Option<(String, String)> {
     let path = path.trim_start_matches('/');
     if let Some(id) = headers

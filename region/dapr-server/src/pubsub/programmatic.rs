@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use palladium_engine_pubsub::Spec;
 use palladium_engine_resiliency::BuiltIn;
 use palladium_proto::runtime::app_callback_client::AppCallbackClient;
@@ -16,7 +16,6 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::app_channel::AppChannel;
-use crate::http::Body;
 use crate::resiliency::Policies;
 use crate::resources::{Bulk, Routes, rules};
 
@@ -82,9 +81,7 @@ impl std::fmt::Display for Failure {
 
 async fn by_http(app: &AppChannel) -> Result<Vec<Spec>, Failure> {
     let again = |error: &dyn std::fmt::Display| Failure::Again(error.to_string());
-    let answer = app
-        .call(Method::GET, "/dapr/subscribe", HeaderMap::new(), Body::Empty)
-        .await;
+    let answer = app.ask("/dapr/subscribe").await;
     let answer = answer.map_err(|error| again(&error))?;
     match answer.status() {
         StatusCode::OK => {}
