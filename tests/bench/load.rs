@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
+use tokio::time::{timeout, timeout_at};
 
 use crate::{
     destination::Destination,
@@ -14,6 +15,9 @@ use crate::{
     raw_grpc::RawGrpc,
     requests::{Action, Call, Wire},
 };
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Open connections with the request that each repeats.
 pub struct Load {
@@ -61,7 +65,8 @@ pub async fn connect(to: &Destination, wire: Wire, action: Action, count: usize)
         let key = format!("bench-{index}");
         let call = |action| Call::new(wire, action, to, &key);
         let mut connection = Connection::open(to, wire, call(action.first())).await?;
-        connection.once().await.context("first call")?;
+        let first = timeout(PATIENCE, connection.once()).await;
+        first.context("no answer")?.context("first call")?;
         connection.call = call(action);
         connections.push(connection);
     }
@@ -85,7 +90,8 @@ impl Load {
             });
         }
         let mut outcome = Outcome::default();
-        while let Some(done) = tasks.join_next().await {
+        let end = tokio::time::Instant::now() + span + PATIENCE;
+        while let Some(done) = timeout_at(end, tasks.join_next()).await.context("no answer")? {
             let (connection, latencies) = done??;
             self.connections.push(connection);
             outcome.latencies.extend(latencies);

@@ -32,9 +32,11 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
+const PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 
 // Flags of frames.
 const ACK: u8 = 1;
@@ -73,7 +75,7 @@ pub struct RawGrpc {
 struct Said(Vec<(&'static str, String)>);
 
 impl Said {
-    fn compress(&mut self, headers: Vec<(&'static str, &str)>) -> Vec<u8> {
+    fn compress(&mut self, headers: Vec<(&'static str, &str)>) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         for (name, value) in headers {
             let same = |(n, v): &(&str, String)| *n == name && v == value;
@@ -84,12 +86,13 @@ impl Said {
             // To be remembered, name and value in full.
             out.push(0x40);
             for text in [name, value] {
+                ensure!(text.len() < 127, "longer than one byte says: {text}");
                 out.push(text.len() as u8);
                 out.extend_from_slice(text.as_bytes());
             }
             self.0.push((name, value.to_owned()));
         }
-        out
+        Ok(out)
     }
 }
 
@@ -128,12 +131,14 @@ impl RawGrpc {
     pub async fn call(&mut self, path: &str, app_id: Option<&str>, message: &Bytes) -> Result<Answer> {
         let length = u32::try_from(message.len())?;
         ensure!(message.len() <= LONGEST, "a message longer than a frame");
+        // From here on a word about the last call is about one that is over.
+        self.id = self.id.wrapping_add(2);
         while self.window < length.into() || self.initial_window < length {
+            self.flush().await?;
             let frame = self.frame().await?;
             self.look_after(&frame)?;
         }
         self.window -= i64::from(length);
-        self.id = self.id.wrapping_add(2);
         let mut head = vec![
             (":method", "POST"),
             (":scheme", "http"),
@@ -143,18 +148,23 @@ impl RawGrpc {
             ("te", "trailers"),
         ];
         head.extend(app_id.map(|app_id| ("dapr-app-id", app_id)));
-        let head = self.said.compress(head);
+        let head = self.said.compress(head)?;
         put(&mut self.out, HEADERS, END_HEADERS, self.id, &head);
         put(&mut self.out, DATA, END_STREAM, self.id, message);
+        self.flush().await?;
+        self.answer().await.with_context(|| path.to_owned())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
         self.stream.write_all(&self.out).await?;
         // TLS may hold some of it back.
         self.stream.flush().await?;
         self.out.clear();
-        self.answer().await.with_context(|| path.to_owned())
+        Ok(())
     }
 
     async fn answer(&mut self) -> Result<Answer> {
-        let (mut status, mut length, mut outcome) = (None, 0, None);
+        let (mut status, mut length, mut outcome, mut message) = (None, 0, None, String::new());
         loop {
             let frame = self.frame().await?;
             match frame.kind {
@@ -176,7 +186,8 @@ impl RawGrpc {
                 for (name, value) in headers.map_err(|error| anyhow::anyhow!("{error:?}"))? {
                     match &name[..] {
                         b":status" => status = Some(String::from_utf8(value)?.parse()?),
-                        b"grpc-status" => outcome = Some(value),
+                        b"grpc-status" => outcome = Some(String::from_utf8(value)?),
+                        b"grpc-message" => message = String::from_utf8(value)?,
                         _ => {}
                     }
                 }
@@ -189,7 +200,7 @@ impl RawGrpc {
             put(&mut self.out, WINDOW_UPDATE, 0, 0, &self.taken.to_be_bytes());
             self.taken = 0;
         }
-        ensure!(outcome.as_deref() == Some(b"0"), "gRPC status {outcome:?}");
+        ensure!(outcome.as_deref() == Some("0"), "gRPC status {outcome:?}: {message}");
         let status = status.context("no status")?;
         Ok(Answer { status, length })
     }
@@ -210,10 +221,14 @@ impl RawGrpc {
             }
             PING if frame.flags & ACK == 0 => put(&mut self.out, PING, ACK, 0, content),
             // Of a stream it says nothing to a client that sends one message on each.
-            WINDOW_UPDATE if frame.stream == 0 && content.len() == 4 => self.window += i64::from(content.get_u32()),
+            WINDOW_UPDATE if frame.stream == 0 && content.len() == 4 => {
+                self.window += i64::from(content.get_u32() & WIDE)
+            }
             // Of a call that is answered: the server says that it needs no more of its message.
             RESET if frame.stream != self.id => {}
             RESET | GO_AWAY => bail!("the server ends the call or the connection: {content:?}"),
+            DATA | HEADERS | PROMISE | CONTINUATION => bail!("a frame of type {} out of place", frame.kind),
+            // Acknowledgements, windows of streams, and what is not known is to be passed over.
             _ => {}
         }
         Ok(())
@@ -252,6 +267,13 @@ fn put(out: &mut BytesMut, kind: u8, flags: u8, stream: u32, content: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderValue, Request, Response};
+    use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+    use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
     use super::*;
 
     #[test]
@@ -260,12 +282,48 @@ mod tests {
         let mut lengths = Vec::new();
         for path in ["/save", "/get", "/get", "/save"] {
             let head = vec![(":path", path), ("te", "trailers")];
-            let out = said.compress(head.clone());
+            let out = said.compress(head.clone()).expect("short");
             lengths.push(out.len());
             let read = decoder.decode(&out).expect("good");
             let wanted = head.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()));
             assert_eq!(read, wanted.collect::<Vec<_>>());
         }
         assert_eq!(lengths[2..], [2, 2], "by number");
+    }
+
+    /// Sends back what it is sent, with the status that the path names.
+    async fn echo(request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+        let status = HeaderValue::from_str(&request.uri().path()[1..]).expect("a number");
+        let body = request.into_body().collect().await.expect("whole").to_bytes();
+        let trailers = HeaderMap::from_iter([
+            (http::HeaderName::from_static("grpc-status"), status),
+            (
+                http::HeaderName::from_static("grpc-message"),
+                HeaderValue::from_static("why"),
+            ),
+        ]);
+        let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
+        Ok(Response::new(body.boxed()))
+    }
+
+    #[tokio::test]
+    async fn calls_of_a_server_whose_windows_are_small() {
+        let (ours, theirs) = tokio::io::duplex(700);
+        tokio::spawn(
+            http2::Builder::new(TokioExecutor::new())
+                .initial_connection_window_size(70_000)
+                .initial_stream_window_size(9_000)
+                .serve_connection(TokioIo::new(theirs), service_fn(echo)),
+        );
+        let mut raw = RawGrpc::new(Box::new(ours));
+        let message = Bytes::from(vec![7; 9_000]);
+        for _ in 0..50 {
+            let answer = raw.call("/0", None, &message).await.expect("good");
+            assert_eq!((answer.status, answer.length), (200, message.len()));
+        }
+        let failed = raw.call("/13", Some("app"), &message).await.err().expect("it failed");
+        assert!(format!("{failed:#}").contains(r#"Some("13"): why"#), "{failed:#}");
+        let again = raw.call("/0", None, &Bytes::new()).await.expect("good");
+        assert_eq!(again.length, 0);
     }
 }
