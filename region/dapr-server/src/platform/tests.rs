@@ -1,7 +1,6 @@
 //! Who gets what on the gateway listener.
 
 use std::io;
-use std::time::Duration;
 
 use hyper::Method;
 use palladium_http::Arrival;
@@ -84,7 +83,7 @@ async fn the_agent_gets_metrics_whatever_it_asks_for() {
 async fn the_gateway_gets_the_api_and_never_metrics() {
     let requests = ["GET /v1.0/metadata HTTP/1.1", "GET /metrics HTTP/1.1"];
     let answers = answers(id("palladium/gateway"), &requests).await;
-    assert!(answers[0].starts_with("HTTP/1.1 200 ") && answers[0].contains(r#""id":"orders""#));
+    assert!(answers[0].starts_with("HTTP/1.1 200 ") && answers[0].contains("orders"));
     for answer in answers {
         assert!(!answer.contains(PAGE) && !answer.contains(COUNTED), "{answer}");
     }
