@@ -1,5 +1,6 @@
 //! Metrics of a whole installation, read as Prometheus reads them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,20 +14,27 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Whoever reads metrics: nobody in particular.
+/// Whoever holds the token.
 struct Reader {
     client: reqwest::Client,
     port: u16,
+    token: String,
 }
 
 impl Reader {
     async fn get(&self, address: &str, path: &str) -> Result<Answer> {
-        Api::answer(self.client.get(format!("http://{address}{path}"))).await
+        let request = self.client.get(format!("http://{address}{path}"));
+        Api::answer(request.bearer_auth(&self.token)).await
     }
 
     /// A path of the installation's port.
     async fn own(&self, path: &str) -> Result<Answer> {
         self.get(&format!("127.0.0.1:{}", self.port), path).await
+    }
+
+    /// The same as anybody on the machine may ask.
+    async fn without_token(&self, path: &str) -> Result<Answer> {
+        Api::answer(self.client.get(format!("http://127.0.0.1:{}{path}", self.port))).await
     }
 
     async fn targets(&self) -> Result<Vec<Value>> {
@@ -70,13 +78,12 @@ async fn prometheus_finds_what_there_is_and_reads_it() -> Result<()> {
         App::create(&system, "shop", "orders").await?,
         App::create(&system, "yard", "tools").await?,
     );
-    let reader = Reader {
-        client: client(&system.ca_file())?,
-        port: system.ports.extra(0),
-    };
+    let reader = reader(&system)?;
     orders.save("kvstore", "kept", &json!("one coffee")).await?.good()?;
+    tools.load("kvstore", "none").await?.good()?;
+    nobody_else_is_told_anything(&reader, &orders).await?;
     each_app_id_tells_its_own(&reader, &orders, &tools).await?;
-    the_gateway_is_listed_beside_them(&reader, &orders).await?;
+    sec_065_a_tenant_whose_application_is_there_is_told_nothing(&system, &reader).await?;
     system.kill(&tools.server())?;
     until(SOON, "a Dapr Server that was killed is read again", async || {
         reader.scrape(&reader.of(&tools).await?).await
@@ -94,22 +101,56 @@ async fn prometheus_finds_what_there_is_and_reads_it() -> Result<()> {
     ensure!(left.iter().any(|target| is_of(target, &tools)), "{left:?}");
     let gone = reader.own(&path(&orders.project, "orders")).await?;
     ensure!(gone.status == 404, "{gone:?}");
-    // The ports are the same ever after.
-    let listed = reader.targets().await?;
-    system.stop().await?;
-    system.launch().await?;
-    system.ready().await?;
-    ensure!(reader.targets().await? == listed, "it was {listed:?}");
+    it_is_remembered_until_it_is_ended(&mut system, &reader).await?;
     system.finish().await
 }
 
+fn reader(system: &System) -> Result<Reader> {
+    let file = system.data().join("region/metrics-token");
+    let mode = std::fs::metadata(&file)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "the token's file has mode {mode:o}");
+    let token = std::fs::read_to_string(&file)?;
+    let agent = std::fs::read_to_string(system.data().join("region/config/agent.json"))?;
+    ensure!(!agent.contains(&token), "the agent is told the token");
+    Ok(Reader {
+        client: client(&system.ca_file())?,
+        port: system.ports.extra(0),
+        token,
+    })
+}
+
+async fn nobody_else_is_told_anything(reader: &Reader, orders: &App) -> Result<()> {
+    // The port is opened beside all else.
+    let refused = until(SOON, "the port", || reader.without_token("/targets")).await?;
+    for path in ["/".to_owned(), path(&orders.project, "orders"), path("prj-x", "nobody")] {
+        let other = reader.without_token(&path).await?;
+        ensure!(
+            other.status == 401 && other.body == refused.body,
+            "{path}: {other:?}, {refused:?}"
+        );
+    }
+    ensure!(refused.status == 401, "{refused:?}");
+    Ok(())
+}
+
 async fn each_app_id_tells_its_own(reader: &Reader, orders: &App, tools: &App) -> Result<()> {
-    const SAVES: &str = r#"dapr_http_server_request_count{app_id="orders",method="POST","#;
-    let text = reader.scrape(&reader.of(orders).await?).await?;
-    ensure!(text.lines().any(|line| line.starts_with(SAVES)), "{text}");
+    // A call is counted when its answer has gone out.
+    let counted = async |app: &App, method: &str| {
+        let counted = format!(
+            r#"dapr_http_server_request_count{{app_id="{}",method="{method}","#,
+            app.id
+        );
+        until(SOON, "its call is counted", async || {
+            let text = reader.scrape(&reader.of(app).await?).await?;
+            ensure!(text.lines().any(|line| line.starts_with(&counted)), "{text}");
+            Ok(text)
+        })
+        .await
+    };
+    let text = counted(orders, "POST").await?;
     ensure!(!text.contains("one coffee"), "a value is in {text}");
-    let text = reader.scrape(&reader.of(tools).await?).await?;
-    ensure!(text.contains(r#"app_id="tools""#) && !text.contains("orders"), "{text}");
+    let text = counted(tools, "GET").await?;
+    ensure!(!text.contains("orders"), "{text}");
     for (project, app) in [
         (&orders.project, "tools"),
         (&tools.project, "orders"),
@@ -123,19 +164,57 @@ async fn each_app_id_tells_its_own(reader: &Reader, orders: &App, tools: &App) -
     Ok(())
 }
 
-async fn the_gateway_is_listed_beside_them(reader: &Reader, orders: &App) -> Result<()> {
-    let all = reader.targets().await?;
-    let gateway = all.iter().find(|target| target["labels"].get("app_id").is_none());
-    let gateway = gateway.context("it is not listed")?;
-    let labels = format!(
-        r#"palladium_gateway_requests_total{{project="{}",app_id="orders",class="2xx"}}"#,
-        orders.project
-    );
-    // A request is counted when its answer has gone out.
-    until(SOON, "the call is counted", async || {
-        let text = reader.scrape(gateway).await?;
-        ensure!(text.contains(&labels), "{text}");
+/// The region's owner lets Dapr Servers call applications on loopback, where the port of metrics is too.
+async fn sec_065_a_tenant_whose_application_is_there_is_told_nothing(system: &System, reader: &Reader) -> Result<()> {
+    let url = format!("http://127.0.0.1:{}", reader.port);
+    let create = [
+        "appid",
+        "create",
+        "prober",
+        "-p",
+        "yard",
+        "--app-endpoint",
+        &url,
+        "--wait",
+    ];
+    system.cli(&create).await?;
+    let prober = App::of(system, "yard", "prober").await?;
+    let refused = reader.without_token("/targets").await?;
+    for method in ["targets".to_owned(), path(&prober.project, "prober")[1..].to_owned()] {
+        let invoke = format!("/v1.0/invoke/prober/method/{method}");
+        until(SOON, "the application's own answer", async || {
+            let answer = prober.gateway.get(&invoke).await?;
+            ensure!(
+                answer.status == 401 && answer.body == refused.body,
+                "{invoke}: {answer:?}"
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn it_is_remembered_until_it_is_ended(system: &mut System, reader: &Reader) -> Result<()> {
+    let listed = reader.targets().await?;
+    system.stop().await?;
+    system.set_flags(&[]);
+    system.launch().await?;
+    system.ready().await?;
+    until(SOON, "the same with the same token", async || {
+        let now = reader.targets().await?;
+        ensure!(now == listed, "it was {listed:?}, is {now:?}");
         Ok(())
     })
-    .await
+    .await?;
+    system.stop().await?;
+    system.set_flags(&["--port-metrics", "0"]);
+    system.launch().await?;
+    system.ready().await?;
+    let listening = system.ports.listening()?;
+    ensure!(
+        !listening.iter().any(|address| address.port() == reader.port),
+        "{listening:?}"
+    );
+    Ok(())
 }

@@ -114,6 +114,11 @@ impl System {
         Ok(system)
     }
 
+    /// Other flags in place of those of the starts before, from the next start on.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|f| (*f).to_owned()).collect();
+    }
+
     /// A folder and ports, with nothing in or on them yet.
     pub fn prepare() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("palladium-").tempdir()?;

@@ -209,8 +209,7 @@ impl System {
             region_id: REGION.into(),
             identity: self.region.identity("/ns/palladium/agent"),
             listen: self.agent,
-            metrics_listen: None,
-            gateway_metrics: None,
+            metrics: None,
             data_folder: self.root.join("agent"),
             kek: KekConfig::KeyFile {
                 path: self.region.folder.join("kek"),

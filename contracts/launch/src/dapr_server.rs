@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::IdentityConfig;
 
-/// Name of the Unix socket in a Dapr Server's own folder on which it tells its metrics, and the agent asks for them.
-pub const METRICS_SOCKET: &str = "metrics.sock";
-
 /// Everything a Dapr Server must know before it has an identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,15 +22,16 @@ pub struct DaprServerConfig {
     pub identity: IdentityConfig,
     /// The agent's mutual-TLS listener with the Operator and Workload APIs.
     pub agent_address: SocketAddr,
-    /// The SPIFFE ID that the agent's certificate must say.
+    /// The SPIFFE ID that the agent's certificate must say. Who proves to be that gets metrics on the gateway listener, and
+    /// nothing else.
     pub agent_id: String,
-    /// The only SPIFFE ID that may use the gateway listener.
+    /// The only SPIFFE ID that may use the API on the gateway listener.
     pub gateway_id: String,
     /// Where it listens for the gateway: HTTP/1.1, HTTP/2 and gRPC over mutual TLS.
     pub gateway_listen: SocketAddr,
     /// Where it listens for other Dapr Servers of the project: gRPC over mutual TLS.
     pub internal_listen: SocketAddr,
-    /// Its own folder, the only place where it may write. Its metrics are read there: [`METRICS_SOCKET`].
+    /// Its own folder, the only place where it may write.
     pub data_folder: PathBuf,
     /// What to log.
     #[serde(default)]

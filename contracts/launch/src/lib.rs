@@ -8,5 +8,5 @@ pub mod app_token;
 mod dapr_server;
 pub mod exit;
 
-pub use dapr_server::{DaprServerConfig, METRICS_SOCKET};
+pub use dapr_server::DaprServerConfig;
 pub use palladium_identity::{Envelope, EnvelopeError, IdentityConfig};

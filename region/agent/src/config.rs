@@ -20,12 +20,9 @@ pub struct Config {
     pub identity: IdentityConfig,
     /// Where it serves Operator and Workload over mutual TLS.
     pub listen: SocketAddr,
-    /// Where it serves metrics of App IDs in plaintext, for Prometheus, on loopback; nowhere when absent.
+    /// Metrics of App IDs for Prometheus; not served when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Where the gateway serves its own metrics, to be listed beside those of App IDs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_metrics: Option<SocketAddr>,
+    pub metrics: Option<MetricsConfig>,
     /// Its own folder: desired state, secrets (wrapped), audit log, ready file.
     pub data_folder: PathBuf,
     /// What wraps its keys and secrets.
@@ -67,6 +64,16 @@ pub struct Config {
     /// What to log; Dapr Servers log the same.
     #[serde(default)]
     pub log: LogConfig,
+}
+
+/// Where Prometheus reads metrics, and what it must show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// In plaintext: a loopback address.
+    pub listen: SocketAddr,
+    /// SHA-256, in hexadecimal digits, of the token of whoever may read. The token has at least 256 random bits.
+    pub token_sha256: String,
 }
 
 /// A range of ports, both ends included.

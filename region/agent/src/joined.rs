@@ -43,14 +43,17 @@ impl Joined {
 
     /// The key that signs this region's log.
     pub(crate) fn log_key(&self) -> Option<LogKey> {
-        let bytes: Option<Vec<u8>> = (0..self.log_public_key.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(self.log_public_key.get(at..at + 2)?, 16).ok())
-            .collect();
-        bytes
-            .filter(|bytes| bytes.len() == 32)
-            .map(|bytes| LogKey(Bytes::from(bytes)))
+        unhex(&self.log_public_key).map(|bytes| LogKey(Bytes::copy_from_slice(&bytes)))
     }
+}
+
+/// 32 bytes in hexadecimal digits.
+pub(crate) fn unhex(digits: &str) -> Option<[u8; 32]> {
+    let bytes: Option<Vec<u8>> = (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect();
+    bytes?.try_into().ok()
 }
 
 /// The region's P-256 key.

@@ -35,7 +35,7 @@ mod versions;
 mod views;
 mod zone;
 
-pub use config::{Config, PortRange};
+pub use config::{Config, MetricsConfig, PortRange};
 pub use error::Error;
 pub use guard_rails::GuardRails;
 pub use run::{run, run_attested};

@@ -1,10 +1,11 @@
 //! The region's metrics for Prometheus: whom it can read, and what each App ID's Dapr Server says.
 //!
-//! The one idea: the agent only leads there. Dapr Servers count, each tells its own on a socket in its own folder, and this one
-//! listener passes it on under the App ID's name. It is plaintext, so it is on loopback alone. Must never make a path of what
-//! a request says: project and App ID are looked up among those that are there.
+//! The one idea: the agent only leads there. Dapr Servers count, each tells its own to the agent over mutual TLS, and this one
+//! listener passes it on under the App ID's name. It is plaintext, so it is on loopback alone; tenants get there too, through
+//! their own Dapr Servers, so it tells nothing to whoever has no token. Must never make a path or an address of what a request
+//! says (project and App ID are looked up among those that are there), nor keep the agent from anything else.
 
-mod ask;
+pub(crate) mod ask;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -13,24 +14,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use palladium_http::{Limits, Server, Upload};
-use palladium_launch::METRICS_SOCKET;
+use palladium_sealing::{constant_time_eq, sha256};
 use palladium_tasks::Shutdown;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::config::MetricsConfig;
 use crate::region::Region;
-use crate::{Error, views};
+use crate::run::blocking;
+use crate::{Error, joined, views};
 
-pub(crate) use ask::Bounds;
+use ask::{Dial, Questions};
 
 /// Open connections; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
 const DRAIN: Duration = Duration::from_millis(200);
+/// How often a port that is taken is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// Before `<project id>/<app id>`. Neither holds a character that a path would have to escape.
 const PREFIX: &str = "/metrics/";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -40,63 +46,135 @@ const WORDS: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 
 type Answer = Response<Full<Bytes>>;
 
-/// The open listener.
-pub(crate) struct Listener {
-    listener: TcpListener,
-    pub(crate) address: SocketAddr,
-    /// What one Dapr Server may cost.
-    pub(crate) bounds: Bounds,
+/// Where Prometheus asks.
+pub(crate) struct Endpoint {
+    listen: SocketAddr,
+    /// SHA-256 of what whoever asks must show.
+    token: [u8; 32],
+    pub(crate) questions: Questions,
+    pub(crate) again: Duration,
 }
 
-impl Listener {
-    /// Nobody is answered before [`Listener::serve`].
+impl Endpoint {
+    /// Nothing is opened yet.
     ///
     /// # Errors
-    /// When the address is not on loopback, or taken.
-    pub(crate) fn open(address: SocketAddr) -> Result<Self, Error> {
-        if !address.ip().is_loopback() {
-            let reason = "metrics_listen: must be a loopback address, it is plaintext";
+    /// When the address is not on loopback, or the digest is none.
+    pub(crate) fn new(config: &MetricsConfig, dial: Dial) -> Result<Self, Error> {
+        if !config.listen.ip().is_loopback() {
+            let reason = "metrics.listen: must be a loopback address, it is plaintext";
             return Err(Error::Config(reason.to_owned()));
         }
-        let listener = palladium_http::bind("metrics", address, "metrics_listen in the agent's configuration")?;
+        let malformed = || Error::Config("metrics.token_sha256: must be 64 hexadecimal digits".to_owned());
         Ok(Self {
-            address: listener.local_addr().unwrap_or(address),
-            listener,
-            bounds: Bounds::default(),
+            listen: config.listen,
+            token: joined::unhex(&config.token_sha256).ok_or_else(malformed)?,
+            questions: Questions::new(dial),
+            again: AGAIN,
         })
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`, as soon as the port can be had.
     pub(crate) async fn serve(self, region: Arc<Region>, shutdown: Shutdown) {
-        let Self {
-            listener,
-            address,
-            bounds,
-        } = self;
+        let listener = shutdown.unless(self.bind()).await;
+        if let Some(listener) = listener {
+            self.serve_on(listener, region, shutdown).await;
+        }
+    }
+
+    async fn bind(&self) -> TcpListener {
+        let address = self.listen;
+        loop {
+            // Off the async threads: whoever holds a port is looked for on disk.
+            let remedy = "metrics.listen in the agent's configuration (`palladium up --port-metrics`)";
+            let listener = blocking(move || Ok(palladium_http::bind("metrics", address, remedy)?)).await;
+            match listener {
+                Ok(listener) => return listener,
+                Err(error) => {
+                    let again = self.again;
+                    tracing::error!(%error, ?again, "nobody can read metrics; all else is served, and it is tried again");
+                }
+            }
+            tokio::time::sleep(self.again).await;
+        }
+    }
+
+    /// As [`Endpoint::serve`], on a port that is open.
+    pub(crate) async fn serve_on(self, listener: TcpListener, region: Arc<Region>, shutdown: Shutdown) {
+        let own = listener.local_addr().unwrap_or(self.listen);
+        tracing::info!(listen = %own, "metrics are served");
         let limits = Limits {
             connections: CONNECTIONS,
             // Loopback is the only one there is.
             addresses: 1,
-            // An answer is held whole: one for each connection, over HTTP/2 too.
             streams: 1,
             drain: DRAIN,
             ..Limits::default()
         };
+        let endpoint = Arc::new(self);
         let make = move |_| {
-            let region = region.clone();
+            let (endpoint, region) = (endpoint.clone(), region.clone());
             service_fn(move |request: Request<Upload>| {
-                let (region, (head, _)) = (region.clone(), request.into_parts());
-                async move {
-                    if !is_local(&head.headers) {
-                        let reason = "metrics are asked for by the address that they are served on";
-                        return Ok::<_, Infallible>(words(StatusCode::MISDIRECTED_REQUEST, reason));
-                    }
-                    let path = head.uri.path();
-                    Ok(answer(&region, address, bounds, &head.method, path).await)
-                }
+                let (endpoint, region) = (endpoint.clone(), region.clone());
+                let (head, _) = request.into_parts();
+                async move { Ok::<_, Infallible>(endpoint.answer(&region, own, &head).await) }
             })
         };
         Server::new(listener, limits).serve(make, &shutdown).await;
+    }
+
+    /// `own`: where this listener is.
+    async fn answer(&self, region: &Region, own: SocketAddr, head: &Parts) -> Answer {
+        if !self.is_allowed(&head.headers) {
+            let mut refused = words(StatusCode::UNAUTHORIZED, "metrics are for whoever holds their token");
+            refused
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return refused;
+        }
+        if !is_local(&head.headers) {
+            let reason = "metrics are asked for by the address that they are served on";
+            return words(StatusCode::MISDIRECTED_REQUEST, reason);
+        }
+        if ![Method::GET, Method::HEAD].contains(&head.method) {
+            let mut refused = words(StatusCode::METHOD_NOT_ALLOWED, "metrics are only read, with GET");
+            refused
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        let path = head.uri.path();
+        if path == "/targets" {
+            return targets(region, own);
+        }
+        let Some((project_id, app_id)) = path.strip_prefix(PREFIX).and_then(|names| names.split_once('/')) else {
+            return words(
+                StatusCode::NOT_FOUND,
+                "there is nothing but /targets and /metrics/<project id>/<App ID>",
+            );
+        };
+        let Some(server) = views::dapr_server(region, project_id, app_id) else {
+            let reason = "this region has no such App ID in that project; /targets names those that it has";
+            return words(StatusCode::NOT_FOUND, reason);
+        };
+        match self.questions.ask(server).await {
+            // What it is, too, is not for a tenant's process to say.
+            Ok(text) => said(text, METRICS),
+            Err(reason) => words(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("nothing comes from the App ID's Dapr Server: {reason}"),
+            ),
+        }
+    }
+
+    fn is_allowed(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        given
+            .and_then(|given| given.split_once(' '))
+            .is_some_and(|(scheme, token)| {
+                let digest = sha256(token.trim().as_bytes());
+                scheme.eq_ignore_ascii_case("bearer") && constant_time_eq(&digest, &self.token)
+            })
     }
 }
 
@@ -111,57 +189,22 @@ fn is_local(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `own`: where this listener is.
-async fn answer(region: &Region, own: SocketAddr, bounds: Bounds, method: &Method, path: &str) -> Answer {
-    if ![Method::GET, Method::HEAD].contains(method) {
-        let mut refused = words(StatusCode::METHOD_NOT_ALLOWED, "metrics are only read, with GET");
-        refused
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
-    }
-    if path == "/targets" {
-        return targets(region, own);
-    }
-    let Some((project_id, app_id)) = path.strip_prefix(PREFIX).and_then(|names| names.split_once('/')) else {
-        return words(
-            StatusCode::NOT_FOUND,
-            "there is nothing but /targets and /metrics/<project id>/<App ID>",
-        );
-    };
-    let Some(folder) = views::app_folder(region, project_id, app_id) else {
-        let reason = "this region has no such App ID in that project; /targets names those that it has";
-        return words(StatusCode::NOT_FOUND, reason);
-    };
-    match ask::dapr_server(&folder.join(METRICS_SOCKET), bounds).await {
-        // What it is, too, is not for a tenant's process to say.
-        Ok(text) => said(text, METRICS),
-        Err(reason) => words(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &format!("nothing comes from the App ID's Dapr Server: {reason}"),
-        ),
-    }
-}
-
 /// What Prometheus' HTTP service discovery reads.
 fn targets(region: &Region, own: SocketAddr) -> Answer {
-    let target = |address: SocketAddr, labels: Value| json!({ "targets": [address.to_string()], "labels": labels });
     let apps = views::app_ids(region).into_iter().map(|(project_id, app_id)| {
         let path = format!("{PREFIX}{project_id}/{app_id}");
-        target(
-            own,
-            json!({ "__metrics_path__": path, "project": project_id, "app_id": app_id }),
-        )
+        let labels = json!({ "__metrics_path__": path, "project": project_id, "app_id": app_id });
+        json!({ "targets": [own.to_string()], "labels": labels })
     });
-    let gateway = region.config.gateway_metrics;
-    let gateway = gateway.map(|address| target(address, json!({ "__metrics_path__": "/metrics" })));
-    let list: Vec<Value> = apps.chain(gateway).collect();
+    let list: Vec<Value> = apps.collect();
     said(Value::from(list).to_string(), JSON)
 }
 
 fn said(text: impl Into<Bytes>, kind: HeaderValue) -> Answer {
     let mut answer = Response::new(Full::new(text.into()));
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 

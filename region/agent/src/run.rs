@@ -64,10 +64,10 @@ pub(crate) async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let mut tasks = Tasks::new();
-    if let Some(address) = region.config.metrics_listen {
-        let listener = metrics::Listener::open(address)?;
-        tracing::info!(listen = %listener.address, "metrics are served");
-        tasks.spawn("metrics", listener.serve(region.clone(), shutdown.clone()));
+    if let Some(config) = &region.config.metrics {
+        let dial = metrics::ask::mutual_tls(svid.clone(), bundles.clone());
+        let endpoint = metrics::Endpoint::new(config, dial)?;
+        tasks.spawn("metrics", endpoint.serve(region.clone(), shutdown.clone()));
     }
     let supervisor = Supervisor::new(&region.config.supervisor_socket);
     tasks.spawn(

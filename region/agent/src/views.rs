@@ -4,7 +4,7 @@
 //! version is filled in by whoever sends it. Must never contain a token or secret, except the application token that its
 //! own Dapr Server needs to call the application.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 use palladium_kinds::app_identity::{AppIdentitySpec, EndpointToken, Protocol, quantity_bytes};
 use palladium_kinds::component::ComponentSpec;
@@ -17,6 +17,7 @@ use palladium_sealing::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::desired::{Admitted, Desired};
+use crate::ports::AppPorts;
 use crate::region::Region;
 
 /// Component types that the store serves.
@@ -184,11 +185,23 @@ pub(crate) fn app_ids(region: &Region) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The folder of an App ID that is there, by its own names and not by those of whoever asks.
-pub(crate) fn app_folder(region: &Region, project_id: &str, app_id: &str) -> Option<PathBuf> {
+/// Where a Dapr Server is, and who must answer there.
+pub(crate) struct DaprServer {
+    pub(crate) spiffe_id: String,
+    /// Its gateway port; none before its first start.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// The Dapr Server of an App ID that is there, by its own names and not by those of whoever asks.
+pub(crate) fn dapr_server(region: &Region, project_id: &str, app_id: &str) -> Option<DaprServer> {
     let desired = region.desired();
     let app = desired.app(project_id, app_id).filter(|app| is_there(region, app))?;
-    Some(region.app_folder(&app.meta.project_id, &app.meta.name))
+    let (project_id, app_id) = (&app.meta.project_id, &app.meta.name);
+    let ports = region.ports.get(&server_name(project_id, app_id));
+    Some(DaprServer {
+        spiffe_id: region.names.app(project_id, app_id),
+        address: ports.map(AppPorts::gateway_address),
+    })
 }
 
 /// For the store.

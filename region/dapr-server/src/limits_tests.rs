@@ -88,7 +88,7 @@ impl World {
             body: STALL,
             ..Limits::default()
         };
-        tokio::spawn(serve_api(server.clone(), HttpServer::new(listener, limits)));
+        tokio::spawn(serve_api(server.clone(), None, HttpServer::new(listener, limits)));
         Self { server, address }
     }
 

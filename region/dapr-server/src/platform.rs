@@ -1,10 +1,10 @@
 //! Platform mode: one tenant's Dapr Server on a shared machine.
 //!
 //! One idea: before anything else it gives up rights (no core dump, no file outside its folder), then proves who it is,
-//! then learns from the agent what it is to do. Calls come by two listeners, both mutual TLS: one that only the gateway
-//! may use, one for Dapr Servers of the same project. Its metrics are read on a Unix socket in its folder. Exit codes are
-//! those of `palladium_launch::exit`. Must never start a thread or read the launch envelope before `confine` (Landlock
-//! binds threads), nor serve calls on a port without mutual TLS.
+//! then learns from the agent what it is to do. Calls come by two listeners, both mutual TLS: one for the gateway, one for
+//! Dapr Servers of the same project. The first also admits the agent, which gets metrics there and nothing else. Exit codes
+//! are those of `palladium_launch::exit`. Must never start a thread or read the launch envelope before `confine` (Landlock
+//! binds threads), serve on a port without mutual TLS, nor decide by a request who its caller is.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -24,7 +24,7 @@ use palladium_launch::{DaprServerConfig, Envelope, EnvelopeError, exit};
 use palladium_os::{Confinement, Outcome, SYSTEM_READ};
 use palladium_spiffe::SpiffeId;
 use palladium_tasks::{ReadyFile, Shutdown, Tasks};
-use palladium_tls::{ALPN_H2, ALPN_HTTP, Acceptor, exactly, mtls_server_config};
+use palladium_tls::{ALPN_H2, ALPN_HTTP, Acceptor, Authorizer, mtls_server_config};
 use tokio::net::TcpListener;
 
 use crate::agent::{self, Agent};
@@ -192,19 +192,23 @@ async fn serve(
     );
     tasks.spawn("pubsub-keeper", keeper::keep(server.clone(), looked, shutdown.child()));
 
-    let gateway = exactly(&parse(&config.gateway_id)?);
+    let (gateway_id, agent_id) = (parse(&config.gateway_id)?, parse(&config.agent_id)?);
     let acceptor = |config| Acceptor::mtls(config, bundles.clone(), HANDSHAKE);
-    let tls = acceptor(mtls_server_config(&svid, &bundles, gateway, ALPN_HTTP));
+    let admitted = either(gateway_id, agent_id.clone());
+    let tls = acceptor(mtls_server_config(&svid, &bundles, admitted, ALPN_HTTP));
     let workers = workers::count();
     let listeners = bind_shared("the gateway listener", config.gateway_listen, "gateway_listen", workers)?;
     let works = listeners
         .into_iter()
-        .map(|listener| gateway_work(server.clone(), listener, tls.clone(), limits(&bounds)))
+        .map(|listener| {
+            let agent = agent_id.clone();
+            gateway_work(server.clone(), agent, listener, tls.clone(), limits(&bounds))
+        })
         .collect();
 
     // Same project: same trust domain, same namespace.
     let project = project_prefix(&own);
-    let neighbours: palladium_tls::Authorizer =
+    let neighbours: Authorizer =
         Arc::new(move |peer: &SpiffeId| peer.as_str().starts_with(project.as_str()) && peer.is_workload());
     let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
     let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
@@ -220,9 +224,6 @@ async fn serve(
         };
         internal.serve(make, &stop).await;
     });
-    if let Some(listener) = page::on_socket(&config.data_folder) {
-        tasks.spawn("metrics", page::serve(server.clone(), listener));
-    }
 
     let (first, threads) = workers::spread(works)?;
     if let Some(first) = first {
@@ -263,25 +264,44 @@ fn limits(bounds: &Bounds) -> Limits {
     }
 }
 
+/// Admits these two and nobody else.
+fn either(gateway: SpiffeId, agent: SpiffeId) -> Authorizer {
+    Arc::new(move |peer: &SpiffeId| *peer == gateway || *peer == agent)
+}
+
 /// One worker's share of the gateway listener.
-fn gateway_work(server: Arc<Server>, listener: std::net::TcpListener, tls: Acceptor, limits: Limits) -> Work {
+fn gateway_work(
+    server: Arc<Server>,
+    agent: SpiffeId,
+    listener: std::net::TcpListener,
+    tls: Acceptor,
+    limits: Limits,
+) -> Work {
     Box::pin(async move {
         match TcpListener::from_std(listener) {
-            Ok(listener) => serve_api(server, HttpServer::new(TlsListener::new(listener, tls), limits)).await,
+            Ok(listener) => {
+                let listener = HttpServer::new(TlsListener::new(listener, tls), limits);
+                serve_api(server, Some(agent), listener).await;
+            }
             Err(error) => tracing::error!(%error, "the gateway listener cannot be used"),
         }
     })
 }
 
-/// The API on one port: HTTP and gRPC, told apart by content type. Until the server's own shutdown.
-pub(crate) async fn serve_api<L: Accept>(server: Arc<Server>, listener: HttpServer<L>) {
+/// The API on one port: HTTP and gRPC, told apart by content type. Connections of `agent` get metrics in its place. Until the
+/// server's own shutdown.
+pub(crate) async fn serve_api<L: Accept>(server: Arc<Server>, agent: Option<SpiffeId>, listener: HttpServer<L>) {
     let (shutdown, services) = (server.shutdown.clone(), Services::new(&server));
-    let make = move |_| {
+    let make = move |connection: Arc<Connection>| {
         let (server, services) = (server.clone(), services.clone());
+        // Once for all of its requests, by what the handshake has proven.
+        let is_agent = agent.is_some() && connection.peer == agent;
         service_fn(move |request: Request<Upload>| {
             let (server, services) = (server.clone(), services.clone());
             async move {
-                Ok::<_, Infallible>(if grpc::is_grpc(request.headers()) {
+                Ok::<_, Infallible>(if is_agent {
+                    page::answer(&server)
+                } else if grpc::is_grpc(request.headers()) {
                     grpc::handle(&server, &services, request).await
                 } else {
                     http::handle(&server, Surface::Api, request).await
@@ -345,3 +365,6 @@ fn project_prefix(own: &SpiffeId) -> String {
     let project = own.namespace_and_name().map_or("", |(namespace, _)| namespace);
     format!("spiffe://{}/ns/{project}/", own.trust_domain())
 }
+
+#[cfg(test)]
+mod tests;

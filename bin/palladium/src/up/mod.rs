@@ -7,6 +7,7 @@
 mod banner;
 mod error;
 mod layout;
+mod metrics_token;
 mod plan;
 mod ports;
 mod watch;

@@ -47,12 +47,9 @@ pub struct Ports {
     pub store: u16,
     /// Dapr Servers.
     pub apps: PortRange,
-    /// Metrics, which the agent serves; nowhere unless a flag asks for them.
+    /// Metrics of App IDs, which the agent serves; nowhere unless a flag asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<u16>,
-    /// The gateway's own metrics, which the agent leads to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_metrics: Option<u16>,
 }
 
 impl Ports {
@@ -73,11 +70,9 @@ impl Ports {
                 Self::choose(public, flags.internal_ports_from.unwrap_or_else(free_block))?
             }
         };
-        ports.control_plane = flags.port_control_plane.unwrap_or(ports.control_plane);
-        ports.stream = flags.port_stream.unwrap_or(ports.stream);
-        ports.gateway = flags.port_gateway.unwrap_or(ports.gateway);
-        let metrics = recorded.as_ref().and_then(|recorded| recorded.metrics);
-        ports.set_metrics(flags.port_metrics.or(metrics))?;
+        // It outlives the choice of other internal ports.
+        ports.metrics = recorded.as_ref().and_then(|recorded| recorded.metrics);
+        ports.follow(flags);
         ports.check_free()?;
         if recorded.as_ref() != Some(&ports) {
             write_json(&path, &ports)?;
@@ -108,26 +103,14 @@ impl Ports {
         Ok(ports)
     }
 
-    /// Metrics on `port`, or nowhere. The gateway's own get one of the spare internal ports.
-    fn set_metrics(&mut self, port: Option<u16>) -> Result<(), Error> {
-        self.metrics = port.filter(|port| *port != NO_METRICS);
-        self.gateway_metrics = match (self.metrics, self.gateway_metrics) {
-            (None, _) => None,
-            (Some(_), Some(chosen)) => Some(chosen),
-            (Some(_), None) => Some(self.spare()?),
-        };
-        Ok(())
-    }
-
-    fn spare(&self) -> Result<u16, Error> {
-        let named = self.named();
-        let taken = |port: u16| named.iter().any(|(named, _)| *named == port);
-        let (from, to) = (self.internal_from, self.apps.from);
-        (from..to).find(|port| !taken(*port) && free(*port)).ok_or_else(|| {
-            Error::Usage(format!(
-                "no port from {from} up to {to} is free for the gateway's metrics; choose another --internal-ports-from"
-            ))
-        })
+    /// What flags say in place of the record.
+    fn follow(&mut self, flags: &Flags) {
+        self.control_plane = flags.port_control_plane.unwrap_or(self.control_plane);
+        self.stream = flags.port_stream.unwrap_or(self.stream);
+        self.gateway = flags.port_gateway.unwrap_or(self.gateway);
+        if let Some(port) = flags.port_metrics {
+            self.metrics = (port != NO_METRICS).then_some(port);
+        }
     }
 
     /// The ports of the platform's own processes, each with the flag that changes it.
@@ -144,7 +127,6 @@ impl Ports {
             (self.store, "--internal-ports-from"),
         ];
         named.extend(self.metrics.map(|port| (port, "--port-metrics")));
-        named.extend(self.gateway_metrics.map(|port| (port, "--internal-ports-from")));
         named
     }
 
@@ -199,7 +181,6 @@ impl Ports {
             store,
             apps,
             metrics: None,
-            gateway_metrics: None,
         })
     }
 }
@@ -227,7 +208,7 @@ mod tests {
 
     #[test]
     fn metrics_are_served_from_the_flag_that_asks_to_the_one_that_does_not() {
-        let mut ports = Ports {
+        let first = Ports {
             control_plane: 1,
             stream: 2,
             gateway: 3,
@@ -243,18 +224,23 @@ mod tests {
                 to: INTERNAL_FROM + OWN_PORTS + 1,
             },
             metrics: None,
-            gateway_metrics: None,
         };
-        let before = serde_json::to_value(&ports).unwrap();
-        ports.set_metrics(None).unwrap();
-        assert_eq!(serde_json::to_value(&ports).unwrap(), before);
-        ports.set_metrics(Some(9464)).unwrap();
-        let chosen = ports.gateway_metrics.unwrap();
-        assert!((ports.store + 1..ports.apps.from).contains(&chosen));
-        // Told by the record at the next start.
-        ports.set_metrics(Some(9464)).unwrap();
-        assert_eq!((ports.metrics, ports.gateway_metrics), (Some(9464), Some(chosen)));
-        ports.set_metrics(Some(NO_METRICS)).unwrap();
-        assert_eq!(serde_json::to_value(&ports).unwrap(), before);
+        // From start to start by the record alone.
+        let start = |before: &Ports, metrics: Option<u16>| {
+            let mut ports: Ports = serde_json::from_value(serde_json::to_value(before).unwrap()).unwrap();
+            ports.follow(&Flags {
+                port_metrics: metrics,
+                ..Flags::default()
+            });
+            ports
+        };
+        assert_eq!(start(&first, None), first);
+        let asked = start(&first, Some(9464));
+        assert_eq!(asked.metrics, Some(9464));
+        assert!(asked.named().contains(&(9464, "--port-metrics")), "it must be free");
+        assert_eq!(start(&asked, None), asked);
+        assert_eq!(start(&asked, Some(9465)).metrics, Some(9465));
+        assert_eq!(start(&asked, Some(NO_METRICS)), first);
+        assert!(serde_json::to_value(&first).unwrap().get("metrics").is_none());
     }
 }

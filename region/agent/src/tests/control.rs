@@ -210,8 +210,7 @@ pub fn config(folder: &Path) -> Config {
             edge_address: None,
         },
         listen: address,
-        metrics_listen: None,
-        gateway_metrics: None,
+        metrics: None,
         data_folder: folder.join("agent"),
         kek: KekConfig::KeyFile {
             path: folder.join("kek"),

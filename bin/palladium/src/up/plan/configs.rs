@@ -3,12 +3,13 @@
 //! One idea: one function per role, which fills in every field, so that a new one is thought of here. Must never put a
 //! secret into a configuration, nor an address that is not of this machine.
 
+use palladium_agent::MetricsConfig;
 use palladium_launch::IdentityConfig;
 use palladium_sentry::{AgentConfig, EdgeConfig, Zone};
 use palladium_spiffe::platform;
 
-use super::super::Error;
 use super::super::ports::local;
+use super::super::{Error, metrics_token};
 use super::Plan;
 
 impl Plan<'_> {
@@ -101,8 +102,7 @@ impl Plan<'_> {
             region_id: self.installation.region_id.clone(),
             identity: self.region_identity(platform::AGENT, None)?,
             listen: local(self.ports.agent),
-            metrics_listen: self.ports.metrics.map(local),
-            gateway_metrics: self.ports.gateway_metrics.map(local),
+            metrics: self.metrics()?,
             data_folder: self.layout.path("region/agent"),
             kek: self.kek("region"),
             guard_rails_file: self.layout.path("region/guard-rails.yaml"),
@@ -122,6 +122,17 @@ impl Plan<'_> {
         })
     }
 
+    /// The agent is told no more of the token than it needs to know it again.
+    fn metrics(&self) -> Result<Option<MetricsConfig>, Error> {
+        let Some(port) = self.ports.metrics else {
+            return Ok(None);
+        };
+        Ok(Some(MetricsConfig {
+            listen: local(port),
+            token_sha256: metrics_token::digest(self.layout)?,
+        }))
+    }
+
     pub(super) fn gateway(&self) -> Result<palladium_gateway::Config, Error> {
         Ok(palladium_gateway::Config {
             identity: self.region_identity(platform::GATEWAY, Some(self.ports.region_edge))?,
@@ -134,7 +145,7 @@ impl Plan<'_> {
             workers: None,
             limits: Default::default(),
             access_log: Default::default(),
-            metrics_listen: self.ports.gateway_metrics.map(local),
+            metrics_listen: None,
             log: Default::default(),
         })
     }
