@@ -20,7 +20,7 @@ use hyper::http::uri::Authority;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use palladium_http::{Limits, Server, Upload};
-use palladium_sealing::{constant_time_eq, sha256};
+use palladium_sealing::{constant_time_eq, token_digest};
 use palladium_tasks::Shutdown;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -172,7 +172,7 @@ impl Endpoint {
         given
             .and_then(|given| given.split_once(' '))
             .is_some_and(|(scheme, token)| {
-                let digest = sha256(token.trim().as_bytes());
+                let digest = token_digest(token.trim());
                 scheme.eq_ignore_ascii_case("bearer") && constant_time_eq(&digest, &self.token)
             })
     }

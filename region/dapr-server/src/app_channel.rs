@@ -17,7 +17,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -339,9 +338,6 @@ impl AppChannel {
         mut headers: HeaderMap,
         body: Body,
     ) -> Result<Response<Incoming>, CallError> {
-        // Again: a piece of the pipeline may have added what ends with a connection.
-        strip_response(&mut headers);
-        headers.remove(HOST);
         if let Some((name, token)) = &self.token {
             let mut value = HeaderValue::from_str(token.expose_secret()).map_err(http::Error::from)?;
             value.set_sensitive(true);

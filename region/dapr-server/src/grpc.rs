@@ -304,11 +304,8 @@ fn group(method: &str) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use palladium_tasks::Shutdown;
 
     use super::*;
-    use crate::auth::Auth;
-    use crate::platform::new_server;
     use crate::resources::{ApiRule, Configuration};
     use crate::rules::Rules;
     use crate::testing;
@@ -316,10 +313,7 @@ mod tests {
     /// Neither by the API's own method nor by the metadata that make a call of any other.
     #[tokio::test]
     async fn sec_071_invocation_that_is_denied_is_not_reached_through_a_service_of_the_applications_own() {
-        let server = Arc::new(Server {
-            auth: Auth::Open,
-            ..new_server(&testing::config(), &Default::default(), Shutdown::new())
-        });
+        let server = testing::open_server();
         let services = Services::new(&server);
         let said = async |path: &str, rules: Configuration| {
             server.rules.store(Arc::new(Rules::new(&rules, false).expect("sound")));

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::app_channel::AppChannel;
+use crate::auth::Auth;
 use crate::components::{Opened, Opener};
 use crate::config::AppProtocol;
 use crate::entry::Entry;
@@ -37,6 +38,14 @@ pub(crate) fn config() -> DaprServerConfig {
 /// The Dapr Server of [`config`].
 pub(crate) fn server() -> Arc<Server> {
     Arc::new(new_server(&config(), &Default::default(), Shutdown::new()))
+}
+
+/// The same, but it asks callers for no token.
+pub(crate) fn open_server() -> Arc<Server> {
+    Arc::new(Server {
+        auth: Auth::Open,
+        ..new_server(&config(), &Default::default(), Shutdown::new())
+    })
 }
 
 /// Opens a component by name, type and metadata.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use palladium_sealing::sha256;
+use palladium_sealing::token_digest;
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::{ALPN_HTTP, Acceptor, exactly, mtls_server_config};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ struct Served {
 }
 
 fn configured(listen: SocketAddr) -> MetricsConfig {
-    let digest = sha256(TOKEN.as_bytes());
+    let digest = token_digest(TOKEN);
     MetricsConfig {
         listen,
         token_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AppBody, AppChannel, CallError, collected};
+use super::{AppBody, AppChannel, CallError, collected, strip_response};
 use crate::http::Body;
 use crate::pipeline::{self, Slot, Stopped};
 use crate::server::Server;
@@ -80,7 +81,11 @@ impl AppChannel {
             None => body.unwrap_or(Body::Empty),
         };
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let answer = self.send(head.method, path, head.headers, body).await;
+        // Again: a piece may have added what ends with a connection.
+        let mut headers = head.headers;
+        strip_response(&mut headers);
+        headers.remove(HOST);
+        let answer = self.send(head.method, path, headers, body).await;
         let answer = answer.inspect_err(|_| drop(passed.ending(failed)))?;
         if passed.revises() {
             let answer = answer.map(|body| Body::Answer(AppBody::new(body, permit)));

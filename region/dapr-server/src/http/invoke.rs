@@ -141,12 +141,9 @@ mod tests {
     use http::Request;
     use http_body_util::BodyExt as _;
     use palladium_http::Upload;
-    use palladium_tasks::Shutdown;
 
     use super::*;
-    use crate::auth::Auth;
     use crate::http::{Surface, handle};
-    use crate::platform::new_server;
     use crate::testing;
 
     /// The path that an application is sent for that one, undecoded.
@@ -161,10 +158,7 @@ mod tests {
     /// that is what the application decodes, whatever was made of the path before.
     #[tokio::test]
     async fn sec_054_an_application_decodes_the_method_that_is_judged() {
-        let server = Arc::new(Server {
-            auth: Auth::Open,
-            ..new_server(&testing::config(), &Default::default(), Shutdown::new())
-        });
+        let server = testing::open_server();
         let app = testing::application(|request| async move {
             let path = request.split(' ').nth(1).unwrap_or_default();
             (200, path.strip_prefix("/base/").unwrap_or_default().to_owned())

@@ -38,10 +38,7 @@ impl Accept for Of {
 
 /// What that peer gets for requests that begin so, from a Dapr Server that asks for no token.
 async fn answers(peer: SpiffeId, requests: &[&str]) -> Vec<String> {
-    let server = Arc::new(Server {
-        auth: Auth::Open,
-        ..new_server(&testing::config(), &Bounds::default(), Shutdown::new())
-    });
+    let server = testing::open_server();
     let call = server.metrics.http("/v1.0/metadata");
     call.answered(&Method::GET, 200, Duration::ZERO, (0, None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
