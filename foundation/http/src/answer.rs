@@ -6,10 +6,11 @@
 //! has the same rule in `drive`, for its whole connection. Must never hold more than the piece in hand.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -146,7 +147,8 @@ impl<B: Body<Data = Bytes>> Body for Answer<B> {
     }
 }
 
-/// Runs the streams of an HTTP/2 connection, each in a task of its own; one whose peer takes nothing for the span ends.
+/// Runs the streams of an HTTP/2 connection: a first step at once, in the task of the connection, since most calls are
+/// answered by it and need no other; the rest each in a task of its own. One whose peer takes nothing for the span ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams(pub(crate) Duration);
 
@@ -160,8 +162,17 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
             seen: 0,
             timer: None,
         };
-        // It ends with its connection: what it reads from and writes to is gone then.
-        tokio::spawn(PROGRESS.scope(progress, stream));
+        let mut stream = Box::pin(PROGRESS.scope(progress, stream));
+        // Nobody is to be woken: what is not over is asked again in a task of its own.
+        let mut nobody = Context::from_waker(Waker::noop());
+        // A panic ends its stream, as it would in a task of its own, and no other one of the connection.
+        match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(&mut nobody))) {
+            // It ends with its connection: what it reads from and writes to is gone then.
+            Ok(Poll::Pending) => drop(tokio::spawn(stream)),
+            Ok(Poll::Ready(())) => {}
+            // The panic was told where it happened.
+            Err(_) => drop(catch_unwind(AssertUnwindSafe(|| drop(stream)))),
+        }
     }
 }
 

@@ -57,6 +57,7 @@ async fn answer(
     calls.fetch_add(1, Ordering::SeqCst);
     match request.uri().path() {
         "/slow" => tokio::time::sleep(Duration::from_millis(300)).await,
+        "/panic" => panic!("as the test wants it"),
         "/early" => return Ok(Response::new(Full::from("early"))),
         "/big" => return Ok(Response::new(Full::from(vec![b'x'; 64 * 1024 * 1024]))),
         _ => {}
@@ -285,6 +286,26 @@ async fn http2_is_told_by_its_preface() {
         .await
         .expect("whole");
     assert_eq!(answer.to_bytes(), "/h2 4  true");
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_stream_and_no_other() {
+    let server = start(Limits::default());
+    let stream = TcpStream::connect(server.address).await.expect("listening");
+    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("preface");
+    tokio::spawn(connection);
+    let ask = |path: &str| {
+        let request = Request::get(format!("http://x{path}")).body(Full::new(Bytes::new()));
+        client.clone().send_request(request.expect("valid"))
+    };
+    let (slow, panic) = tokio::join!(ask("/slow"), ask("/panic"));
+    assert!(panic.is_err());
+    for answer in [slow, ask("/after").await] {
+        let answer = answer.expect("answered").into_body().collect().await;
+        assert!(answer.is_ok(), "{answer:?}");
+    }
 }
 
 /// Types of the frames that come on stream 1 until nothing more does for a while.

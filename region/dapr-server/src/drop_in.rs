@@ -57,10 +57,10 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
     };
     palladium_tls::install_crypto_provider();
     logs::start(&settings.log_level, settings.log_json, &settings.app_id);
-    match workers::runtime()
+    let ended = workers::runtime()
         .map_err(Fatal::from)
-        .and_then(|runtime| runtime.block_on(run(settings, env)))
-    {
+        .and_then(|runtime| runtime.block_on(run(settings, env)));
+    let code = match ended {
         Ok(threads) => {
             for thread in threads {
                 if thread.join().is_err() {
@@ -68,16 +68,17 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
                 }
             }
             tracing::info!("Daprd shutdown gracefully");
-            // Some who start daprd stop reading its log as soon as it is gone, and are to see this line.
-            #[expect(clippy::disallowed_methods, reason = "no runtime is left, and nobody waits")]
-            std::thread::sleep(Duration::from_millis(50));
             ExitCode::SUCCESS
         }
         Err(error) => {
             tracing::error!("Fatal error from runtime: {error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    // Some who start daprd stop reading its log as soon as it is gone, and are to see its last lines, most of all why it failed.
+    #[expect(clippy::disallowed_methods, reason = "no runtime is left, and nobody waits")]
+    std::thread::sleep(Duration::from_millis(50));
+    code
 }
 
 fn say(text: &str) -> ExitCode {

@@ -9,6 +9,7 @@ mod configuration;
 mod conversation;
 mod crypto;
 mod dapr;
+mod direct;
 mod invoke;
 mod lock;
 mod message;
@@ -20,13 +21,16 @@ mod traced;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
-use palladium_http::Upload;
+use palladium_http::{Metered, Upload};
 use palladium_proto::runtime::dapr_server::DaprServer;
+use prometheus::Histogram;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
+use direct::Looked;
 pub use message::Message;
 use traced::Traced;
 
@@ -114,7 +118,7 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
     let held = server.budget.hold();
     let is_document = DOCUMENTS.contains(&method);
     let is_stream = method == SUBSCRIBE || is_document;
-    let answer = if is_stream {
+    let mut answer = if is_stream {
         let longest = if is_document { server.max_body() } else { PROCESSED };
         if held.take(longest).is_err() {
             return refused(&grpc_status(&Fault::busy().report));
@@ -129,19 +133,12 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
                 unread(&error)
             })
         });
-        services.ready(longest).call(request).await
+        Box::pin(by_library(services, longest, request, None)).await
     } else {
-        let request = request.map(|body| held.meter(body.hurried(PATIENCE)).map_err(|error| unread(&error)));
-        services.ready(server.max_body()).call(request).await
+        let request = request.map(|body| held.meter(body.hurried(PATIENCE)));
+        unary(server, services, method, request).await
     };
     let received = (!is_stream).then(|| held.bytes());
-    let mut answer = match answer {
-        Ok(answer) => answer.map(|body| {
-            let sent = (!is_stream).then(|| server.metrics.grpc_answer(method));
-            Body::Grpc(Message::new(body, &server.budget, sent))
-        }),
-        Err(never) => match never {},
-    };
     drop(held);
     let code = code_of(answer.headers());
     server.metrics.grpc(method, code, received, start.elapsed());
@@ -151,6 +148,44 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return bindings::head_first(answer);
     }
     answer
+}
+
+/// A call with one message in each direction.
+async fn unary(
+    server: &Server,
+    services: &Services,
+    method: &'static str,
+    request: Request<Metered<Upload>>,
+) -> Response<Body> {
+    let longest = server.max_body();
+    let sent = server.metrics.grpc_answer(method);
+    if !direct::is_direct(method) {
+        let request = request.map(|body| body.map_err(|error| unread(&error)));
+        return Box::pin(by_library(services, longest, request, Some(sent))).await;
+    }
+    match direct::look(request, longest).await {
+        Looked::Whole(request) => direct::answer(&services.0, method, request, &sent).await,
+        Looked::Other(request) => {
+            let request = request.map(|body| body.map_err(|error| unread(&error)));
+            Box::pin(by_library(services, longest, request, Some(sent))).await
+        }
+    }
+}
+
+/// `longest`: greatest message in bytes. `sent`: what counts the answer's.
+async fn by_library<B>(
+    services: &Services,
+    longest: usize,
+    request: Request<B>,
+    sent: Option<Histogram>,
+) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+{
+    match services.ready(longest).call(request).await {
+        Ok(answer) => answer.map(|body| Body::Grpc(Message::new(body, &services.0.0.budget, sent))),
+        Err(never) => match never {},
+    }
 }
 
 /// A call that is passed on as it is.
@@ -303,8 +338,6 @@ fn group(method: &str) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::resources::{ApiRule, Configuration};
     use crate::rules::Rules;

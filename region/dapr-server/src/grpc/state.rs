@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use palladium_component::StateError;
 use palladium_component::state::{Concurrency, Consistency, DeleteRequest, GetRequest, Operation as Step, SetRequest};
 use palladium_engine_state::{ApiError, Operation, ValueForm, canonical_json};
@@ -215,7 +216,8 @@ fn set(item: StateItem) -> Result<SetRequest, StateError> {
             .map_err(|error| StateError::Invalid(format!("the value is not the JSON it says it is: {error}")))?;
         (canonical_json(text.get()), ValueForm::Json)
     } else {
-        (item.value, ValueForm::Binary)
+        // A copy, as JSON is one: a store that keeps the value would keep the buffer that it came in, which may be far larger.
+        (Bytes::copy_from_slice(&item.value), ValueForm::Binary)
     };
     let etag = item.etag.map(|Etag { value }| value);
     Ok(SetRequest {

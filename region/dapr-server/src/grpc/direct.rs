@@ -1,0 +1,287 @@
+//! The methods that applications call for each request of their own, when there is nothing unusual about a call.
+//!
+//! One idea: a message that came whole, in one frame that ends its stream, needs no stream, no buffer and no decoder to
+//! wait with, and its answer neither; anything else (compressed, in pieces, too long, badly framed) is given to the gRPC
+//! library with what was read put back, which has the words for it. Must never decide what a call means, nor refuse a
+//! message by itself.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, request};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use palladium_proto::runtime::dapr_server::Dapr as _;
+use prometheus::Histogram;
+use prost::Message as _;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::dapr::Api;
+use crate::errors::{Fault, grpc_status};
+use crate::http::{Body, BoxError};
+use crate::invoke::{framed, refused};
+use crate::metrics::message_bytes;
+
+/// Flag and length before a message.
+const PREFIX: usize = 5;
+
+/// A call, looked at.
+pub(super) enum Looked<B> {
+    /// All of it is here: its head and its message without the prefix.
+    Whole(Request<Bytes>),
+    /// As it was.
+    Other(Request<Begun<B>>),
+}
+
+/// Whether a method is one of these.
+pub(super) fn is_direct(method: &str) -> bool {
+    matches!(method, "GetState" | "SaveState" | "PublishEvent")
+}
+
+/// Reads the first frame of a request. `longest`: greatest message in bytes.
+pub(super) async fn look<B>(request: Request<B>, longest: usize) -> Looked<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let (head, mut body) = request.into_parts();
+    if head.headers.contains_key("grpc-encoding") {
+        return other(head, None, body);
+    }
+    match body.frame().await {
+        Some(Ok(frame)) => match frame.into_data() {
+            Ok(data) if body.is_end_stream() && is_message(&data, longest) => {
+                Looked::Whole(Request::from_parts(head, data.slice(PREFIX..)))
+            }
+            Ok(data) => other(head, Some(Ok(Frame::data(data))), body),
+            Err(trailers) => other(head, Some(Ok(trailers)), body),
+        },
+        first => other(head, first, body),
+    }
+}
+
+fn other<B: HttpBody>(head: request::Parts, first: Option<Result<Frame<Bytes>, B::Error>>, rest: B) -> Looked<B> {
+    Looked::Other(Request::from_parts(head, Begun { first, rest }))
+}
+
+/// Whether this is one message and nothing else.
+fn is_message(data: &[u8], longest: usize) -> bool {
+    let Some((prefix, message)) = data.split_first_chunk::<PREFIX>() else {
+        return false;
+    };
+    let [flag, length @ ..] = *prefix;
+    flag == 0 && message.len() <= longest && usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())
+}
+
+/// Answers a call of one of these methods.
+/// `sent`: what counts the answer's message.
+pub(super) async fn answer(api: &Api, method: &str, request: Request<Bytes>, sent: &Histogram) -> Response<Body> {
+    let answered = match method {
+        "GetState" => match read(request) {
+            Ok(request) => written(api, sent, api.get_state(request).await),
+            Err(status) => Err(status),
+        },
+        "SaveState" => match read(request) {
+            Ok(request) => written(api, sent, api.save_state(request).await),
+            Err(status) => Err(status),
+        },
+        _ => match read(request) {
+            Ok(request) => written(api, sent, api.publish_event(request).await),
+            Err(status) => Err(status),
+        },
+    };
+    answered.unwrap_or_else(|status| refused(&status))
+}
+
+fn read<M: prost::Message + Default>(request: Request<Bytes>) -> Result<tonic::Request<M>, Status> {
+    let (head, message) = request.into_parts();
+    // The words of the library.
+    let message = M::decode(message).map_err(|error| Status::internal(error.to_string()))?;
+    let metadata = MetadataMap::from_headers(head.headers);
+    Ok(tonic::Request::from_parts(metadata, head.extensions, message))
+}
+
+fn written<M: prost::Message>(
+    api: &Api,
+    sent: &Histogram,
+    answer: Result<tonic::Response<M>, Status>,
+) -> Result<Response<Body>, Status> {
+    let (metadata, message, _) = answer?.into_parts();
+    let message = framed(&message);
+    sent.observe(message_bytes(message.len()));
+    // It counts until the caller has taken it.
+    let message = api.0.budget.tie(message).map_err(|_| grpc_status(&Fault::busy().report))?;
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut answer = Response::new(Body::Message(Some(message), Some(trailers)));
+    *answer.headers_mut() = metadata.into_headers();
+    let kind = HeaderValue::from_static("application/grpc");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    Ok(answer)
+}
+
+/// A body whose first frame was looked at.
+pub(super) struct Begun<B: HttpBody> {
+    first: Option<Result<Frame<Bytes>, B::Error>>,
+    rest: B,
+}
+
+impl<B> HttpBody for Begun<B>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let first = self.first.take();
+        if first.is_some() {
+            return Poll::Ready(first);
+        }
+        Poll::Ready(ready!(Pin::new(&mut self.rest).poll_frame(cx)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // What was read is known to nobody but the library, which does not ask.
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use palladium_http::Upload;
+    use palladium_proto::runtime::{GetStateRequest, GetStateResponse};
+    use tonic::Code;
+
+    use super::super::{Services, handle};
+    use super::*;
+    use crate::testing;
+
+    /// Frames as they come on a stream.
+    struct Frames(VecDeque<Bytes>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    fn message() -> Bytes {
+        framed(&GetStateRequest {
+            store_name: "statestore".to_owned(),
+            key: "a".to_owned(),
+            ..Default::default()
+        })
+    }
+
+    async fn looked(frames: &[Bytes], encoding: Option<&str>, longest: usize) -> Looked<Frames> {
+        let mut request = Request::new(Frames(frames.iter().cloned().collect()));
+        if let Some(encoding) = encoding {
+            let value = HeaderValue::from_str(encoding).expect("plain");
+            request.headers_mut().insert("grpc-encoding", value);
+        }
+        look(request, longest).await
+    }
+
+    #[tokio::test]
+    async fn only_one_plain_message_in_one_frame_is_taken_and_all_else_is_put_back_as_it_was() {
+        let whole = message();
+        match looked(&[whole.clone()], None, 100).await {
+            Looked::Whole(request) => assert_eq!(request.body(), &whole.slice(PREFIX..)),
+            Looked::Other(_) => panic!("nothing is unusual about it"),
+        }
+        let mut compressed = whole.to_vec();
+        compressed[0] = 1;
+        let pieces = [whole.slice(..3), whole.slice(3..)];
+        let with_more = Bytes::from([&whole[..], b"more"].concat());
+        for (frames, encoding, longest) in [
+            (vec![], None, 100),
+            (vec![whole.slice(..4)], None, 100),
+            (vec![whole.slice(..9)], None, 100),
+            (vec![with_more], None, 100),
+            (vec![Bytes::from(compressed)], None, 100),
+            (pieces.to_vec(), None, 100),
+            (vec![whole.clone(), whole.clone()], None, 100),
+            (vec![whole.clone()], Some("gzip"), 100),
+            (vec![whole.clone()], None, whole.len() - PREFIX - 1),
+        ] {
+            let Looked::Other(request) = looked(&frames, encoding, longest).await else {
+                panic!("{frames:?} {encoding:?} {longest}");
+            };
+            let again = request.into_body().collect().await.expect("sound").to_bytes();
+            assert_eq!(again, frames.concat());
+        }
+    }
+
+    /// By either way: the second message is followed by an empty frame that ends the stream.
+    #[tokio::test]
+    async fn both_ways_give_the_same_answer() {
+        let server = testing::open_server();
+        let opened = testing::open(&server, "statestore", "state.in-memory", &[]).await;
+        testing::use_components(&server, [opened]);
+        let services = Services::new(&server);
+        for (store, code) in [("statestore", Code::Ok), ("another", Code::FailedPrecondition)] {
+            let request = GetStateRequest {
+                store_name: store.to_owned(),
+                key: "a".to_owned(),
+                ..Default::default()
+            };
+            let mut answers = Vec::new();
+            for encoding in [None, Some("identity")] {
+                let mut call = Request::post("/dapr.proto.runtime.v1.Dapr/GetState")
+                    .header("content-type", "application/grpc");
+                if let Some(encoding) = encoding {
+                    call = call.header("grpc-encoding", encoding);
+                }
+                let call = call.body(Upload::whole(framed(&request))).expect("sound");
+                let (head, body) = handle(&server, &services, call).await.into_parts();
+                let body = body.collect().await.expect("sound");
+                let trailers = body.trailers().cloned().unwrap_or_default();
+                let said = Status::from_header_map(&trailers).or_else(|| Status::from_header_map(&head.headers));
+                let said = said.expect("a status");
+                assert_eq!(said.code(), code, "{said:?}");
+                if code == Code::Ok {
+                    let message = GetStateResponse::decode(body.to_bytes().slice(PREFIX..)).expect("sound");
+                    assert_eq!(message, GetStateResponse::default());
+                }
+                let kind = head.headers["content-type"].clone();
+                answers.push((head.status, kind, said.message().to_owned(), said.details().to_vec()));
+            }
+            assert_eq!(answers[0], answers[1]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_of_the_method_is_refused_in_the_words_of_the_library() {
+        let server = testing::open_server();
+        let services = Services::new(&server);
+        let mut said = Vec::new();
+        for encoding in [None, Some("identity")] {
+            let mut call =
+                Request::post("/dapr.proto.runtime.v1.Dapr/SaveState").header("content-type", "application/grpc");
+            if let Some(encoding) = encoding {
+                call = call.header("grpc-encoding", encoding);
+            }
+            let bad = Bytes::from_static(&[0, 0, 0, 0, 2, 0xff, 0xff]);
+            let answer = handle(&server, &services, call.body(Upload::whole(bad)).expect("sound")).await;
+            let status = Status::from_header_map(answer.headers()).expect("nothing but a status");
+            assert_eq!(status.code(), Code::Internal);
+            said.push(status.message().to_owned());
+        }
+        assert_eq!(said[0], said[1]);
+    }
+}
