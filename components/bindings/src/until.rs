@@ -14,14 +14,7 @@ impl Drop for Until {
     }
 }
 
-/// Does what was asked for, unless the component is closed meanwhile; `what` says which one.
-pub(crate) async fn unless_closed<T>(
-    stop: &Shutdown,
-    what: &str,
-    work: impl Future<Output = Result<T, CallError>>,
-) -> Result<T, CallError> {
-    match stop.unless(work).await {
-        Some(done) => done,
-        None => Err(CallError::Unavailable(format!("{what}: component is closed"))),
-    }
+/// What became of a call whose component was closed meanwhile; `what` says which one.
+pub(crate) fn closed(what: &str) -> CallError {
+    CallError::Unavailable(format!("{what}: component is closed"))
 }

@@ -15,7 +15,6 @@ pub mod pluggable;
 mod rabbitmq;
 mod redis;
 mod room;
-mod until;
 
 use common::PubsubMetadata;
 use palladium_component::{ComponentMetadata as _, PubSub, Registry};

@@ -103,7 +103,7 @@ impl Launch<'_> {
             executable,
         })?;
         self.limits.apply(pid)?;
-        Ok((process, Stdin(stdin)))
+        Ok((process.leading(), Stdin(stdin)))
     }
 }
 

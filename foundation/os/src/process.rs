@@ -1,7 +1,7 @@
 //! A process held by pidfd: wait for its end and signal it, without ever touching another one that got its pid.
 //!
-//! Works for own children and for strangers alike; only a parent learns the exit code. Must never be made from a bare
-//! pid that somebody else reported: use [`Process::adopt`].
+//! Works for own children and for strangers alike; only a parent learns the exit code, and only a parent can end what a
+//! child leaves behind. Must never be made from a bare pid that somebody else reported: use [`Process::adopt`].
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -41,6 +43,8 @@ pub enum Signal {
 pub struct Process {
     pidfd: AsyncFd<OwnedFd>,
     fingerprint: Fingerprint,
+    /// An own child, at the head of a process group that was made for it.
+    leads: bool,
     exit: OnceLock<Exit>,
 }
 
@@ -86,8 +90,14 @@ impl Process {
         Ok(Self {
             pidfd,
             fingerprint,
+            leads: false,
             exit: OnceLock::new(),
         })
+    }
+
+    /// The same, of an own child that was started at the head of a group of its own: the group ends with it.
+    pub(crate) fn leading(self) -> Self {
+        Self { leads: true, ..self }
     }
 
     /// Its pid. Safe to compare and to show; to act on it, use the handle.
@@ -113,11 +123,14 @@ impl Process {
         crate::inspect::runs(self.pid(), program) && self.is_running()
     }
 
-    /// Waits for its end and, for a child, reaps it. Every caller gets the same answer.
+    /// Waits for its end and, for a child, reaps it. What a child that was started here has left in its process group is
+    /// killed before that; of a process that was adopted it is not, since its pid may belong to somebody else by then. Every
+    /// caller gets the same answer.
     pub async fn ended(&self) -> Exit {
         // The pidfd of an ended process stays readable; an error here means that the runtime stops.
         let _ = self.pidfd.readable().await;
         *self.exit.get_or_init(|| {
+            self.end_group();
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
                 Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
@@ -128,6 +141,18 @@ impl Process {
                 Ok(None) | Err(_) => Exit::Unknown,
             }
         })
+    }
+
+    /// Kills what an own child has left behind. Only between its end and its reaping: a group has no pidfd, but as long as its
+    /// head is not reaped nobody else can get the number.
+    fn end_group(&self) {
+        if !self.leads || self.is_running() {
+            return;
+        }
+        if let Some(group) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
+            // Nobody is left but the dead child, as a rule. What changed its user cannot be killed, and nobody waits for it.
+            let _ = kill_process_group(group, rustix::process::Signal::KILL);
+        }
     }
 
     /// Sends a signal; to a process that has ended this is success.

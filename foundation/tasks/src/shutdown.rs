@@ -59,4 +59,34 @@ impl Shutdown {
     pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.0.run_until_cancelled(work).await
     }
+
+    /// As [`Shutdown::unless`], for work that can fail: stopping is one more failure, in the words of whoever asks.
+    ///
+    /// # Errors
+    /// Those of `work`, and `stopped`.
+    pub async fn try_unless<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+        stopped: impl FnOnce() -> E,
+    ) -> Result<T, E> {
+        self.unless(work).await.unwrap_or_else(|| Err(stopped()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn stopping_is_one_more_failure() {
+        let stop = Shutdown::new();
+        let work = async |outcome: Result<u8, &'static str>| stop.try_unless(ready(outcome), || "stopped").await;
+        assert_eq!(work(Ok(1)).await, Ok(1));
+        assert_eq!(work(Err("failed")).await, Err("failed"));
+        let (never, stopping) = (pending::<Result<u8, &str>>(), async { stop.trigger() });
+        let (cut, ()) = tokio::join!(stop.try_unless(never, || "stopped"), stopping);
+        assert_eq!(cut, Err("stopped"));
+    }
 }

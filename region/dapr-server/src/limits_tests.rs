@@ -2,6 +2,7 @@
 
 mod interpreted;
 mod pipelines;
+mod states;
 mod streams;
 
 use std::convert::Infallible;

@@ -2,10 +2,13 @@
 //!
 //! Must never be part of a program.
 
+use std::io;
 use std::sync::Arc;
 
 use palladium_component::Hosting;
+use palladium_http::{Accept, Arrival, Connection};
 use palladium_launch::DaprServerConfig;
+use palladium_spiffe::SpiffeId;
 use palladium_tasks::Shutdown;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -46,6 +49,23 @@ pub(crate) fn open_server() -> Arc<Server> {
         auth: Auth::Open,
         ..new_server(&config(), &Default::default(), Shutdown::new())
     })
+}
+
+/// Connections whose handshake has proven this peer.
+pub(crate) struct Proven(pub(crate) TcpListener, pub(crate) SpiffeId);
+
+impl Accept for Proven {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<Arrival<TcpStream>> {
+        let (stream, remote) = self.0.accept().await?;
+        let mut connection = Connection::default();
+        connection.peer = Some(self.1.clone());
+        Ok(Arrival {
+            remote: Some(remote),
+            opening: Box::pin(async move { Ok((stream, connection)) }),
+        })
+    }
 }
 
 /// Opens a component by name, type and metadata.

@@ -18,6 +18,8 @@ const APP_PORTS: u16 = 2000;
 const OWN_PORTS: u16 = 10;
 /// What a flag says so that metrics are no longer served.
 const NO_METRICS: u16 = 0;
+/// Whoever gave it once may not remember that it is asked for ever after.
+const METRICS_FLAG: &str = "--port-metrics (0 = metrics are not served)";
 /// Beginning of the internal ports unless a flag says otherwise.
 const INTERNAL_FROM: u16 = 17_500;
 
@@ -126,7 +128,7 @@ impl Ports {
             (self.agent, "--internal-ports-from"),
             (self.store, "--internal-ports-from"),
         ];
-        named.extend(self.metrics.map(|port| (port, "--port-metrics")));
+        named.extend(self.metrics.map(|port| (port, METRICS_FLAG)));
         named
     }
 
@@ -139,13 +141,7 @@ impl Ports {
                     "port {port} is asked for twice; choose another with {flag}"
                 )));
             }
-            if let Err(source) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
-                return Err(Error::Port {
-                    port: *port,
-                    flag,
-                    source,
-                });
-            }
+            check(*port, flag)?;
         }
         Ok(())
     }
@@ -183,6 +179,12 @@ impl Ports {
             metrics: None,
         })
     }
+}
+
+/// Refuses a port that cannot be had, in words that name the flag which changes it.
+fn check(port: u16, flag: &'static str) -> Result<(), Error> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    bound.map(drop).map_err(|source| Error::Port { port, flag, source })
 }
 
 /// Beginning of the first block of internal ports that no other installation uses, as far as it runs now.
@@ -237,10 +239,22 @@ mod tests {
         assert_eq!(start(&first, None), first);
         let asked = start(&first, Some(9464));
         assert_eq!(asked.metrics, Some(9464));
-        assert!(asked.named().contains(&(9464, "--port-metrics")), "it must be free");
+        assert!(asked.named().contains(&(9464, METRICS_FLAG)), "it must be free");
         assert_eq!(start(&asked, None), asked);
         assert_eq!(start(&asked, Some(9465)).metrics, Some(9465));
         assert_eq!(start(&asked, Some(NO_METRICS)), first);
         assert!(serde_json::to_value(&first).unwrap().get("metrics").is_none());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_the_reason_and_the_remedy() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = check(port, METRICS_FLAG).unwrap_err();
+        let (words, named) = (error.to_string(), format!("port {port} on 127.0.0.1"));
+        for part in [named.as_str(), "in use", "free it", "--port-metrics (0 ="] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert_eq!(error.exit_code(), palladium_launch::exit::UNAVAILABLE);
     }
 }

@@ -22,7 +22,7 @@ use palladium_component::{
 use palladium_components_rabbitmq::{Fault, Intake, Link, Outlet, name, number, properties};
 use palladium_tasks::{Shutdown, Tasks};
 
-use crate::until::{Until, unless_closed};
+use crate::until::{Until, closed};
 use metadata::RabbitMetadata;
 use queue::{Events, Queue};
 
@@ -147,12 +147,13 @@ impl Binding for Rabbit {
             return Reply::ready(Err(CallError::Invalid(words).into()));
         }
         let creating = self.create(operation).map_err(|fault| fault.call(WHAT));
-        Reply::wait(unless_closed(&self.stop, WHAT, creating).map_err(BindingError::from))
+        let created = self.stop.try_unless(creating, || closed(WHAT));
+        Reply::wait(created.map_err(BindingError::from))
     }
 
     fn listen(&self, listener: Arc<dyn Listener>) -> Reply<'_, Listening, CallError> {
         let receiving = self.receive(listener).map_err(|fault| fault.call(WHAT));
-        Reply::wait(unless_closed(&self.stop, WHAT, receiving))
+        Reply::wait(self.stop.try_unless(receiving, || closed(WHAT)))
     }
 
     fn close(&self) -> Reply<'_, (), CallError> {

@@ -103,19 +103,24 @@ impl Taker for Events {
     }
 }
 
-/// Headers that are texts; their names in a form that may stand in an HTTP header.
+/// Headers that are texts; names and values in a form that may stand in an HTTP header.
 fn metadata(delivery: &Delivery) -> Metadata {
     let headers = delivery.properties.headers().as_ref();
     let headers = headers.into_iter().flat_map(|headers| headers.inner());
     headers
         .filter_map(|(name, value)| match value {
-            AMQPValue::LongString(text) => {
-                let name = utf8_percent_encode(name.as_str(), QUERY).to_string().replace(' ', "+");
-                Some((name, String::from_utf8_lossy(text.as_bytes()).into_owned()))
-            }
+            AMQPValue::LongString(text) => Some((
+                escaped(name.as_str()),
+                escaped(&String::from_utf8_lossy(text.as_bytes())),
+            )),
             _ => None,
         })
         .collect()
+}
+
+/// As Go's `url.QueryEscape` writes a text.
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, QUERY).to_string().replace(' ', "+")
 }
 
 #[cfg(test)]
@@ -127,13 +132,13 @@ mod tests {
     #[test]
     fn headers_become_metadata() {
         let mut headers = FieldTable::default();
-        headers.insert("a b/ü".into(), AMQPValue::LongString("v".into()));
+        headers.insert("a b/ü".into(), AMQPValue::LongString("v ü\n".into()));
         headers.insert("number".into(), AMQPValue::LongInt(7));
         let mut delivery = Delivery::mock(1, "".into(), "q".into(), false, Vec::new());
         delivery.properties = BasicProperties::default().with_headers(headers);
         assert_eq!(
             metadata(&delivery),
-            [("a+b%2F%C3%BC".to_owned(), "v".to_owned())].into()
+            [("a+b%2F%C3%BC".to_owned(), "v+%C3%BC%0A".to_owned())].into()
         );
     }
 }

@@ -3,16 +3,12 @@
 //! One idea: what Dapr says in metadata about order and time to live becomes a field, once, here; all metadata travels beside
 //! the message besides. Must never look into a message's data.
 
-use std::time::Duration;
-
 use palladium_component::PubsubError;
-use palladium_component::metadata::parse_duration;
+use palladium_component::metadata::time_to_live;
 use palladium_component::pubsub::{BulkEntry, BulkPublishRequest, Metadata, PublishRequest};
 use palladium_proto::store as pb;
 
 const PARTITION_KEY: &str = "partitionKey";
-/// Dapr takes both.
-const TTL: [&str; 2] = ["ttl", "ttlInSeconds"];
 /// Messages in one call, and their bytes: the store takes more.
 const CHUNK: usize = 1000;
 const CHUNK_BYTES: usize = 8 << 20;
@@ -70,22 +66,14 @@ pub(super) fn chunks(messages: Vec<pb::Message>) -> Vec<Vec<pb::Message>> {
     chunks
 }
 
+/// The store counts whole seconds, and takes 0 for nothing said: a message that is over at once gets the shortest life that
+/// there is.
 fn ttl(metadata: &Metadata) -> Result<Option<u32>, PubsubError> {
-    let said = TTL.iter().find_map(|name| Some((name, value(metadata, name)?)));
-    let Some((name, text)) = said.filter(|(_, text)| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = || {
-        PubsubError::Invalid(format!(
-            "{name}: {text:?} is no time to live; give seconds, or a Go duration such as 10m, above zero"
-        ))
-    };
-    let ttl = parse_duration(text, Duration::from_secs(1)).map_err(|_| wrong())?;
-    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-    match u32::try_from(seconds).unwrap_or(u32::MAX) {
-        0 => Err(wrong()),
-        seconds => Ok(Some(seconds)),
-    }
+    let time = time_to_live(metadata).map_err(PubsubError::Invalid)?;
+    Ok(time.map(|time| {
+        let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+        u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+    }))
 }
 
 fn value<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
@@ -116,9 +104,20 @@ mod tests {
         .unwrap();
         assert_eq!((made.partition_key.as_str(), made.ttl_seconds), ("a", 60));
         assert_eq!(made.metadata.get("x").map(String::as_str), Some("y"));
-        assert_eq!(message(&request(&[]), 7).unwrap().ttl_seconds, 7);
-        assert_eq!(message(&request(&[("ttl", "1m500ms")]), 7).unwrap().ttl_seconds, 61);
-        for wrong in ["0", "-1", "soon"] {
+        let seconds = |said: &[(&str, &str)]| message(&request(said), 7).unwrap().ttl_seconds;
+        assert_eq!(seconds(&[]), 7);
+        assert_eq!(seconds(&[("ttl", "1m500ms")]), 61);
+        assert_eq!(seconds(&[("ttl", ""), ("ttlInSeconds", "9")]), 9, "empty is not said");
+        assert_eq!(seconds(&[("ttl", "1000000h")]), 3_600_000_000);
+        assert_eq!(seconds(&[("ttl", "2000000h")]), u32::MAX);
+        for over in ["0", "0s", "-1s", "1ns"] {
+            assert_eq!(
+                seconds(&[("ttl", over)]),
+                1,
+                "{over}: not as long as the store keeps messages"
+            );
+        }
+        for wrong in ["-1", "soon"] {
             let error = message(&request(&[("ttlInSeconds", wrong)]), 7).unwrap_err();
             assert!(matches!(error, PubsubError::Invalid(_)), "{error}");
         }

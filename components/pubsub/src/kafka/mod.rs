@@ -21,7 +21,6 @@ use palladium_components_kafka::{Fault, Headers, Intake, KafkaMetadata, Outlet, 
 use palladium_tasks::Shutdown;
 
 use crate::common::PubsubMetadata;
-use crate::until::unless_closed;
 use receive::Receiver;
 
 /// The driver.
@@ -105,10 +104,8 @@ impl Bus {
         what: &str,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, PubsubError> {
-        unless_closed(&self.stop, async {
-            work.await.map_err(|fault| fault.call(what).into())
-        })
-        .await
+        let work = async { work.await.map_err(|fault| fault.call(what).into()) };
+        self.stop.try_unless(work, || PubsubError::Closed).await
     }
 }
 

@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::session::Session;
-use crate::until::unless_closed;
 
 /// How long the broker may take for an answer, as in Dapr.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -162,11 +161,11 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(unless_closed(&self.stop, self.send(request)))
+        Reply::wait(self.stop.try_unless(self.send(request), || PubsubError::Closed))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {
-        Reply::wait(unless_closed(&self.stop, self.receive(request)))
+        Reply::wait(self.stop.try_unless(self.receive(request), || PubsubError::Closed))
     }
 
     fn close(&self) -> Reply<'_, (), PubsubError> {

@@ -17,7 +17,6 @@ use palladium_tasks::{Shutdown, Tasks};
 use super::Settings;
 use super::receive::Receiver;
 use super::topology::{self, Queue};
-use crate::until::unless_closed;
 
 /// How long acknowledgements under way may take when the component is closed.
 const DRAIN: Duration = Duration::from_millis(2500);
@@ -132,17 +131,19 @@ impl PubSub for Bus {
     }
 
     fn publish<'a>(&'a self, request: &'a PublishRequest) -> Reply<'a, (), PubsubError> {
-        Reply::wait(unless_closed(&self.stop, async {
+        let sending = async {
             let sent = self.send(request).await;
             sent.map_err(|fault| fault.call("rabbitmq pub/sub: error from publish").into())
-        }))
+        };
+        Reply::wait(self.stop.try_unless(sending, || PubsubError::Closed))
     }
 
     fn subscribe(&self, request: SubscribeRequest) -> Reply<'_, Subscription, PubsubError> {
-        Reply::wait(unless_closed(&self.stop, async {
+        let receiving = async {
             let received = self.receive(request).await;
             received.map_err(|fault| fault.call("rabbitmq pub/sub: error from subscribe").into())
-        }))
+        };
+        Reply::wait(self.stop.try_unless(receiving, || PubsubError::Closed))
     }
 
     fn ping(&self) -> Reply<'_, (), PubsubError> {

@@ -133,6 +133,25 @@ async fn who_ignores_the_request_to_stop_is_killed_after_the_grace() {
     );
 }
 
+/// Whether it stops when it is asked to, or has to be killed.
+#[tokio::test]
+async fn what_a_child_started_does_not_outlive_it() {
+    for (trap, end) in [("", Exit::Signal(15)), ("trap '' TERM; ", Exit::Signal(9))] {
+        let fixture = Fixture::new();
+        let script = format!("{trap}read line; sleep 60 & echo $!; wait");
+        let (process, stdin) = fixture.start(&script, Limits::default());
+        stdin.feed(b"\n").expect("fed");
+        while !fixture.log().ends_with('\n') {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let started = Process::open(fixture.log().trim().parse().expect("a pid")).expect("there");
+        assert!(started.is_running());
+        assert_eq!(process.stop(Duration::from_millis(100)).await.expect("signalled"), end);
+        let ended = tokio::time::timeout(Duration::from_secs(10), started.ended()).await;
+        assert!(ended.is_ok(), "{end:?}: it lives on");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_program_is_named() {
     let folder = tempfile::tempdir().expect("temp folder");

@@ -138,57 +138,7 @@ fn status_json(status: &InternalStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-    use http_body_util::BodyExt as _;
-    use palladium_http::Upload;
-
     use super::*;
-    use crate::http::{Surface, handle};
-    use crate::testing;
-
-    /// The path that an application is sent for that one, undecoded.
-    async fn sent(server: &Arc<Server>, path: &str) -> String {
-        let request = Request::get(path).body(Upload::whole(Default::default()));
-        let answer = handle(server, Surface::Api, request.expect("sound")).await;
-        let body = answer.into_body().collect().await.expect("whole").to_bytes();
-        String::from_utf8_lossy(&body).into_owned()
-    }
-
-    /// The path is routed by without its dots and read as it came here. Whoever calls is judged by the canonical method, and
-    /// that is what the application decodes, whatever was made of the path before.
-    #[tokio::test]
-    async fn sec_054_an_application_decodes_the_method_that_is_judged() {
-        let server = testing::open_server();
-        let app = testing::application(|request| async move {
-            let path = request.split(' ').nth(1).unwrap_or_default();
-            (200, path.strip_prefix("/base/").unwrap_or_default().to_owned())
-        });
-        server.app.store(Some(app.await));
-        for (spelt, judged) in [
-            ("admin", "admin"),
-            ("%61dmin", "admin"),
-            ("admin/", "admin"),
-            (".//admin", "admin"),
-            ("public/../admin", "admin"),
-            ("public%2F..%2Fadmin", "admin"),
-            ("public/%2e%2e/admin", "admin"),
-            // Out of the method: routed by another path, and another App ID stands in that.
-            ("../../admin", "admin"),
-            ("../../other/method/x", "other/method/x"),
-            ("%2e%2e/%2e%2e/other/method/x", "other/method/x"),
-            // Out of all: what is left is no route.
-            ("../../../../admin", "admin"),
-            // Decoded once.
-            ("%2561dmin", "%61dmin"),
-            ("public%252F..%252Fadmin", "public%2F..%2Fadmin"),
-        ] {
-            let sent = sent(&server, &format!("/v1.0/invoke/orders/method/{spelt}")).await;
-            assert_eq!(decode(&sent).as_deref(), Ok(judged), "{spelt}: {sent}");
-        }
-        // Out of the method and into the API: that is no call.
-        let told = sent(&server, "/v1.0/invoke/orders/method/../../../metadata").await;
-        assert!(told.contains("runtimeVersion"), "{told}");
-    }
 
     #[test]
     fn a_grpc_status_is_shown_as_http() {

@@ -263,6 +263,16 @@ fn connector(identity: &Identity, expected: Authorizer) -> Connector {
 mod tests {
     use super::*;
 
+    impl Peers {
+        /// Nobody but this one, without TLS: a test's listener says who it is.
+        pub(in crate::invoke) fn set_only(&self, app_id: &str, address: &str) {
+            let peer = Arc::new(self.peer(app_id, &self.namespace, None));
+            peer.set(std::iter::once(address.to_owned()));
+            self.by_spelling
+                .store(Arc::new(HashMap::from([(app_id.to_owned(), peer)])));
+        }
+    }
+
     #[test]
     fn targets_may_name_a_namespace() {
         assert_eq!(split("orders", "own"), Ok(("orders", "own")));

@@ -1,5 +1,7 @@
 //! A Dapr Server and services to call, for the tests of invocation; and who the own application is.
 
+mod judged;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 

@@ -1,9 +1,6 @@
 //! Who gets what on the gateway listener.
 
-use std::io;
-
 use hyper::Method;
-use palladium_http::Arrival;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,23 +16,6 @@ fn id(name: &str) -> SpiffeId {
     parse(&format!("spiffe://reg-a.palladium.internal/ns/{name}")).unwrap()
 }
 
-/// Connections whose handshake has proven this peer.
-struct Of(TcpListener, SpiffeId);
-
-impl Accept for Of {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<Arrival<TcpStream>> {
-        let (stream, remote) = self.0.accept().await?;
-        let mut connection = Connection::default();
-        connection.peer = Some(self.1.clone());
-        Ok(Arrival {
-            remote: Some(remote),
-            opening: Box::pin(async move { Ok((stream, connection)) }),
-        })
-    }
-}
-
 /// What that peer gets for requests that begin so, from a Dapr Server that asks for no token.
 async fn answers(peer: SpiffeId, requests: &[&str]) -> Vec<String> {
     let server = testing::open_server();
@@ -43,7 +23,7 @@ async fn answers(peer: SpiffeId, requests: &[&str]) -> Vec<String> {
     call.answered(&Method::GET, 200, Duration::ZERO, (0, None));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = HttpServer::new(Of(listener, peer), Limits::default());
+    let listener = HttpServer::new(testing::Proven(listener, peer), Limits::default());
     let shutdown = server.shutdown.clone();
     let serving = tokio::spawn(serve_api(server, Some(id("palladium/agent")), listener));
     let mut all = Vec::new();

@@ -1,10 +1,11 @@
-//! A Dapr Server of the platform's, an application behind an address, and what happens when either changes.
+//! A Dapr Server of the platform's, an application behind an address, and what happens when either changes; and which of many
+//! subscriptions a change concerns.
 
 use palladium_engine_pubsub::PublishRequest;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::testing::{open, server, use_components};
+use crate::testing::{nobody, open, server, use_components};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -105,4 +106,89 @@ async fn subscriptions_follow_components_and_the_application() {
 
     stop.trigger();
     tasks.drain(SOON).await.unwrap();
+}
+
+/// Some subscriptions, by topic and route; of one topic there are two.
+fn wanted(said: &[(String, &str)], entry: &Arc<PubsubEntry>, to: &To) -> Vec<Wanted> {
+    let wanted = said.iter().map(|(topic, route)| Wanted {
+        spec: Spec {
+            pubsub: "events".into(),
+            topic: topic.clone(),
+            rules: vec![(String::new(), (*route).to_owned())],
+            ..Spec::default()
+        },
+        entry: entry.clone(),
+        to: to.clone(),
+    });
+    wanted.collect()
+}
+
+/// As if it had been started.
+fn started(wanted: Wanted) -> Running {
+    Running {
+        spec: wanted.spec,
+        component: wanted.entry.component.clone(),
+        to: wanted.to,
+        stop: Shutdown::new(),
+        ended: Arc::default(),
+        tasks: Tasks::new(),
+    }
+}
+
+/// Topic and route, in order.
+fn named<'a>(specs: impl Iterator<Item = &'a Spec>) -> Vec<(&'a str, &'a str)> {
+    let mut named: Vec<_> = specs
+        .map(|spec| (spec.topic.as_str(), spec.rules[0].1.as_str()))
+        .collect();
+    named.sort_unstable();
+    named
+}
+
+#[tokio::test]
+async fn of_many_subscriptions_those_that_changed_are_ended_and_begun_and_no_other() {
+    let server = server();
+    component(&server, &[]).await;
+    let entry = server.components.load().pubsub("events").cloned().unwrap();
+    let to = To::Application(nobody().await);
+    let topics = (0..200).map(|number| format!("t{number:03}"));
+    let mut said: Vec<(String, &str)> = topics.flat_map(|topic| [(topic.clone(), "a"), (topic, "b")]).collect();
+    let mut keeper = Keeper {
+        server,
+        running: wanted(&said, &entry, &to).into_iter().map(started).collect(),
+        asked: None,
+    };
+    let (gone, missing) = keeper.compare(wanted(&said, &entry, &to));
+    assert!(gone.is_empty() && missing.is_empty() && keeper.running.len() == 400);
+
+    // Of each topic the other one goes on.
+    for (topic, route) in &mut said {
+        match (topic.as_str(), *route) {
+            ("t010", "a") => *route = "changed",
+            ("t020", "b") => *topic = "moved".to_owned(),
+            _ => {}
+        }
+    }
+    said.retain(|(topic, route)| (topic.as_str(), *route) != ("t030", "a"));
+    said.push(("t040".to_owned(), "added"));
+    // The order in which they are wanted means nothing.
+    said.reverse();
+    let (gone, missing) = keeper.compare(wanted(&said, &entry, &to));
+    let ended = [("t010", "a"), ("t020", "b"), ("t030", "a")];
+    assert_eq!(named(gone.iter().map(|one| &one.spec)), ended);
+    let begun = [("moved", "b"), ("t010", "changed"), ("t040", "added")];
+    assert_eq!(named(missing.iter().map(|one| &one.spec)), begun);
+    assert_eq!(keeper.running.len(), 397);
+    keeper.running.extend(missing.into_iter().map(started));
+    let (gone, missing) = keeper.compare(wanted(&said, &entry, &to));
+    assert!(gone.is_empty() && missing.is_empty(), "nothing has changed since");
+
+    // One that its component has ended is begun again.
+    keeper.running[7].ended.store(true, Ordering::Release);
+    let over = keeper.running[7].spec.clone();
+    let (gone, missing) = keeper.compare(wanted(&said, &entry, &to));
+    assert!(gone.len() == 1 && gone[0].spec == over && missing.len() == 1 && missing[0].spec == over);
+    // Another application is another receiver, and nothing of the old one goes on.
+    let other = To::Application(nobody().await);
+    let (gone, missing) = keeper.compare(wanted(&said, &entry, &other));
+    assert_eq!((gone.len(), missing.len(), keeper.running.len()), (399, 400, 0));
 }
