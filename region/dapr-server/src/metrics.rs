@@ -2,9 +2,10 @@
 //!
 //! One idea: what is counted per call is a handle that was looked up when the component was loaded or the word was first
 //! seen, so that counting is an addition. What callers may choose (paths, methods, topics, App IDs) has a label only so many
-//! times, see `words.rs`. What a Configuration says of calls can be put in force while others count: their families are
+//! times, see `words.rs`, and all of it together only so many bytes of the page, see `budget.rs`. What a Configuration says of calls can be put in force while others count: their families are
 //! replaced as a whole; those of components stay as they were at the start. Labels never hold keys or what is sent.
 
+mod budget;
 mod components;
 mod family;
 mod grpc;
@@ -13,6 +14,7 @@ mod invocation;
 pub(crate) mod page;
 mod paths;
 mod resiliency;
+mod shape;
 mod words;
 
 use std::sync::Arc;
@@ -63,7 +65,7 @@ struct Calls {
 impl Calls {
     fn new(app_id: &str, settings: &MetricsSettings) -> Self {
         let registry = Registry::new();
-        let make = Maker::new(&registry, settings);
+        let make = Maker::new(&registry, settings, budget::CALLS);
         let error_codes = settings.record_error_codes.then(|| {
             let labels = ["app_id", "category", "error_code"];
             let counts = make.counts("dapr_error_code_total", "Failed API calls by tag.", &labels);
@@ -84,11 +86,11 @@ impl Metrics {
     /// All at zero.
     pub fn new(app_id: &str, namespace: &str, settings: &MetricsSettings) -> Self {
         let registry = Registry::new();
-        let make = Maker::new(&registry, settings);
+        let make = Maker::new(&registry, settings, budget::COMPONENTS);
         Self {
             app_id: app_id.to_owned(),
             components: ComponentMetrics::new(app_id, namespace, &make),
-            resiliency: resiliency::ResiliencyMetrics::new(app_id, |collector| make.add_any(collector)),
+            resiliency: resiliency::ResiliencyMetrics::new(app_id, &make),
             calls: ArcSwap::from_pointee(Calls::new(app_id, settings)),
             registry,
         }

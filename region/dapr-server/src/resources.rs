@@ -20,7 +20,7 @@ pub use http_endpoint::{AddressError, BaseUrl, HttpEndpoint};
 #[cfg(test)]
 pub use observed::OtelSettings;
 pub(crate) use observed::expression;
-pub use observed::{ApiLogging, MetricsSettings, TracingSettings};
+pub use observed::{ApiLogging, MetricsRule, MetricsSettings, TracingSettings};
 pub use palladium_engine_pubsub::Spec as Subscription;
 pub use resiliency::ResiliencyResource;
 pub use subscription::read_subscription;

@@ -1,15 +1,17 @@
 //! One question to one Dapr Server, on its gateway port, which tells the agent its metrics and nothing else.
 //!
 //! One idea: a Dapr Server is the process nearest to a tenant, so it may be slow, silent or talkative: there is one deadline for
-//! all of it and one bound for what it says, and few are asked at a time. Each question has a connection of its own: nothing is
-//! kept for Dapr Servers that come and go. Must never wait or hold beyond these bounds, nor believe anybody but the App ID's
-//! own SPIFFE ID.
+//! all of it and one bound for what it says, and few are asked at a time. One that let a question go by in silence has, until it
+//! answers one, to share a part of the turns with its like, for a shorter time: all others find a turn. Each question has a
+//! connection of its own: nothing else is kept for Dapr Servers that come and go. Must never wait or hold beyond these bounds,
+//! nor believe anybody but the App ID's own SPIFFE ID.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -29,6 +31,10 @@ use crate::views::DaprServer;
 
 /// Questions at a time, over all connections: so many answers are held at most.
 pub(crate) const TURNS: usize = 4;
+/// As many of these turns as Dapr Servers may have that did not answer when they were asked last.
+const LATE_TURNS: usize = 2;
+/// Names of such ones that are kept. When there are more, all of them are asked as if nothing had been.
+const MOST_LATE: usize = 1024;
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
 /// What a question goes over.
@@ -57,10 +63,10 @@ pub(crate) fn mutual_tls(svid: SvidSource, bundles: TrustBundles) -> Dial {
 /// What one answer may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// From the first step to the last byte, waiting for one's turn included.
+    /// From the first step to the last byte, waiting for one's turn included; half of it behind the turn of one that is late.
     pub(crate) wait: Duration,
-    /// Of the body. Beyond it the App ID answers 503: `spec.metrics.http.increasedCardinality: false` or `pathMatching` in its
-    /// Configuration keep it below.
+    /// Of the body. A Dapr Server keeps its page below by itself (`region/dapr-server/src/metrics/budget.rs`); beyond it the
+    /// App ID answers 503.
     pub(crate) bytes: usize,
 }
 
@@ -104,6 +110,10 @@ pub(crate) struct Questions {
     pub(crate) bounds: Bounds,
     /// Held by an answer until it has gone out.
     pub(crate) turns: Arc<Semaphore>,
+    /// Held, beside a turn, while one is asked that is late.
+    late_turns: Semaphore,
+    /// Who was asked and has not answered: SPIFFE IDs.
+    late: Mutex<HashSet<String>>,
 }
 
 impl Questions {
@@ -113,6 +123,8 @@ impl Questions {
             dial,
             bounds: Bounds::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
+            late_turns: Semaphore::new(LATE_TURNS),
+            late: Mutex::default(),
         }
     }
 
@@ -125,12 +137,44 @@ impl Questions {
     }
 
     async fn in_turn(&self, server: DaprServer) -> Result<Bytes, NoAnswer> {
-        let address = server.address.ok_or(NoAnswer::NoPort)?;
-        // The semaphore is never closed, so a permit always comes.
+        let DaprServer { spiffe_id, address } = server;
+        let address = address.ok_or(NoAnswer::NoPort)?;
+        let is_late = self.late().contains(&spiffe_id);
+        // The semaphores are never closed, so a permit always comes.
+        let (late_turn, wait) = match is_late {
+            true => (self.late_turns.acquire().await.ok(), self.bounds.wait / 2),
+            false => (None, self.bounds.wait),
+        };
         let turn = self.turns.clone().acquire_owned().await.ok();
-        let stream = (self.dial)(server.spiffe_id, address).await?;
-        let text = exchange(stream, self.bounds.bytes).await?;
-        Ok(Bytes::from_owner(Held { text, _turn: turn }))
+        // Now, because nothing here goes on when the time is over; and not before, as waiting for a turn is nobody's fault.
+        self.asked(spiffe_id.clone());
+        let begun = Instant::now();
+        let answer = timeout(wait, async {
+            let stream = (self.dial)(spiffe_id.clone(), address).await?;
+            exchange(stream, self.bounds.bytes).await
+        });
+        let answer = answer.await.unwrap_or(Err(NoAnswer::TooLong(wait)));
+        drop(late_turn);
+        // What fails at once holds up nobody; what fails late has been silent all the same.
+        if answer.is_ok() || begun.elapsed() < wait / 2 {
+            self.late().remove(&spiffe_id);
+        }
+        Ok(Bytes::from_owner(Held {
+            text: answer?,
+            _turn: turn,
+        }))
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self, spiffe_id: String) {
+        let mut late = self.late();
+        if late.len() >= MOST_LATE {
+            late.clear();
+        }
+        late.insert(spiffe_id);
     }
 }
 

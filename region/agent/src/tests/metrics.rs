@@ -1,6 +1,7 @@
 //! The region's metrics: who is listed and asked, and what becomes of Dapr Servers that do not answer as they should.
 
 mod door;
+mod late;
 
 use std::collections::HashMap;
 use std::io;

@@ -330,12 +330,13 @@ mod tests {
     use prometheus::{Encoder as _, Registry, TextEncoder};
 
     use super::*;
+    use crate::metrics::budget::COMPONENTS;
     use crate::resources::MetricsSettings;
 
     #[test]
     fn topics_and_operations_are_bounded() {
         let (registry, settings) = (Registry::new(), MetricsSettings::default());
-        let metrics = ComponentMetrics::new("a", "n", &Maker::new(&registry, &settings));
+        let metrics = ComponentMetrics::new("a", "n", &Maker::new(&registry, &settings, COMPONENTS));
         let (topics, binding) = (metrics.pubsub("p"), metrics.calls(Counted::OutputBinding, "b"));
         for number in 0..1000 {
             let word = number.to_string();

@@ -1,17 +1,21 @@
 //! Families of metrics with their labels.
 //!
-//! One idea: a rule of the Configuration rewrites a label's value where a series is made, so that counting stays an
-//! addition. Must never make a family whose labels could not be written: names are this program's own words.
+//! One idea: whoever counts asks here once for what it counts with; all that is decided of labels is decided by the family's
+//! shape then, so that counting stays an addition. Must never make a family whose labels could not be written: names are this
+//! program's own words.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
-use regex::Regex;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
-use crate::resources::{MetricsSettings, expression};
+use super::budget::Budget;
+use super::shape::Shape;
+use crate::resources::MetricsSettings;
 
 /// Dapr's default latency buckets in milliseconds.
 const LATENCIES: &[f64] = &[
@@ -59,20 +63,36 @@ pub(super) fn millis(elapsed: Duration) -> f64 {
     elapsed.as_secs_f64() * 1e3
 }
 
-/// One label's rewrite: which label, what is looked for, what comes in its place.
-type Rewrite = (usize, Regex, String);
-
 /// Counters of one name.
 #[derive(Clone)]
 pub struct Counts {
     vec: IntCounterVec,
-    rewrites: Arc<[Rewrite]>,
+    shape: Arc<Shape>,
 }
 
 impl Counts {
     /// The counter with these labels.
     pub fn with(&self, labels: &[&str]) -> IntCounter {
-        rewritten(&self.rewrites, labels, |labels| self.vec.with_label_values(labels))
+        self.shape.series(labels, |labels| self.vec.with_label_values(labels))
+    }
+
+    /// What a rule makes of one label's value.
+    pub fn value<'a>(&self, label: usize, value: &'a str) -> Cow<'a, str> {
+        self.shape.value(label, value)
+    }
+}
+
+/// Gauges of one name.
+#[derive(Clone)]
+pub struct Gauges {
+    vec: IntGaugeVec,
+    shape: Arc<Shape>,
+}
+
+impl Gauges {
+    /// The gauge with these labels.
+    pub fn with(&self, labels: &[&str]) -> IntGauge {
+        self.shape.series(labels, |labels| self.vec.with_label_values(labels))
     }
 }
 
@@ -80,75 +100,52 @@ impl Counts {
 #[derive(Clone)]
 pub struct Spreads {
     vec: HistogramVec,
-    rewrites: Arc<[Rewrite]>,
+    shape: Arc<Shape>,
 }
 
 impl Spreads {
     /// The histogram with these labels.
     pub fn with(&self, labels: &[&str]) -> Histogram {
-        rewritten(&self.rewrites, labels, |labels| self.vec.with_label_values(labels))
+        self.shape.series(labels, |labels| self.vec.with_label_values(labels))
     }
 
     /// What a rule makes of one label's value.
     pub fn value<'a>(&self, label: usize, value: &'a str) -> Cow<'a, str> {
-        rewrite(&self.rewrites, label, value)
+        self.shape.value(label, value)
     }
-}
-
-impl Counts {
-    /// What a rule makes of one label's value.
-    pub fn value<'a>(&self, label: usize, value: &'a str) -> Cow<'a, str> {
-        rewrite(&self.rewrites, label, value)
-    }
-}
-
-fn rewrite<'a>(rewrites: &[Rewrite], label: usize, value: &'a str) -> Cow<'a, str> {
-    let mut value = Cow::Borrowed(value);
-    // What is empty says that there is no such label.
-    if value.is_empty() {
-        return value;
-    }
-    for (_, expression, by) in rewrites.iter().filter(|(at, ..)| *at == label) {
-        let other = match expression.replace_all(&value, by.as_str()) {
-            Cow::Owned(other) => Some(other),
-            Cow::Borrowed(_) => None,
-        };
-        if let Some(other) = other {
-            value = Cow::Owned(other);
-        }
-    }
-    value
-}
-
-fn rewritten<T>(rewrites: &[Rewrite], labels: &[&str], make: impl FnOnce(&[&str]) -> T) -> T {
-    if rewrites.is_empty() {
-        return make(labels);
-    }
-    let values: Vec<Cow<'_, str>> = labels
-        .iter()
-        .enumerate()
-        .map(|(at, value)| rewrite(rewrites, at, value))
-        .collect();
-    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-    make(&values)
 }
 
 /// Makes families in one registry.
 pub struct Maker<'a> {
     registry: &'a Registry,
     settings: &'a MetricsSettings,
+    budget: Arc<Budget>,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(registry: &'a Registry, settings: &'a MetricsSettings) -> Self {
-        Self { registry, settings }
+    /// `most`: bytes of the page for all series of all its families.
+    pub(super) fn new(registry: &'a Registry, settings: &'a MetricsSettings, most: usize) -> Self {
+        let budget = Arc::new(Budget::new(most));
+        Self {
+            registry,
+            settings,
+            budget,
+        }
     }
 
     /// Counters.
     pub fn counts(&self, name: &str, help: &str, labels: &[&str]) -> Counts {
         Counts {
             vec: self.add(IntCounterVec::new(Opts::new(name, help), labels)),
-            rewrites: self.rewrites(name, labels),
+            shape: self.shape(name, labels, 1, 0),
+        }
+    }
+
+    /// Gauges.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Gauges {
+        Gauges {
+            vec: self.add(IntGaugeVec::new(Opts::new(name, help), labels)),
+            shape: self.shape(name, labels, 1, 0),
         }
     }
 
@@ -168,77 +165,24 @@ impl<'a> Maker<'a> {
 
     fn spreads(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Spreads {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let bounds = buckets.iter().map(|bound| bound.to_string().len()).sum();
         Spreads {
             vec: self.add(HistogramVec::new(options, labels)),
-            rewrites: self.rewrites(name, labels),
+            // The last bucket, the sum and the count have lines as well.
+            shape: self.shape(name, labels, buckets.len() + 3, bounds),
         }
-    }
-
-    /// Takes in a collector that was made elsewhere.
-    pub fn add_any(&self, collector: Box<dyn Collector>) {
-        self.registry
-            .register(collector)
-            .expect("invariant: each name is registered once");
     }
 
     fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let collector = made.expect("invariant: names and labels of this program are well formed");
-        self.add_any(Box::new(collector.clone()));
+        self.registry
+            .register(Box::new(collector.clone()))
+            .expect("invariant: each name is registered once");
         collector
     }
 
-    fn rewrites(&self, name: &str, labels: &[&str]) -> Arc<[Rewrite]> {
-        let name = plain(name);
-        let rules = self.settings.rules.iter().filter(|rule| plain(&rule.name) == name);
-        let labels = rules.flat_map(|rule| &rule.labels).filter_map(|label| {
-            let at = labels.iter().position(|known| *known == label.name)?;
-            Some((at, &label.regex))
-        });
-        let rewrites = labels.flat_map(|(at, expressions)| {
-            // One that is none was refused when the Configuration was read.
-            let made = move |(by, text): (&String, &String)| Some((at, expression(text).ok()?, by.clone()));
-            expressions.iter().filter_map(made)
-        });
-        rewrites.collect()
-    }
-}
-
-/// A metric's name as rules may spell it: as it is exported, or as Dapr's own views are called.
-fn plain(name: &str) -> String {
-    let name = name.strip_prefix("dapr_").unwrap_or(name);
-    name.replace(['/', '.'], "_")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn rules_rewrite_the_labels_they_name() {
-        let rule = |name: &str| {
-            json!({ "name": name, "labels": [
-                { "name": "path", "regex": { "/orders/_$1": "/orders/[0-9]+(x?)", "ignored": "" } },
-                { "name": "none", "regex": { "x": ".*" } } ] })
-        };
-        for name in ["dapr_http_server_request_count", "http/server/request_count"] {
-            let rules = vec![serde_json::from_value(rule(name)).expect("sound")];
-            let mut settings = MetricsSettings {
-                rules,
-                ..MetricsSettings::default()
-            };
-            settings.rules[0].labels[0].regex.remove("ignored");
-            let registry = Registry::new();
-            let maker = Maker::new(&registry, &settings);
-            let counts = maker.counts("dapr_http_server_request_count", "h", &["app_id", "path"]);
-            counts.with(&["a", "/orders/1x"]).inc();
-            counts.with(&["a", "/orders/2x"]).inc();
-            counts.with(&["a", ""]).inc();
-            assert_eq!(counts.with(&["a", "/orders/3x"]).get(), 2);
-            assert_eq!(counts.value(1, "/orders/77"), "/orders/_");
-            let other = maker.counts("dapr_http_server_latency", "h", &["app_id", "path"]);
-            assert_eq!(other.value(1, "/orders/77"), "/orders/77");
-        }
+    fn shape(&self, name: &str, labels: &[&str], lines: usize, bounds: usize) -> Arc<Shape> {
+        let (rules, budget) = (&self.settings.rules, self.budget.clone());
+        Arc::new(Shape::new(name, labels, (lines, bounds), rules, budget))
     }
 }

@@ -164,12 +164,13 @@ mod tests {
     use prometheus::{Encoder as _, Registry, TextEncoder};
 
     use super::*;
+    use crate::metrics::budget::CALLS;
     use crate::resources::MetricsSettings;
 
     #[test]
     fn calls_have_daprs_labels_and_methods_are_bounded() {
         let (registry, settings) = (Registry::new(), MetricsSettings::default());
-        let metrics = GrpcMetrics::new("a", &Maker::new(&registry, &settings));
+        let metrics = GrpcMetrics::new("a", &Maker::new(&registry, &settings, CALLS));
         metrics.server("/p.S/M", tonic::Code::NotFound, Some(7), Duration::ZERO);
         metrics.server("GetState", tonic::Code::Ok, Some(7), Duration::ZERO);
         for number in 0..2 * MOST_METHODS {

@@ -2,11 +2,11 @@
 //!
 //! One idea: what is counted per call is a handle of the path that was found before the call, so that afterwards only a
 //! status is looked up. Callers choose paths and methods, and applications statuses, so there are only so many series; what
-//! comes later is counted as "other". Must never hold more than that, nor a query.
+//! comes later is counted under the path "other". Must never hold more than that, nor a query.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
@@ -14,13 +14,16 @@ use prometheus::{Histogram, IntCounter};
 
 use super::family::{Counts, Maker, Spreads, millis};
 use super::paths::Paths;
-use super::words::{ByNumber, ByWord, OTHER};
+use super::words::{ByNumber, ByWord, OTHER, one_more};
 use crate::resources::MetricsSettings;
 
 /// Paths that are told apart, in each direction.
 const MOST_PATHS: usize = 500;
-/// Series of one direction: path, method and status together. About 4 MB, if ever all of them are used.
-const MOST_SERIES: usize = 2000;
+/// Series of one direction: path, method and status together, and path and method of what is sent. With paths of usual length
+/// about half of what the page has for calls (`budget.rs`), so that neither direction takes all of it. About 2 MB.
+const MOST_SERIES: usize = 1000;
+/// Methods and statuses that are told apart of all that comes later.
+const MOST_OTHERS: usize = 100;
 
 const METHODS: [&str; 9] = [
     "GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE",
@@ -49,7 +52,11 @@ struct Direction {
     responses: Option<Counts>,
     paths: ByWord<PathSeries>,
     series: AtomicUsize,
-    other: std::sync::OnceLock<Arc<Series>>,
+    /// What comes later, by method and status.
+    other: PathSeries,
+    others: AtomicUsize,
+    /// What comes even later.
+    rest: OnceLock<Arc<Series>>,
 }
 
 /// What is kept for one path.
@@ -58,6 +65,16 @@ struct PathSeries {
     series: ByNumber<Series>,
     /// By method.
     sent: ByNumber<Histogram>,
+}
+
+impl PathSeries {
+    fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            series: ByNumber::default(),
+            sent: ByNumber::default(),
+        }
+    }
 }
 
 /// What is counted together.
@@ -86,7 +103,9 @@ impl HttpMetrics {
             responses,
             paths: ByWord::new(MOST_PATHS),
             series: AtomicUsize::new(0),
-            other: Default::default(),
+            other: PathSeries::new(OTHER),
+            others: AtomicUsize::new(0),
+            rest: OnceLock::new(),
         };
         let responses = settings
             .increased_cardinality
@@ -154,8 +173,12 @@ impl HttpMetrics {
         self.count(&self.client, &path, method, status, elapsed);
         if let Some(sent) = sent {
             let (number, name) = self.method(method);
-            let make = || self.sent_bytes.with(&[self.app_id.as_str(), name, &path.path, ""]);
-            if let Some(histogram) = path.sent.get(number, || true, make) {
+            let make = |path: &str| self.sent_bytes.with(&[self.app_id.as_str(), name, path, ""]);
+            let room = || one_more(&self.client.series, MOST_SERIES);
+            let own = path.sent.get(number, room, || make(&path.path));
+            // There are only so many methods.
+            let found = own.or_else(|| self.client.other.sent.get(number, || true, || make(OTHER)));
+            if let Some(histogram) = found {
                 histogram.observe(as_float(sent));
             }
         }
@@ -184,16 +207,20 @@ impl HttpMetrics {
 
     fn count(&self, direction: &Direction, path: &PathSeries, method: &Method, status: u16, elapsed: Duration) {
         let (number, method) = self.method(method);
-        let make = || {
+        let number = number << 16 | u32::from(status);
+        let make = |path: &str| {
             let status = status.to_string();
-            direction.make(&[self.app_id.as_str(), method, &path.path, &status])
+            direction.make(&[self.app_id.as_str(), method, path, &status])
         };
-        let found = path
-            .series
-            .get(number << 16 | u32::from(status), || direction.has_room(), make);
+        let room = || one_more(&direction.series, MOST_SERIES);
+        let own = path.series.get(number, room, || make(&path.path));
+        let found = own.or_else(|| {
+            let room = || one_more(&direction.others, MOST_OTHERS);
+            direction.other.series.get(number, room, || make(OTHER))
+        });
         let series = found.unwrap_or_else(|| {
             let make = || Arc::new(direction.make(&[self.app_id.as_str(), "", OTHER, ""]));
-            direction.other.get_or_init(make).clone()
+            direction.rest.get_or_init(make).clone()
         });
         series.count.inc();
         series.latency.observe(millis(elapsed));
@@ -212,18 +239,7 @@ impl Direction {
             // Each has a rule of its own.
             _ => Cow::Borrowed(path),
         };
-        self.paths.get(&key, |path| PathSeries {
-            path: path.to_owned(),
-            series: ByNumber::default(),
-            sent: ByNumber::default(),
-        })
-    }
-
-    fn has_room(&self) -> bool {
-        let more = |made: usize| (made < MOST_SERIES).then_some(made + 1);
-        self.series
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        self.paths.get(&key, PathSeries::new)
     }
 
     fn make(&self, labels: &[&str]) -> Series {
@@ -256,10 +272,11 @@ mod tests {
     use prometheus::{Encoder as _, Registry, TextEncoder};
 
     use super::*;
+    use crate::metrics::budget::CALLS;
 
     fn text(settings: &MetricsSettings, calls: impl FnOnce(&Arc<HttpMetrics>)) -> String {
         let registry = Registry::new();
-        let metrics = Arc::new(HttpMetrics::new("a", settings, &Maker::new(&registry, settings)));
+        let metrics = Arc::new(HttpMetrics::new("a", settings, &Maker::new(&registry, settings, CALLS)));
         calls(&metrics);
         let mut text = Vec::new();
         TextEncoder::new().encode(&registry.gather(), &mut text).expect("text");
@@ -319,7 +336,31 @@ mod tests {
         let series = said
             .lines()
             .filter(|line| line.starts_with("dapr_http_server_request_count{"));
-        assert_eq!(series.count(), MOST_SERIES + 1);
-        assert!(said.contains(r#"path="other",status="""#), "{said}");
+        // All that comes later, by its five statuses.
+        assert_eq!(series.count(), MOST_SERIES + 5);
+        let later = r#"dapr_http_server_request_count{app_id="a",method="GET",path="other",status="204"} 350"#;
+        assert!(said.lines().any(|line| line == later), "{said}");
+        // An application that answers whatever it likes.
+        let said = text(&MetricsSettings::default(), |metrics| {
+            for status in 100..100 + 2 * MOST_SERIES {
+                let status = u16::try_from(status).expect("small");
+                metrics.client(
+                    &Method::PUT,
+                    &format!("/{status}"),
+                    Some(1),
+                    Some((status, None)),
+                    Duration::ZERO,
+                );
+            }
+        });
+        let calls = said.matches("dapr_http_client_completed_count{").count();
+        let sent = said.matches("dapr_http_client_sent_bytes_count{").count();
+        assert!(calls + sent <= MOST_SERIES + MOST_OTHERS + 2, "{calls} {sent}");
+        for line in [
+            r#"dapr_http_client_completed_count{app_id="a",method="",path="other",status=""}"#,
+            r#"dapr_http_client_sent_bytes_count{app_id="a",method="PUT",path="other",status=""}"#,
+        ] {
+            assert!(said.contains(line), "{line}\n{said}");
+        }
     }
 }

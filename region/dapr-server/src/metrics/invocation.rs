@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntCounter;
 
 use super::family::{Counts, Maker, Spreads, millis};
-use super::words::{ByNumber, ByWord, OTHER};
+use super::words::{ByNumber, ByWord, OTHER, one_more};
 
 /// App IDs that are told apart, in each direction.
 const MOST_APP_IDS: usize = 200;
@@ -176,7 +176,9 @@ impl Sent {
             let labels = [all.app_id.as_str(), callee.name.as_str(), status, KINDS[*kind as usize]];
             (all.answers_received.with(&labels), all.latency.with(&labels[..3]))
         };
-        let (number, room) = (number(status) << 1 | *kind as u32, || has_room(&callee.known));
+        let (number, room) = (number(status) << 1 | *kind as u32, || {
+            one_more(&callee.known, MOST_STATUSES)
+        });
         let (count, latency) = match callee.answers.get(number, room, || make(&status.to_string())) {
             Some(made) => (made.0.clone(), made.1.clone()),
             None => make(OTHER),
@@ -201,7 +203,7 @@ impl Received {
     pub fn answered(&self, status: i32) {
         let Self { all, caller } = self;
         let make = |status: &str| all.answers_sent.with(&[all.app_id.as_str(), &caller.name, status]);
-        let room = || has_room(&caller.known);
+        let room = || one_more(&caller.known, MOST_STATUSES);
         match caller.answers.get(number(status), room, || make(&status.to_string())) {
             Some(count) => count.inc(),
             None => make(OTHER).inc(),
@@ -213,23 +215,18 @@ fn number(status: i32) -> u32 {
     u32::try_from(status).unwrap_or_default()
 }
 
-fn has_room(known: &std::sync::atomic::AtomicUsize) -> bool {
-    use std::sync::atomic::Ordering::Relaxed;
-    let more = |made: usize| (made < MOST_STATUSES).then_some(made + 1);
-    known.fetch_update(Relaxed, Relaxed, more).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use prometheus::{Encoder as _, Registry, TextEncoder};
 
     use super::*;
+    use crate::metrics::budget::CALLS;
     use crate::resources::MetricsSettings;
 
     #[test]
     fn both_sides_are_counted_and_bounded() {
         let (registry, settings) = (Registry::new(), MetricsSettings::default());
-        let metrics = Arc::new(InvocationMetrics::new("a", &Maker::new(&registry, &settings)));
+        let metrics = Arc::new(InvocationMetrics::new("a", &Maker::new(&registry, &settings, CALLS)));
         metrics.sent("b", Kind::Unary).answered(200);
         metrics.received("").answered(13);
         metrics.judged("d", "n", true, false);

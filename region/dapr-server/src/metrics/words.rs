@@ -5,6 +5,7 @@
 //! times. Must never keep more than that, nor a word that is long.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -12,8 +13,19 @@ use arc_swap::ArcSwap;
 /// The word of what has no place of its own.
 pub const OTHER: &str = "other";
 
-/// Bytes of the longest word that is kept.
-const LONGEST: usize = 256;
+/// Bytes of the longest word that is kept, and of the longest value of a label.
+pub const LONGEST: usize = 256;
+
+/// As much of a value as a label may have.
+pub fn cut(value: &str) -> &str {
+    &value[..value.floor_char_boundary(LONGEST)]
+}
+
+/// Whether there is room for one more, which has it then.
+pub fn one_more(made: &AtomicUsize, most: usize) -> bool {
+    let more = |made: usize| (made < most).then_some(made + 1);
+    made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+}
 
 /// See the module.
 pub struct ByWord<T> {

@@ -69,6 +69,8 @@ pub struct MetricsLabel {
     pub regex: BTreeMap<String, String>,
 }
 
+/// Labels that say whose metrics these are.
+const IDENTITY: [&str; 2] = ["app_id", "namespace"];
 /// More buckets than anybody reads cost memory in every series.
 const MOST_BUCKETS: usize = 200;
 /// Each is kept compiled, and asked for every new value of its label.
@@ -114,7 +116,7 @@ impl MetricsSettings {
         }
         if let Some(rules) = spec.rules {
             check(&rules).map_err(|reason| format!("Configuration: spec.metrics.rules: {reason}"))?;
-            self.rules = rules;
+            self.rules = without_identity(rules);
         }
         Ok(())
     }
@@ -138,6 +140,26 @@ fn check(rules: &[MetricsRule]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The rules but for what they say of labels that no rule may change: metrics would be told as another's. The control plane
+/// refuses them; files of Dapr's may hold them, and all else in such a file is to be in force.
+fn without_identity(mut rules: Vec<MetricsRule>) -> Vec<MetricsRule> {
+    let mut left_out = Vec::new();
+    for MetricsRule { name, labels } in &mut rules {
+        labels.retain(|label| {
+            let is_identity = IDENTITY.contains(&label.name.as_str());
+            if is_identity {
+                left_out.push(format!("{name}/{}", label.name));
+            }
+            !is_identity
+        });
+    }
+    if !left_out.is_empty() {
+        let reason = "app_id and namespace say whose metrics these are; rules for them are left out, name other labels";
+        tracing::warn!(rules = ?left_out, "spec.metrics.rules: {reason}");
+    }
+    rules
 }
 
 /// An expression of a rule.
@@ -462,5 +484,14 @@ mod tests {
         let many = (0..=MOST_EXPRESSIONS).map(|index| (index.to_string(), json!("a")));
         let many = rules(Value::Object(many.collect()));
         assert!(read(many).is_err_and(|error| error.contains("more than 128")));
+        let label = |name: &str| json!({ "name": name, "regex": { "x": "a" } });
+        let labels = [label("app_id"), label("path"), label("namespace"), label("dst_app_id")];
+        let settings = read(json!({ "rules": [{ "name": "m", "labels": labels }] })).expect("sound");
+        let left: Vec<&str> = settings.rules[0]
+            .labels
+            .iter()
+            .map(|label| label.name.as_str())
+            .collect();
+        assert_eq!(left, ["path", "dst_app_id"], "whose metrics these are stands");
     }
 }

@@ -12,6 +12,8 @@ use crate::{duration, headers};
 
 /// Of all rules of metrics together, as a Dapr Server takes them: each is compiled and asked for every new label.
 const EXPRESSIONS_MAX: usize = 128;
+/// Labels that say whose metrics these are. A Dapr Server leaves rules for them out.
+const IDENTITY: [&str; 2] = ["app_id", "namespace"];
 
 /// Complains about tracing.
 pub(super) fn check_tracing(tracing: &Tracing, errors: &mut FieldErrors) {
@@ -70,6 +72,13 @@ pub(super) fn check_metrics(at: &str, metrics: &Metrics, errors: &mut FieldError
         is_text(&format!("{at}.rules[{index}].name"), &rule.name, errors);
         for label in &rule.labels {
             is_text(&format!("{at}.rules[{index}].labels.name"), &label.name, errors);
+            if IDENTITY.contains(&label.name.as_str()) {
+                errors.push(
+                    format!("{at}.rules[{index}].labels.name"),
+                    "says whose metrics these are, and no rule may change that",
+                    "name another label, such as path",
+                );
+            }
             for (value, regex) in &label.regex {
                 is_text(&format!("{at}.rules[{index}].labels.regex"), value, errors);
                 is_text(&format!("{at}.rules[{index}].labels.regex"), regex, errors);

@@ -96,6 +96,15 @@ fn secrets_and_metrics_and_retention_make_sense() {
     let scope = json!({ "storeName": "vault", "allowedSecrets": ["a"], "deniedSecrets": ["a"] });
     assert!(complaint(json!({ "secrets": { "scopes": [scope] } })).contains("deniedSecrets"));
     assert!(complaint(json!({ "metrics": { "latencyDistributionBuckets": [5, 1] } })).contains("growing"));
+    for (label, is_refused) in [("app_id", true), ("namespace", true), ("path", false)] {
+        let labels = json!([{ "name": label, "regex": { "x": "a" } }]);
+        for field in ["metric", "metrics"] {
+            let said = complaint(json!({ field: { "rules": [{ "name": "m", "labels": labels }] } }));
+            let reason = format!("spec.{field}.rules[0].labels.name: says whose metrics these are");
+            assert_eq!(said.starts_with(&reason), is_refused, "{label}: {said}");
+            assert_eq!(said.is_empty(), !is_refused, "{label}: {said}");
+        }
+    }
     let kept = json!({ "workflow": { "stateRetentionPolicy": { "completed": "3 days" } } });
     assert!(complaint(kept).contains("spec.workflow.stateRetentionPolicy.completed"));
     let handler = json!({ "httpPipeline": { "handlers": [{ "name": "x", "type": "state.redis" }] } });
