@@ -14,7 +14,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use palladium_proto::runtime::dapr_server::Dapr as _;
 use prometheus::Histogram;
-use prost::Message as _;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -28,7 +27,7 @@ use crate::metrics::message_bytes;
 const PREFIX: usize = 5;
 
 /// A call, looked at.
-pub(super) enum Looked<B> {
+pub(super) enum Looked<B: HttpBody> {
     /// All of it is here: its head and its message without the prefix.
     Whole(Request<Bytes>),
     /// As it was.
@@ -158,6 +157,7 @@ mod tests {
 
     use palladium_http::Upload;
     use palladium_proto::runtime::{GetStateRequest, GetStateResponse};
+    use prost::Message as _;
     use tonic::Code;
 
     use super::super::{Services, handle};
@@ -234,7 +234,7 @@ mod tests {
         let opened = testing::open(&server, "statestore", "state.in-memory", &[]).await;
         testing::use_components(&server, [opened]);
         let services = Services::new(&server);
-        for (store, code) in [("statestore", Code::Ok), ("another", Code::FailedPrecondition)] {
+        for (store, code) in [("statestore", Code::Ok), ("another", Code::InvalidArgument)] {
             let request = GetStateRequest {
                 store_name: store.to_owned(),
                 key: "a".to_owned(),

@@ -160,7 +160,7 @@ async fn sec_054_the_method_that_is_judged_is_the_one_that_is_called() {
 #[tokio::test]
 async fn sec_054_a_peer_that_cleans_nothing_is_judged_by_what_is_called() {
     let world = World::start().await;
-    let pool = pool::Pool::new(world.address.clone(), None);
+    let pool = Pool::new(world.address.clone(), None);
     let call = async |method: &str| {
         let mut call = Call {
             method: method.to_owned(),
