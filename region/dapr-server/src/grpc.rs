@@ -98,17 +98,16 @@ pub async fn handle(server: &Arc<Server>, services: &Services, mut request: Requ
         return refused(&Status::invalid_argument(bad.to_string()));
     }
     let path = request.uri().path();
-    let Some(method) = path.strip_prefix(DAPR).and_then(known) else {
+    let Some((method, group)) = path.strip_prefix(DAPR).and_then(known) else {
         if path.starts_with(DAPR) {
             return refused(&Status::unimplemented(format!("unknown method {path}")));
         }
         // A call is handed on as a whole before it begins: what is large stands apart from it.
         return Box::pin(proxied(server, request, start)).await;
     };
-    let (group, version) = group(method);
     let rules = server.rules.load();
     let logging = rules.api_logging;
-    if !rules.api.allows(Protocol::Grpc, group, version) {
+    if !rules.api.allows(Protocol::Grpc, group, version(method)) {
         return refused(&Status::unimplemented("requested endpoint is not available"));
     }
     drop(rules);
@@ -318,22 +317,19 @@ const METHODS: &[(&str, &str)] = &[
     ("ConverseAlpha2", "conversation"),
 ];
 
-fn known(method: &str) -> Option<&'static str> {
-    METHODS.iter().find(|(name, _)| *name == method).map(|(name, _)| *name)
+/// A method's own name, and its group for rules.
+fn known(method: &str) -> Option<(&'static str, &'static str)> {
+    METHODS.iter().find(|(name, _)| *name == method).copied()
 }
 
-fn group(method: &str) -> (&'static str, &'static str) {
-    let group = METHODS
-        .iter()
-        .find(|(name, _)| *name == method)
-        .map_or("", |(_, group)| *group);
-    let version = match method {
+/// The version that rules call a method by.
+fn version(method: &str) -> &'static str {
+    match method {
         _ if method.ends_with("Alpha1") => "v1.0-alpha1",
         _ if method.ends_with("Alpha2") => "v1.0-alpha2",
         _ if method.ends_with("Beta1") => "v1.0-beta1",
         _ => "v1.0",
-    };
-    (group, version)
+    }
 }
 
 #[cfg(test)]

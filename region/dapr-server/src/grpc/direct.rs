@@ -110,7 +110,8 @@ fn written<M: prost::Message>(
     let message = framed(&message);
     sent.observe(message_bytes(message.len()));
     // It counts until the caller has taken it.
-    let message = api.0.budget.tie(message).map_err(|_| grpc_status(&Fault::busy().report))?;
+    let tied = api.0.budget.tie(message);
+    let message = tied.map_err(|_| grpc_status(&Fault::busy().report))?;
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let mut answer = Response::new(Body::Message(Some(message), Some(trailers)));
@@ -242,8 +243,8 @@ mod tests {
             };
             let mut answers = Vec::new();
             for encoding in [None, Some("identity")] {
-                let mut call = Request::post("/dapr.proto.runtime.v1.Dapr/GetState")
-                    .header("content-type", "application/grpc");
+                let mut call =
+                    Request::post("/dapr.proto.runtime.v1.Dapr/GetState").header("content-type", "application/grpc");
                 if let Some(encoding) = encoding {
                     call = call.header("grpc-encoding", encoding);
                 }
