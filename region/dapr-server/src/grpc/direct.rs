@@ -1,12 +1,12 @@
 //! The methods that applications call for each request of their own, when there is nothing unusual about a call.
 //!
-//! One idea: a message that came whole, in one frame that ends its stream, needs no stream, no buffer and no decoder to
+//! One idea: a message that came whole, in one frame at the end of its stream, needs no stream, no buffer and no decoder to
 //! wait with, and its answer neither; anything else (compressed, in pieces, too long, badly framed) is given to the gRPC
 //! library with what was read put back, which has the words for it. Must never decide what a call means, nor refuse a
 //! message by itself.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, request};
@@ -39,29 +39,41 @@ pub(super) fn is_direct(method: &str) -> bool {
     matches!(method, "GetState" | "SaveState" | "PublishEvent")
 }
 
-/// Reads the first frame of a request. `longest`: greatest message in bytes.
+/// Reads the first frame of a request, and the one behind it that only ends the stream where there is one, as many clients
+/// send it. `longest`: greatest message in bytes.
 pub(super) async fn look<B>(request: Request<B>, longest: usize) -> Looked<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (head, mut body) = request.into_parts();
     if head.headers.contains_key("grpc-encoding") {
-        return other(head, None, body);
+        return other(head, [None, None], body);
     }
-    match body.frame().await {
-        Some(Ok(frame)) => match frame.into_data() {
-            Ok(data) if body.is_end_stream() && is_message(&data, longest) => {
-                Looked::Whole(Request::from_parts(head, data.slice(PREFIX..)))
-            }
-            Ok(data) => other(head, Some(Ok(Frame::data(data))), body),
-            Err(trailers) => other(head, Some(Ok(trailers)), body),
-        },
-        first => other(head, first, body),
+    let first = match body.frame().await {
+        Some(Ok(frame)) => frame,
+        first => return other(head, [first, None], body),
+    };
+    let message = match first.into_data() {
+        Ok(data) if is_message(&data, longest) => data,
+        Ok(data) => return other(head, [Some(Ok(Frame::data(data))), None], body),
+        Err(trailers) => return other(head, [Some(Ok(trailers)), None], body),
+    };
+    if !body.is_end_stream() {
+        let second = body.frame().await;
+        let is_end = match &second {
+            None => true,
+            Some(Ok(frame)) => frame.data_ref().is_some_and(Bytes::is_empty) && body.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        if !is_end {
+            return other(head, [Some(Ok(Frame::data(message))), second], body);
+        }
     }
+    Looked::Whole(Request::from_parts(head, message.slice(PREFIX..)))
 }
 
-fn other<B: HttpBody>(head: request::Parts, first: Option<Result<Frame<Bytes>, B::Error>>, rest: B) -> Looked<B> {
-    Looked::Other(Request::from_parts(head, Begun { first, rest }))
+fn other<B: HttpBody>(head: request::Parts, read: [Option<Result<Frame<Bytes>, B::Error>>; 2], rest: B) -> Looked<B> {
+    Looked::Other(Request::from_parts(head, Begun { read, rest }))
 }
 
 /// Whether this is one message and nothing else.
@@ -121,9 +133,9 @@ fn written<M: prost::Message>(
     Ok(answer)
 }
 
-/// A body whose first frame was looked at.
+/// A body whose first frames were looked at.
 pub(super) struct Begun<B: HttpBody> {
-    first: Option<Result<Frame<Bytes>, B::Error>>,
+    read: [Option<Result<Frame<Bytes>, B::Error>>; 2],
     rest: B,
 }
 
@@ -135,15 +147,14 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let first = self.first.take();
-        if first.is_some() {
-            return Poll::Ready(first);
+        match self.read.iter_mut().find_map(Option::take) {
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+            read => Poll::Ready(read),
         }
-        Poll::Ready(ready!(Pin::new(&mut self.rest).poll_frame(cx)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
+        self.read.iter().all(Option::is_none) && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -201,9 +212,11 @@ mod tests {
     #[tokio::test]
     async fn only_one_plain_message_in_one_frame_is_taken_and_all_else_is_put_back_as_it_was() {
         let whole = message();
-        match looked(&[whole.clone()], None, 100).await {
-            Looked::Whole(request) => assert_eq!(request.body(), &whole.slice(PREFIX..)),
-            Looked::Other(_) => panic!("nothing is unusual about it"),
+        for frames in [vec![whole.clone()], vec![whole.clone(), Bytes::new()]] {
+            match looked(&frames, None, 100).await {
+                Looked::Whole(request) => assert_eq!(request.body(), &whole.slice(PREFIX..)),
+                Looked::Other(_) => panic!("nothing is unusual about it: {frames:?}"),
+            }
         }
         let mut compressed = whole.to_vec();
         compressed[0] = 1;
@@ -217,6 +230,7 @@ mod tests {
             (vec![Bytes::from(compressed)], None, 100),
             (pieces.to_vec(), None, 100),
             (vec![whole.clone(), whole.clone()], None, 100),
+            (vec![whole.clone(), Bytes::new(), whole.clone()], None, 100),
             (vec![whole.clone()], Some("gzip"), 100),
             (vec![whole.clone()], None, whole.len() - PREFIX - 1),
         ] {
@@ -228,7 +242,7 @@ mod tests {
         }
     }
 
-    /// By either way: the second message is followed by an empty frame that ends the stream.
+    /// Who says how messages are encoded is answered by the library.
     #[tokio::test]
     async fn both_ways_give_the_same_answer() {
         let server = testing::open_server();
