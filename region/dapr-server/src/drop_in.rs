@@ -57,10 +57,7 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
     };
     palladium_tls::install_crypto_provider();
     logs::start(&settings.log_level, settings.log_json, &settings.app_id);
-    let ended = workers::runtime()
-        .map_err(Fatal::from)
-        .and_then(|runtime| runtime.block_on(run(settings, env)));
-    let code = match ended {
+    let code = match workers::run(run(settings, env)) {
         Ok(threads) => {
             for thread in threads {
                 if thread.join().is_err() {

@@ -106,7 +106,7 @@ fn start(config_file: &Path) -> Result<(), Error> {
     palladium_telemetry::init(&config.given.log)?;
     confine(&config.given)?;
     palladium_tls::install_crypto_provider();
-    let threads = workers::runtime()?.block_on(async {
+    let threads = workers::run(async {
         let shutdown = Shutdown::on_signals()?;
         let envelope = Envelope::from_parent().await?;
         serve(config, envelope, shutdown).await

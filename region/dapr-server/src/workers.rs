@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::thread::JoinHandle;
 
@@ -22,11 +23,25 @@ pub fn count() -> usize {
 }
 
 /// A worker's runtime.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Runs what the main thread does, on a runtime of its own.
+///
+/// What ends with an error ends the process while other threads may still have calls under way, over connections that this
+/// runtime drives. It is left as it is then: these calls are cut off with the process, where otherwise their callers would be
+/// told that the application had failed.
 ///
 /// # Errors
-/// When the operating system refuses a poller.
-pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// Those of `work`, and when the operating system refuses a poller.
+pub fn run<T, E: From<io::Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = ManuallyDrop::new(runtime()?);
+    let outcome = runtime.block_on(work);
+    if outcome.is_ok() {
+        drop(ManuallyDrop::into_inner(runtime));
+    }
+    outcome
 }
 
 /// Starts threads for all but the first work, which is given back for the caller's own thread.
@@ -78,6 +93,31 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
+
+    #[test]
+    fn what_the_main_thread_drives_outlives_an_end_by_an_error() {
+        struct Told(Arc<AtomicBool>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let driven = |outcome: io::Result<()>| {
+            let is_dropped = Arc::new(AtomicBool::new(false));
+            let told = Told(is_dropped.clone());
+            let ended = run(async move {
+                tokio::spawn(async move {
+                    std::future::pending::<()>().await;
+                    drop(told);
+                });
+                tokio::task::yield_now().await;
+                outcome
+            });
+            (ended.is_ok(), is_dropped.load(Ordering::SeqCst))
+        };
+        assert_eq!(driven(Ok(())), (true, true));
+        assert_eq!(driven(Err(io::Error::other("overdue"))), (false, false));
+    }
 
     #[tokio::test]
     async fn no_runtime_ends_before_the_last_work() {
