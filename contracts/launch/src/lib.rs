@@ -10,3 +10,6 @@ pub mod exit;
 
 pub use dapr_server::DaprServerConfig;
 pub use palladium_identity::{Envelope, EnvelopeError, IdentityConfig};
+
+/// Bytes of a Dapr Server's page of metrics: it says no more, and the agent takes no more.
+pub const METRICS_PAGE: usize = 16 << 20;

@@ -3,11 +3,12 @@
 //! One idea: an HTTP/2 answer is asked for its next piece only when the peer has room for one, so a stream that is not asked
 //! for long although it has something to give belongs to a peer that takes nothing ("slow read"). That stream alone is
 //! reset: others on the connection may be somebody else's. An answer that waits for its own source waits in peace. HTTP/1.1
-//! has the same rule in `drive`, for its whole connection. Must never hold more than the piece in hand.
+//! has the same rule in `drive`, for its whole connection. Who runs a stream, and where, is decided here as well ([`Streams`]).
+//! Must never hold more than the piece in hand.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
@@ -18,6 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::Response;
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
+use tokio::task::coop::consume_budget;
 use tokio::time::Sleep;
 
 use crate::Connection;
@@ -26,7 +28,7 @@ use crate::Connection;
 const PIECE: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// Of the HTTP/2 stream whose task this is.
+    /// Of the HTTP/2 stream that takes a step.
     static PROGRESS: Progress;
 }
 
@@ -147,8 +149,10 @@ impl<B: Body<Data = Bytes>> Body for Answer<B> {
     }
 }
 
-/// Runs the streams of an HTTP/2 connection: a first step at once, in the task of the connection, since most calls are
-/// answered by it and need no other; the rest each in a task of its own. One whose peer takes nothing for the span ends.
+/// Runs the streams of an HTTP/2 connection: a first step at once, in the connection's task, as a call that waits for nothing
+/// is answered by it and needs no task; what is not over by then goes on in a task of its own. A first step keeps the
+/// connection's other streams waiting, so long computing belongs behind a wait; and only so many are taken in one turn of the
+/// connection. One whose peer takes nothing for the span ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams(pub(crate) Duration);
 
@@ -165,6 +169,12 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         let mut stream = Box::pin(PROGRESS.scope(progress, stream));
         // Nobody is to be woken: what is not over is asked again in a task of its own.
         let mut nobody = Context::from_waker(Waker::noop());
+        // One turn of the connection has one budget, for what it reads and for these steps. The listener's other connections
+        // have theirs when it is used up.
+        if pin!(consume_budget()).poll(&mut nobody).is_pending() {
+            tokio::spawn(stream);
+            return;
+        }
         // A panic ends its stream, as it would in a task of its own, and no other one of the connection.
         match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(&mut nobody))) {
             // It ends with its connection: what it reads from and writes to is gone then.
@@ -209,5 +219,27 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         ready!(timer.as_mut().poll(cx));
         tracing::debug!("a stream was reset: its peer takes nothing of the answer");
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_waits_for_nothing_needs_no_task() {
+        let streams = Streams(Duration::from_secs(1));
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        streams.execute(ready(()));
+        assert_eq!(tasks(), 0);
+        streams.execute(pending());
+        assert_eq!(tasks(), 1);
+        // Others are to have their turn.
+        (0..1000).for_each(|_| streams.execute(ready(())));
+        assert!(tasks() > 500, "{}", tasks());
     }
 }

@@ -1,5 +1,6 @@
-//! Starts a program: no shell, an almost empty environment, its own process group, its log in a file, files that only its
-//! owner may read, no way to more rights, limits set before it is told anything.
+//! Starts a program: no shell, an almost empty environment, its own process group (whoever is left in it is killed when the
+//! program has ended and is waited for), its log in a file, files that only its owner may read, no way to more rights,
+//! limits set before it is told anything.
 //!
 //! One idea: a child waits on its standard input first, so whatever must be true before it acts (limits, an entry in a
 //! ledger) is done between [`Launch::spawn`] and [`Stdin::feed`]. Must never put a secret into arguments or environment.

@@ -146,7 +146,10 @@ impl Process {
     /// Kills what an own child has left behind. Only between its end and its reaping: a group has no pidfd, but as long as its
     /// head is not reaped nobody else can get the number.
     fn end_group(&self) {
-        if !self.leads || self.is_running() {
+        // The dead child must be there: where SIGCHLD is ignored, which a parent may hand down, nobody has to reap it.
+        let there = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let is_there = || matches!(waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), there), Ok(Some(_)));
+        if !self.leads || !is_there() {
             return;
         }
         if let Some(group) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {

@@ -72,8 +72,9 @@ pub fn main_drop_in(args: impl Iterator<Item = String>) -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    // Some who start daprd stop reading its log as soon as it is gone, and are to see its last lines, most of all why it failed.
-    #[expect(clippy::disallowed_methods, reason = "no runtime is left, and nobody waits")]
+    // Some who start daprd stop reading its log as soon as it is gone, and are to see its last lines, most of all why it failed:
+    // a reader of a pipe is awake within that time.
+    #[expect(clippy::disallowed_methods, reason = "this thread drives no runtime any more")]
     std::thread::sleep(Duration::from_millis(50));
     code
 }

@@ -1,8 +1,9 @@
 //! Dapr's gRPC API.
 //!
 //! One idea: one function ([`handle`]) stands before all services: token, API rules, counting; the services behind it
-//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never let a
-//! service see a call before token and rules were checked, nor count a method under a name that the caller made up: labels come from `METHODS`.
+//! only translate. Calls of services that are not Dapr's are meant for applications and go to [`crate::invoke`]. Must never
+//! let a service see a call before token and rules were checked, nor count a method of the API under a name that the caller
+//! made up: labels come from `methods.rs` (those of calls that are passed on are bounded in `metrics/grpc.rs`).
 
 mod bindings;
 mod configuration;
@@ -13,6 +14,7 @@ mod direct;
 mod invoke;
 mod lock;
 mod message;
+mod methods;
 mod publish;
 mod secrets;
 mod state;
@@ -32,6 +34,7 @@ use tower_service::Service as _;
 
 use direct::Looked;
 pub use message::Message;
+use methods::{known, version};
 use traced::Traced;
 
 use crate::api_rules::Protocol;
@@ -158,12 +161,8 @@ async fn unary(
 ) -> Response<Body> {
     let longest = server.max_body();
     let sent = server.metrics.grpc_answer(method);
-    if !direct::is_direct(method) {
-        let request = request.map(|body| body.map_err(|error| unread(&error)));
-        return Box::pin(by_library(services, longest, request, Some(sent))).await;
-    }
-    match direct::look(request, longest).await {
-        Looked::Whole(request) => direct::answer(&services.0, method, request, &sent).await,
+    match direct::look(method, request, longest).await {
+        Looked::Whole(method, request) => direct::answer(&services.0, method, request, &sent).await,
         Looked::Other(request) => {
             let request = request.map(|body| body.map_err(|error| unread(&error)));
             Box::pin(by_library(services, longest, request, Some(sent))).await
@@ -171,7 +170,7 @@ async fn unary(
     }
 }
 
-/// `longest`: greatest message in bytes. `sent`: what counts the answer's.
+/// Answers a call by the gRPC library. `longest`: greatest message in bytes. `sent`: what counts the answer's.
 async fn by_library<B>(
     services: &Services,
     longest: usize,
@@ -239,97 +238,6 @@ fn unread(error: &BoxError) -> Status {
         || Status::cancelled(error.to_string()),
         |fault| grpc_status(&fault.report),
     )
-}
-
-/// The methods of the API, so that no caller can invent a label, each with its group for rules.
-const METHODS: &[(&str, &str)] = &[
-    ("GetState", "state"),
-    ("GetBulkState", "state"),
-    ("SaveState", "state"),
-    ("QueryStateAlpha1", "state"),
-    ("DeleteState", "state"),
-    ("DeleteBulkState", "state"),
-    ("ExecuteStateTransaction", "state"),
-    ("GetMetadata", "metadata"),
-    ("SetMetadata", "metadata"),
-    ("Shutdown", "shutdown"),
-    ("InvokeService", "invoke"),
-    ("PublishEvent", "publish"),
-    ("BulkPublishEvent", "publish"),
-    ("BulkPublishEventAlpha1", "publish"),
-    ("SubscribeTopicEventsAlpha1", "subscribe"),
-    ("InvokeBinding", "bindings"),
-    ("GetSecret", "secrets"),
-    ("GetBulkSecret", "secrets"),
-    ("RegisterActorTimer", "actors"),
-    ("UnregisterActorTimer", "actors"),
-    ("RegisterActorReminder", "actors"),
-    ("UnregisterActorReminder", "actors"),
-    ("UnregisterActorRemindersByType", "actors"),
-    ("ListActorReminders", "actors"),
-    ("GetActorReminder", "actors"),
-    ("GetActorState", "actors"),
-    ("ExecuteActorStateTransaction", "actors"),
-    ("InvokeActor", "actors"),
-    ("SubscribeActorEventsAlpha1", "actors"),
-    ("GetConfiguration", "configuration"),
-    ("GetConfigurationAlpha1", "configuration"),
-    ("SubscribeConfiguration", "configuration"),
-    ("SubscribeConfigurationAlpha1", "configuration"),
-    ("UnsubscribeConfiguration", "configuration"),
-    ("UnsubscribeConfigurationAlpha1", "configuration"),
-    ("TryLockAlpha1", "lock"),
-    ("UnlockAlpha1", "unlock"),
-    ("EncryptAlpha1", "crypto"),
-    ("DecryptAlpha1", "crypto"),
-    ("SubtleGetKeyAlpha1", "subtlecrypto"),
-    ("SubtleEncryptAlpha1", "subtlecrypto"),
-    ("SubtleDecryptAlpha1", "subtlecrypto"),
-    ("SubtleWrapKeyAlpha1", "subtlecrypto"),
-    ("SubtleUnwrapKeyAlpha1", "subtlecrypto"),
-    ("SubtleSignAlpha1", "subtlecrypto"),
-    ("SubtleVerifyAlpha1", "subtlecrypto"),
-    ("StartWorkflowAlpha1", "workflows"),
-    ("GetWorkflowAlpha1", "workflows"),
-    ("PurgeWorkflowAlpha1", "workflows"),
-    ("TerminateWorkflowAlpha1", "workflows"),
-    ("PauseWorkflowAlpha1", "workflows"),
-    ("ResumeWorkflowAlpha1", "workflows"),
-    ("RaiseEventWorkflowAlpha1", "workflows"),
-    ("StartWorkflowBeta1", "workflows"),
-    ("GetWorkflowBeta1", "workflows"),
-    ("PurgeWorkflowBeta1", "workflows"),
-    ("TerminateWorkflowBeta1", "workflows"),
-    ("PauseWorkflowBeta1", "workflows"),
-    ("ResumeWorkflowBeta1", "workflows"),
-    ("RaiseEventWorkflowBeta1", "workflows"),
-    ("ScheduleJob", "jobs"),
-    ("ScheduleJobAlpha1", "jobs"),
-    ("GetJob", "jobs"),
-    ("GetJobAlpha1", "jobs"),
-    ("DeleteJob", "jobs"),
-    ("DeleteJobAlpha1", "jobs"),
-    ("DeleteJobsByPrefix", "jobs"),
-    ("DeleteJobsByPrefixAlpha1", "jobs"),
-    ("ListJobs", "jobs"),
-    ("ListJobsAlpha1", "jobs"),
-    ("ConverseAlpha1", "conversation"),
-    ("ConverseAlpha2", "conversation"),
-];
-
-/// A method's own name, and its group for rules.
-fn known(method: &str) -> Option<(&'static str, &'static str)> {
-    METHODS.iter().find(|(name, _)| *name == method).copied()
-}
-
-/// The version that rules call a method by.
-fn version(method: &str) -> &'static str {
-    match method {
-        _ if method.ends_with("Alpha1") => "v1.0-alpha1",
-        _ if method.ends_with("Alpha2") => "v1.0-alpha2",
-        _ if method.ends_with("Beta1") => "v1.0-beta1",
-        _ => "v1.0",
-    }
 }
 
 #[cfg(test)]

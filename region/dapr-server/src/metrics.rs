@@ -2,8 +2,9 @@
 //!
 //! One idea: what is counted per call is a handle that was looked up when the component was loaded or the word was first
 //! seen, so that counting is an addition. What callers may choose (paths, methods, topics, App IDs) has a label only so many
-//! times, see `words.rs`, and all of it together only so many bytes of the page, see `budget.rs`. What a Configuration says of calls can be put in force while others count: their families are
-//! replaced as a whole; those of components stay as they were at the start. Labels never hold keys or what is sent.
+//! times, see `words.rs`, and all of it together only so many bytes of the page, see `budget.rs`. What a Configuration says of
+//! calls can be put in force while others count: their families are replaced as a whole; those of components stay as they
+//! were at the start. Labels never hold keys or what is sent.
 
 mod budget;
 mod components;

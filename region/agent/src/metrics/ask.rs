@@ -1,10 +1,10 @@
 //! One question to one Dapr Server, on its gateway port, which tells the agent its metrics and nothing else.
 //!
 //! One idea: a Dapr Server is the process nearest to a tenant, so it may be slow, silent or talkative: there is one deadline for
-//! all of it and one bound for what it says, and few are asked at a time. One that let a question go by in silence has, until it
-//! answers one, to share a part of the turns with its like, for a shorter time: all others find a turn. Each question has a
-//! connection of its own: nothing else is kept for Dapr Servers that come and go. Must never wait or hold beyond these bounds,
-//! nor believe anybody but the App ID's own SPIFFE ID.
+//! all of it and one bound for what it says, and few are asked at a time. One that took long has to share a
+//! part of the turns with its like until it is quick again: all others find a turn. Each question has a connection of its
+//! own: nothing else is kept for Dapr Servers that come and go. Must never wait or hold beyond these bounds, nor believe
+//! anybody but the App ID's own SPIFFE ID.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,6 +21,7 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use palladium_launch::METRICS_PAGE;
 use palladium_spiffe::SpiffeId;
 use palladium_tls::{Connector, SvidSource, TrustBundles, exactly, mtls_client_config};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,10 +32,10 @@ use crate::views::DaprServer;
 
 /// Questions at a time, over all connections: so many answers are held at most.
 pub(crate) const TURNS: usize = 4;
-/// As many of these turns as Dapr Servers may have that did not answer when they were asked last.
-const LATE_TURNS: usize = 2;
-/// Names of such ones that are kept. When there are more, all of them are asked as if nothing had been.
-const MOST_LATE: usize = 1024;
+/// Of these turns, those for Dapr Servers that took long when they were asked last: half, so that all others find one.
+const SLOW_TURNS: usize = 2;
+/// SPIFFE IDs that are kept of such ones, since nobody says when one is gone. When there are more, all are forgotten.
+const MOST_SLOW: usize = 1024;
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
 
 /// What a question goes over.
@@ -63,7 +64,7 @@ pub(crate) fn mutual_tls(svid: SvidSource, bundles: TrustBundles) -> Dial {
 /// What one answer may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// From the first step to the last byte, waiting for one's turn included; half of it behind the turn of one that is late.
+    /// From the first step to the last byte, waiting for one's turn included.
     pub(crate) wait: Duration,
     /// Of the body. A Dapr Server keeps its page below by itself (`region/dapr-server/src/metrics/budget.rs`); beyond it the
     /// App ID answers 503.
@@ -75,7 +76,7 @@ impl Default for Bounds {
         Self {
             // Half of what Prometheus waits for.
             wait: Duration::from_secs(5),
-            bytes: 16 << 20,
+            bytes: METRICS_PAGE,
         }
     }
 }
@@ -110,10 +111,10 @@ pub(crate) struct Questions {
     pub(crate) bounds: Bounds,
     /// Held by an answer until it has gone out.
     pub(crate) turns: Arc<Semaphore>,
-    /// Held, beside a turn, while one is asked that is late.
-    late_turns: Semaphore,
-    /// Who was asked and has not answered: SPIFFE IDs.
-    late: Mutex<HashSet<String>>,
+    /// Held, beside a turn, while one is asked that is slow.
+    slow_turns: Semaphore,
+    /// Who took long when it was asked last: SPIFFE IDs.
+    slow: Mutex<HashSet<String>>,
 }
 
 impl Questions {
@@ -123,8 +124,8 @@ impl Questions {
             dial,
             bounds: Bounds::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
-            late_turns: Semaphore::new(LATE_TURNS),
-            late: Mutex::default(),
+            slow_turns: Semaphore::new(SLOW_TURNS),
+            slow: Mutex::default(),
         }
     }
 
@@ -139,42 +140,64 @@ impl Questions {
     async fn in_turn(&self, server: DaprServer) -> Result<Bytes, NoAnswer> {
         let DaprServer { spiffe_id, address } = server;
         let address = address.ok_or(NoAnswer::NoPort)?;
-        let is_late = self.late().contains(&spiffe_id);
         // The semaphores are never closed, so a permit always comes.
-        let (late_turn, wait) = match is_late {
-            true => (self.late_turns.acquire().await.ok(), self.bounds.wait / 2),
-            false => (None, self.bounds.wait),
+        let slow_turn = match self.is_slow(&spiffe_id) {
+            true => self.slow_turns.acquire().await.ok(),
+            false => None,
         };
         let turn = self.turns.clone().acquire_owned().await.ok();
-        // Now, because nothing here goes on when the time is over; and not before, as waiting for a turn is nobody's fault.
-        self.asked(spiffe_id.clone());
-        let begun = Instant::now();
-        let answer = timeout(wait, async {
-            let stream = (self.dial)(spiffe_id.clone(), address).await?;
+        // Not before: waiting for a turn is nobody's fault.
+        let mut asked = Asked {
+            questions: self,
+            spiffe_id: spiffe_id.clone(),
+            begun: Instant::now(),
+            is_over: false,
+        };
+        let answer = async {
+            let stream = (self.dial)(spiffe_id, address).await?;
             exchange(stream, self.bounds.bytes).await
-        });
-        let answer = answer.await.unwrap_or(Err(NoAnswer::TooLong(wait)));
-        drop(late_turn);
-        // What fails at once holds up nobody; what fails late has been silent all the same.
-        if answer.is_ok() || begun.elapsed() < wait / 2 {
-            self.late().remove(&spiffe_id);
-        }
+        };
+        let answer = answer.await;
+        asked.is_over = true;
+        drop((asked, slow_turn));
         Ok(Bytes::from_owner(Held {
             text: answer?,
             _turn: turn,
         }))
     }
 
-    fn late(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a Dapr Server took long when it was asked last.
+    pub(crate) fn is_slow(&self, spiffe_id: &str) -> bool {
+        self.slow().contains(spiffe_id)
     }
 
-    fn asked(&self, spiffe_id: String) {
-        let mut late = self.late();
-        if late.len() >= MOST_LATE {
-            late.clear();
+    fn slow(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that has a turn. However that ends, at the deadline or because nobody waits any more, it has taken long or not; but that
+/// it is quick is known only of one that came to an end.
+struct Asked<'a> {
+    questions: &'a Questions,
+    spiffe_id: String,
+    begun: Instant,
+    is_over: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut slow = self.questions.slow();
+        if self.begun.elapsed() < self.questions.bounds.wait / 2 {
+            if self.is_over {
+                slow.remove(&self.spiffe_id);
+            }
+            return;
         }
-        late.insert(spiffe_id);
+        if slow.len() >= MOST_SLOW {
+            slow.clear();
+        }
+        slow.insert(std::mem::take(&mut self.spiffe_id));
     }
 }
 

@@ -1,9 +1,9 @@
 //! The methods that applications call for each request of their own, when there is nothing unusual about a call.
 //!
 //! One idea: a message that came whole, in one frame at the end of its stream, needs no stream, no buffer and no decoder to
-//! wait with, and its answer neither; anything else (compressed, in pieces, too long, badly framed) is given to the gRPC
-//! library with what was read put back, which has the words for it. Must never decide what a call means, nor refuse a
-//! message by itself.
+//! wait with, and its answer neither; anything else (compressed, in pieces, too long, badly framed) is put back as it was read
+//! and given to the gRPC library, which has the words for it. Must never decide what a call means, nor answer otherwise than
+//! the library would.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,35 +20,46 @@ use tonic::metadata::MetadataMap;
 use super::dapr::Api;
 use crate::errors::{Fault, grpc_status};
 use crate::http::{Body, BoxError};
-use crate::invoke::{framed, refused};
+use crate::invoke::{PREFIX, first_length, framed, refused};
 use crate::metrics::message_bytes;
 
-/// Flag and length before a message.
-const PREFIX: usize = 5;
+/// The methods that are answered here: those that applications call most. Each further one is one more arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    GetState,
+    SaveState,
+    PublishEvent,
+}
+
+impl Method {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "GetState" => Some(Self::GetState),
+            "SaveState" => Some(Self::SaveState),
+            "PublishEvent" => Some(Self::PublishEvent),
+            _ => None,
+        }
+    }
+}
 
 /// A call, looked at.
 pub(super) enum Looked<B: HttpBody> {
     /// All of it is here: its head and its message without the prefix.
-    Whole(Request<Bytes>),
+    Whole(Method, Request<Bytes>),
     /// As it was.
     Other(Request<Begun<B>>),
 }
 
-/// Whether a method is one of these.
-pub(super) fn is_direct(method: &str) -> bool {
-    matches!(method, "GetState" | "SaveState" | "PublishEvent")
-}
-
-/// Reads the first frame of a request, and the one behind it that only ends the stream where there is one, as many clients
-/// send it. `longest`: greatest message in bytes.
-pub(super) async fn look<B>(request: Request<B>, longest: usize) -> Looked<B>
+/// Reads the first frame of a call of one of these methods, and the one behind it that only ends the stream where there is
+/// one, as many clients send it. `longest`: greatest message in bytes.
+pub(super) async fn look<B>(method: &str, request: Request<B>, longest: usize) -> Looked<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (head, mut body) = request.into_parts();
-    if head.headers.contains_key("grpc-encoding") {
+    let Some(method) = Method::of(method).filter(|_| !head.headers.contains_key("grpc-encoding")) else {
         return other(head, [None, None], body);
-    }
+    };
     let first = match body.frame().await {
         Some(Ok(frame)) => frame,
         first => return other(head, [first, None], body),
@@ -69,7 +80,7 @@ where
             return other(head, [Some(Ok(Frame::data(message))), second], body);
         }
     }
-    Looked::Whole(Request::from_parts(head, message.slice(PREFIX..)))
+    Looked::Whole(method, Request::from_parts(head, message.slice(PREFIX..)))
 }
 
 fn other<B: HttpBody>(head: request::Parts, read: [Option<Result<Frame<Bytes>, B::Error>>; 2], rest: B) -> Looked<B> {
@@ -78,26 +89,21 @@ fn other<B: HttpBody>(head: request::Parts, read: [Option<Result<Frame<Bytes>, B
 
 /// Whether this is one message and nothing else.
 fn is_message(data: &[u8], longest: usize) -> bool {
-    let Some((prefix, message)) = data.split_first_chunk::<PREFIX>() else {
-        return false;
-    };
-    let [flag, length @ ..] = *prefix;
-    flag == 0 && message.len() <= longest && usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())
+    matches!(first_length(data, longest), Ok(Some(length)) if data.len() == PREFIX + length)
 }
 
-/// Answers a call of one of these methods.
-/// `sent`: what counts the answer's message.
-pub(super) async fn answer(api: &Api, method: &str, request: Request<Bytes>, sent: &Histogram) -> Response<Body> {
+/// Answers a call of one of these methods. `sent`: what counts the answer's message.
+pub(super) async fn answer(api: &Api, method: Method, request: Request<Bytes>, sent: &Histogram) -> Response<Body> {
     let answered = match method {
-        "GetState" => match read(request) {
+        Method::GetState => match read(request) {
             Ok(request) => written(api, sent, api.get_state(request).await),
             Err(status) => Err(status),
         },
-        "SaveState" => match read(request) {
+        Method::SaveState => match read(request) {
             Ok(request) => written(api, sent, api.save_state(request).await),
             Err(status) => Err(status),
         },
-        _ => match read(request) {
+        Method::PublishEvent => match read(request) {
             Ok(request) => written(api, sent, api.publish_event(request).await),
             Err(status) => Err(status),
         },
@@ -118,8 +124,8 @@ fn written<M: prost::Message>(
     sent: &Histogram,
     answer: Result<tonic::Response<M>, Status>,
 ) -> Result<Response<Body>, Status> {
-    let (metadata, message, _) = answer?.into_parts();
-    let message = framed(&message);
+    // None of these methods answers with metadata.
+    let message = framed(&answer?.into_inner());
     sent.observe(message_bytes(message.len()));
     // It counts until the caller has taken it.
     let tied = api.0.budget.tie(message);
@@ -127,7 +133,6 @@ fn written<M: prost::Message>(
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let mut answer = Response::new(Body::Message(Some(message), Some(trailers)));
-    *answer.headers_mut() = metadata.into_headers();
     let kind = HeaderValue::from_static("application/grpc");
     answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     Ok(answer)
@@ -158,7 +163,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        // What was read is known to nobody but the library, which does not ask.
+        // The library does not ask.
         SizeHint::default()
     }
 }
@@ -206,7 +211,7 @@ mod tests {
             let value = HeaderValue::from_str(encoding).expect("plain");
             request.headers_mut().insert("grpc-encoding", value);
         }
-        look(request, longest).await
+        look("GetState", request, longest).await
     }
 
     #[tokio::test]
@@ -214,7 +219,7 @@ mod tests {
         let whole = message();
         for frames in [vec![whole.clone()], vec![whole.clone(), Bytes::new()]] {
             match looked(&frames, None, 100).await {
-                Looked::Whole(request) => assert_eq!(request.body(), &whole.slice(PREFIX..)),
+                Looked::Whole(_, request) => assert_eq!(request.body(), &whole.slice(PREFIX..)),
                 Looked::Other(_) => panic!("nothing is unusual about it: {frames:?}"),
             }
         }
@@ -240,6 +245,8 @@ mod tests {
             let again = request.into_body().collect().await.expect("sound").to_bytes();
             assert_eq!(again, frames.concat());
         }
+        let request = Request::new(Frames([whole].into()));
+        assert!(matches!(look("GetBulkState", request, 100).await, Looked::Other(_)));
     }
 
     /// Who says how messages are encoded is answered by the library.

@@ -52,7 +52,7 @@ pub use proxy::{from_caller as proxy, is_for_own_app};
 pub use recorded::Recorded;
 pub use reply::{InvokeError, Outcome, Reply, external, http_status};
 pub use watched::Watched;
-pub use wire::{StreamedRequest, StreamedResponse, framed};
+pub use wire::{PREFIX, StreamedRequest, StreamedResponse, first_length, framed};
 
 use crate::app_channel::strip_request;
 use crate::http::Body;

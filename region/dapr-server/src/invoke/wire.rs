@@ -18,8 +18,8 @@ pub const SERVICE: &str = "/dapr.proto.internals.v1.ServiceInvocation/";
 pub const V1: i32 = 1;
 /// Bytes of payload in one message, as the original sends: every peer's message limit has room for it.
 pub const CHUNK: usize = 2 << 10;
-/// gRPC's length prefix.
-const PREFIX: usize = 5;
+/// gRPC's length prefix: the bytes of flag and length before a message.
+pub const PREFIX: usize = 5;
 
 /// Values of one header.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -248,7 +248,7 @@ impl Unframe {
         self.buffer.extend_from_slice(&self.shared);
         self.shared = Bytes::new();
         self.buffer.extend_from_slice(&data);
-        if !matches!(first(&self.buffer, self.limit), Ok(None)) {
+        if !matches!(first_length(&self.buffer, self.limit), Ok(None)) {
             self.room = self.budget.hold();
             self.shared = self.budget.tie(self.buffer.split().freeze())?;
         }
@@ -260,7 +260,7 @@ impl Unframe {
     /// # Errors
     /// See [`FrameError`].
     pub fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(length) = first(&self.shared, self.limit)? else {
+        let Some(length) = first_length(&self.shared, self.limit)? else {
             return Ok(None);
         };
         self.shared.advance(PREFIX);
@@ -280,8 +280,11 @@ impl Unframe {
     }
 }
 
-/// The length of the message that these bytes begin with, if it is whole.
-fn first(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
+/// The length of the message that these bytes begin with, without its prefix, if it is whole.
+///
+/// # Errors
+/// When it is compressed or longer than `limit` bytes.
+pub fn first_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
     let Some((prefix, rest)) = bytes.split_at_checked(PREFIX) else {
         return Ok(None);
     };

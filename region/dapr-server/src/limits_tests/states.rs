@@ -7,9 +7,9 @@ use crate::grpc::{self, Services};
 use crate::http::{self as api, Surface};
 use crate::invoke::handle_internal;
 
-/// Bytes. They were 14,336, 5,584 and 10,240 before what is large and rare was put into boxes (docs/performance.md); then
-/// 2,288, 1,232 and 704 with optimization. Twice as much over HTTP, whose states a build without it may lay out less densely,
-/// as the libraries' checks add to what they hold.
+/// Bytes: powers of two that leave room for a build without optimization, whose states are larger, the most over HTTP. They
+/// were 14,336, 5,584 and 10,240 before what is large and rare was put into boxes, then 2,288, 1,232 and 704 with
+/// optimization (docs/performance.md).
 const MOST: [(&str, usize); 3] = [("HTTP", 8 << 10), ("gRPC", 4 << 10), ("a peer's call", 4 << 10)];
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! How much of the page series may take.
 //!
-//! One idea: whoever asks for a page takes only so many bytes of it (the agent 16 MiB, `Bounds` in its `metrics/ask.rs`), so
+//! One idea: whoever asks for a page takes only so many bytes of it (the agent `METRICS_PAGE` of `contracts/launch`, 16 MiB), so
 //! each series is paid for in bytes of text when it is made, by what it may come to at most. Words of callers are long or
-//! many, buckets of a Configuration are many; only their sum matters. Must never give room that the page does not have, nor
-//! take it twice for one series.
+//! many, buckets of a Configuration are many; only their sum matters, and that no family takes the room of all others. Must
+//! never give room that the page does not have, nor take it twice for one series.
 //!
-//! The sum: 8 MiB for calls, 5 MiB for components and resiliency, and 512 KiB beyond each for series without words of callers:
-//! 14 MiB. Beyond that each family has one series that is always there: of the 17 families of latencies 203 lines (the
+//! The sum: 8 MiB for calls, 5 MiB for components and resiliency, and 512 KiB beyond each for series whose invented words have
+//! given way: 14 MiB. Beyond that each family has one series that is always there: of the 17 families of latencies 203 lines (the
 //! most buckets that there may be, and three more) of about 250 bytes each, which is 900 KB; the other families have few lines.
 
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,8 +18,11 @@ use std::sync::{Mutex, PoisonError};
 pub const CALLS: usize = 8 << 20;
 /// For what counts doings of components and of resiliency policies.
 pub const COMPONENTS: usize = 5 << 20;
-/// Beyond either, for series without words of callers.
+/// Beyond either, for series whose invented words have given way.
 const RESERVE: usize = 512 << 10;
+/// One family has no more than the whole divided by this, so that a caller who makes up paths leaves room for what says who
+/// was refused.
+const SHARES: usize = 4;
 
 /// See the module.
 pub struct Budget {
@@ -32,6 +35,7 @@ pub struct Budget {
 #[derive(Default)]
 struct Taken {
     bytes: usize,
+    of_family: HashMap<String, usize>,
     /// Hashes of the series that are paid for.
     known: HashSet<u64>,
 }
@@ -46,19 +50,24 @@ impl Budget {
         }
     }
 
-    /// Whether there is a place for this series of a family, which takes so many bytes. `reserved`: it may have one of those
-    /// that are kept for series without words of callers.
-    pub fn has_room(&self, family: &str, labels: &[&str], bytes: usize, reserved: bool) -> bool {
+    /// Takes room for this series of a family, so many bytes, once; `false` where there is none. `reserved`: it may have what is
+    /// kept for series whose invented words have given way.
+    pub(super) fn take(&self, family: &str, labels: &[&str], bytes: usize, reserved: bool) -> bool {
         let series = self.hasher.hash_one((family, labels));
-        let most = if reserved { self.most + RESERVE } else { self.most };
+        let (most, share) = match reserved {
+            true => (self.most + RESERVE, usize::MAX),
+            false => (self.most, self.most / SHARES),
+        };
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.known.contains(&series) {
             return true;
         }
-        if bytes > most.saturating_sub(taken.bytes) {
+        let of_family = taken.of_family.get(family).copied().unwrap_or_default();
+        if bytes > most.saturating_sub(taken.bytes) || bytes > share.saturating_sub(of_family) {
             return false;
         }
         taken.bytes += bytes;
+        taken.of_family.insert(family.to_owned(), of_family + bytes);
         taken.known.insert(series);
         true
     }
@@ -69,24 +78,25 @@ mod tests {
     use std::time::Duration;
 
     use http::Method;
+    use palladium_launch::METRICS_PAGE;
     use tonic::Code;
 
     use super::*;
     use crate::metrics::{Counted, Kind, Metrics, StateOperation};
     use crate::resources::MetricsSettings;
 
-    /// What the agent takes.
-    const PAGE: usize = 16 << 20;
-
     #[test]
     fn a_series_is_paid_for_once_and_some_room_is_reserved() {
-        let budget = Budget::new(10);
-        assert!(budget.has_room("f", &["a"], 6, false) && budget.has_room("f", &["a"], 6, false));
-        assert!(!budget.has_room("f", &["b"], 6, false), "10 bytes are not 12");
-        assert!(budget.has_room("g", &["b"], 4, false), "one of two");
-        assert!(!budget.has_room("f", &["c"], 1, false));
-        assert!(budget.has_room("f", &["c"], RESERVE, true));
-        assert!(!budget.has_room("f", &["d"], 1, true));
+        let budget = Budget::new(40);
+        assert!(budget.take("f", &["a"], 6, false) && budget.take("f", &["a"], 6, false));
+        assert!(!budget.take("f", &["b"], 6, false), "a quarter is not 12 bytes");
+        for family in ["g", "h", "i"] {
+            assert!(budget.take(family, &["b"], 10, false), "others have their part");
+        }
+        assert!(!budget.take("j", &["b"], 5, false), "40 bytes are not 41");
+        assert!(budget.take("j", &["b"], 4, false));
+        assert!(budget.take("f", &["c"], RESERVE, true));
+        assert!(!budget.take("f", &["d"], 1, true));
     }
 
     /// Everything that callers may name, with words as long as they may be and of letters that are written as two.
@@ -125,7 +135,7 @@ mod tests {
             fill(&metrics);
             let text = String::from_utf8(metrics.text()).expect("text");
             let length = text.len();
-            assert!((PAGE / 2..PAGE).contains(&length), "{length}");
+            assert!((METRICS_PAGE / 2..METRICS_PAGE).contains(&length), "{length}");
             // What has no place of its own is counted all the same.
             for (name, calls) in [
                 ("dapr_http_server_request_count{", 2400),

@@ -1,8 +1,8 @@
 //! Families of metrics with their labels.
 //!
-//! One idea: whoever counts asks here once for what it counts with; all that is decided of labels is decided by the family's
-//! shape then, so that counting stays an addition. Must never make a family whose labels could not be written: names are this
-//! program's own words.
+//! One idea: whoever counts per call asks here once for what it counts with; all that is decided of labels is decided by the
+//! family's shape then, so that counting stays an addition. Policies and probes, which are rarer, ask each time. Must never
+//! make a family whose labels could not be written: names are this program's own words.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// The gauge with these labels.
+    /// The gauge with these labels. Where words have given way, several share one, and it holds what was set last.
     pub fn with(&self, labels: &[&str]) -> IntGauge {
         self.shape.series(labels, |labels| self.vec.with_label_values(labels))
     }

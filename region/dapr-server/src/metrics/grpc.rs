@@ -10,13 +10,12 @@ use prometheus::Histogram;
 
 use super::family::{Counts, Maker, Spreads, Timed, millis};
 use super::words::{ByNumber, ByWord, OTHER};
+use crate::invoke::PREFIX;
 
 /// Methods that are told apart, in each direction.
 const MOST_METHODS: usize = 200;
 /// The service of the API: its methods come here by their names alone.
 const API: &str = "/dapr.proto.runtime.v1.Dapr/";
-/// What gRPC puts before a message.
-const FRAME: usize = 5;
 
 /// See the module.
 pub struct GrpcMetrics {
@@ -78,7 +77,7 @@ impl GrpcMetrics {
         let method = self.server.method(method);
         self.server.count(&self.app_id, &method, code, elapsed);
         if let Some(received) = received {
-            let bytes = received.saturating_sub(FRAME);
+            let bytes = received.saturating_sub(PREFIX);
             self.server.received(&self.app_id, &method).observe(as_float(bytes));
         }
     }
@@ -151,7 +150,7 @@ fn name(code: tonic::Code) -> &'static str {
 
 /// The bytes of a message, of so many with what gRPC puts before it.
 pub(crate) fn message(bytes: usize) -> f64 {
-    as_float(bytes.saturating_sub(FRAME))
+    as_float(bytes.saturating_sub(PREFIX))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody needs the last byte of a petabyte")]

@@ -95,7 +95,8 @@ pub async fn single(server: &Server, entry: &PubsubEntry, by: Protocol, mut call
             call.metadata.insert("traceid".into(), call.trace.parent);
             call.metadata.insert("tracestate".into(), call.trace.state);
         }
-        call.data
+        // A copy, as an envelope is one: a queue that keeps it would keep the buffer that it came in, which may be far larger.
+        Bytes::copy_from_slice(&call.data)
     } else {
         enveloped(
             entry,

@@ -69,7 +69,8 @@ pub struct MetricsLabel {
     pub regex: BTreeMap<String, String>,
 }
 
-/// Labels that say whose metrics these are.
+/// Labels that say whose metrics these are (in the families of access control `namespace` is the caller's; a rule for it is
+/// left out all the same).
 const IDENTITY: [&str; 2] = ["app_id", "namespace"];
 /// More buckets than anybody reads cost memory in every series.
 const MOST_BUCKETS: usize = 200;

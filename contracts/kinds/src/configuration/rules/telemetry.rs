@@ -75,7 +75,10 @@ pub(super) fn check_metrics(at: &str, metrics: &Metrics, errors: &mut FieldError
             if IDENTITY.contains(&label.name.as_str()) {
                 errors.push(
                     format!("{at}.rules[{index}].labels.name"),
-                    "says whose metrics these are, and no rule may change that",
+                    format!(
+                        "{:?} says whose metrics these are, and no rule may change that",
+                        label.name
+                    ),
                     "name another label, such as path",
                 );
             }

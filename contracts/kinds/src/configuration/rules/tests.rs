@@ -100,7 +100,7 @@ fn secrets_and_metrics_and_retention_make_sense() {
         let labels = json!([{ "name": label, "regex": { "x": "a" } }]);
         for field in ["metric", "metrics"] {
             let said = complaint(json!({ field: { "rules": [{ "name": "m", "labels": labels }] } }));
-            let reason = format!("spec.{field}.rules[0].labels.name: says whose metrics these are");
+            let reason = format!("spec.{field}.rules[0].labels.name: {label:?} says whose metrics these are");
             assert_eq!(said.starts_with(&reason), is_refused, "{label}: {said}");
             assert_eq!(said.is_empty(), !is_refused, "{label}: {said}");
         }

@@ -143,6 +143,7 @@ async fn sec_054_the_method_that_is_judged_is_the_one_that_is_called() {
             "{spelt} is taken for public: {status} {words}"
         );
     }
+    world.list("deny", "/public/**", "allow");
     let public = world.get("/v1.0/invoke/orders/method/admin/../public/x").await;
     assert_eq!(public, (200, "public/x".to_owned(), true));
     // What could be read in two ways is not called at all.
