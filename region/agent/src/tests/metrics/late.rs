@@ -75,13 +75,13 @@ async fn neither_waiting_for_a_turn_nor_an_asker_that_goes_makes_anybody_slow() 
     let held = questions.turns.clone().acquire_many_owned(all).await.unwrap();
     assert!(is_late(&ask(&questions, "0").await), "there is no turn");
     drop(held);
-    let gone = tokio::time::timeout(SHORT / 20, ask(&questions, "0")).await;
+    let gone = timeout(SHORT / 20, ask(&questions, "0")).await;
     assert!(gone.is_err(), "it is silent");
     assert!(!questions.is_slow("0"));
     assert!(is_late(&ask(&questions, "0").await));
     assert!(questions.is_slow("0"));
     // An asker that goes learns nothing of it.
-    let gone = tokio::time::timeout(SHORT / 20, ask(&questions, "0")).await;
+    let gone = timeout(SHORT / 20, ask(&questions, "0")).await;
     assert!(gone.is_err());
     assert!(questions.is_slow("0"));
 }
