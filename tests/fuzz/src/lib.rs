@@ -5,7 +5,8 @@
 //! for more. What is private in a crate that links all drivers is compiled in from its file below: its visibility stays
 //! what it is, and an instrumented build takes minutes less. Must never hold a copy or a stand-in of what it tests.
 //!
-//! A new target is a file here, a line in [`TARGETS`], and a folder of inputs in `corpus` with the target's name.
+//! A new target is a file here, a `mod` and a line in [`TARGETS`], its name in `tests/replay.rs`, and a folder of inputs in
+//! `corpus` with the target's name.
 
 mod cel;
 mod certificate;
