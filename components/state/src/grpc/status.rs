@@ -12,8 +12,10 @@ use tonic_types::{ErrorDetail, StatusExt as _};
 
 /// Whether the other side is away, or went away under the call: then nobody knows what became of a write.
 pub(super) fn is_away(status: &Status) -> bool {
-    // A cause is never sent: such a status was made here, of a connection that broke.
-    status.code() == Code::Unavailable || (status.code() == Code::Unknown && status.source().is_some())
+    // A cause is never sent: such a status was made here, of a connection that broke, under the call (unknown) or before it was
+    // sent (cancelled).
+    let is_made_here = status.source().is_some();
+    status.code() == Code::Unavailable || (is_made_here && matches!(status.code(), Code::Unknown | Code::Cancelled))
 }
 
 /// The driver error that a status means.
@@ -73,6 +75,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
     use std::io;
+    use std::sync::Arc;
     use tonic_types::{BadRequest, ErrorDetails};
 
     #[test]
@@ -127,12 +130,19 @@ mod tests {
             StateError::Unavailable(_)
         ));
         // Said by the other side, and made here of a broken connection.
-        assert!(matches!(to_error(&Status::unknown("odd")), StateError::Remote(_)));
+        for said in [Status::unknown("odd"), Status::cancelled("by me")] {
+            assert!(matches!(to_error(&said), StateError::Remote(_)));
+        }
         let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));
         assert_eq!(broken.code(), Code::Unknown);
-        let StateError::Unavailable(said) = to_error(&broken) else {
-            panic!("not away")
-        };
-        assert!(said.starts_with("rpc error: code = Unavailable "), "{said}");
+        // As of a call that still waits for its turn on a connection when that ends.
+        let mut unsent = Status::cancelled("operation was canceled");
+        unsent.set_source(Arc::new(io::Error::from(io::ErrorKind::BrokenPipe)));
+        for made_here in [broken, unsent] {
+            let StateError::Unavailable(said) = to_error(&made_here) else {
+                panic!("not away: {made_here:?}")
+            };
+            assert!(said.starts_with("rpc error: code = Unavailable "), "{said}");
+        }
     }
 }
