@@ -162,7 +162,9 @@ async fn unary(
     let longest = server.max_body();
     let sent = server.metrics.grpc_answer(method);
     match direct::look(method, request, longest).await {
-        Looked::Whole(method, request) => direct::answer(&services.0, method, request, &sent).await,
+        Looked::Whole(method, request) => direct::answer(&services.0, method, request, &sent)
+            .await
+            .unwrap_or_else(|status| refused(&status)),
         Looked::Other(request) => {
             let request = request.map(|body| body.map_err(|error| unread(&error)));
             Box::pin(by_library(services, longest, request, Some(sent))).await

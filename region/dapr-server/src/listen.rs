@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use palladium_http::{
-    Accept, BindError, Connection, Limits, Server as HttpServer, TlsListener, Upload, bind_shared, bind_unix,
-};
+use palladium_http::{Accept, BindError, Limits, Server as HttpServer, TlsListener, Upload, bind_shared, bind_unix};
 use palladium_tasks::{Shutdown, Tasks};
 use palladium_tls::Acceptor;
 use tokio::net::TcpListener;
@@ -22,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::config::Listen;
 use crate::grpc::{self, Services};
 use crate::http::{self, Body, H2cListener, Surface};
-use crate::invoke::handle_internal;
+use crate::invoke::serve_internal;
 use crate::metrics::page;
 use crate::server::Server;
 use crate::workers::Work;
@@ -300,16 +298,7 @@ async fn serve<L: Accept + 'static>(server: Arc<Server>, what: What, listener: H
             };
             listener.serve(make, &shutdown).await;
         }
-        What::Internal => {
-            let make = move |connection: Arc<Connection>| {
-                let server = server.clone();
-                service_fn(move |request: Request<Upload>| {
-                    let (server, connection) = (server.clone(), connection.clone());
-                    async move { plain(handle_internal(&server, &connection, request).await) }
-                })
-            };
-            listener.serve(make, &shutdown).await;
-        }
+        What::Internal => serve_internal(server, listener).await,
         What::Metrics => page::serve(server, listener).await,
         // Go's profiles have no counterpart here; the port is there because scripts wait for it.
         What::Profile => {

@@ -35,7 +35,7 @@ use crate::config::{AppProtocol, AppSettings, Bounds, PlatformConfig};
 use crate::grpc::{self, Services};
 use crate::http::{self, Surface};
 use crate::invoke::peers::Peers;
-use crate::invoke::{Invoke, handle_internal};
+use crate::invoke::{Invoke, serve_internal};
 use crate::metrics::{Metrics, page};
 use crate::pubsub::keeper;
 use crate::ready::Target;
@@ -213,17 +213,7 @@ async fn serve(
     let tls = acceptor(mtls_server_config(&svid, &bundles, neighbours, ALPN_H2));
     let internal = bind("the internal listener", config.internal_listen, "internal_listen")?;
     let internal = HttpServer::new(TlsListener::new(internal, tls), limits(&bounds));
-    let (called, stop) = (server.clone(), shutdown.clone());
-    tasks.spawn("internal", async move {
-        let make = move |connection: Arc<Connection>| {
-            let server = called.clone();
-            service_fn(move |request: Request<Upload>| {
-                let (server, connection) = (server.clone(), connection.clone());
-                async move { Ok::<_, Infallible>(handle_internal(&server, &connection, request).await) }
-            })
-        };
-        internal.serve(make, &stop).await;
-    });
+    tasks.spawn("internal", serve_internal(server.clone(), internal));
 
     let (first, threads) = workers::spread(works)?;
     if let Some(first) = first {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, request};
+use http::{Request, Response, request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use palladium_proto::runtime::dapr_server::Dapr as _;
@@ -20,7 +20,7 @@ use tonic::metadata::MetadataMap;
 use super::dapr::Api;
 use crate::errors::{Fault, grpc_status};
 use crate::http::{Body, BoxError};
-use crate::invoke::{PREFIX, first_length, framed, refused};
+use crate::invoke::{PREFIX, answered, first_length, framed};
 use crate::metrics::message_bytes;
 
 /// The methods that are answered here: those that applications call most. Each further one is a variant, a name in `of` and an
@@ -94,22 +94,20 @@ fn is_message(data: &[u8], longest: usize) -> bool {
 }
 
 /// Answers a call of one of these methods. `sent`: what counts the answer's message.
-pub(super) async fn answer(api: &Api, method: Method, request: Request<Bytes>, sent: &Histogram) -> Response<Body> {
-    let answered = match method {
-        Method::GetState => match read(request) {
-            Ok(request) => written(api, sent, api.get_state(request).await),
-            Err(status) => Err(status),
-        },
-        Method::SaveState => match read(request) {
-            Ok(request) => written(api, sent, api.save_state(request).await),
-            Err(status) => Err(status),
-        },
-        Method::PublishEvent => match read(request) {
-            Ok(request) => written(api, sent, api.publish_event(request).await),
-            Err(status) => Err(status),
-        },
-    };
-    answered.unwrap_or_else(|status| refused(&status))
+///
+/// # Errors
+/// The method's, and when there is no room for its answer.
+pub(super) async fn answer(
+    api: &Api,
+    method: Method,
+    request: Request<Bytes>,
+    sent: &Histogram,
+) -> Result<Response<Body>, Status> {
+    match method {
+        Method::GetState => written(api, sent, &api.get_state(read(request)?).await?),
+        Method::SaveState => written(api, sent, &api.save_state(read(request)?).await?),
+        Method::PublishEvent => written(api, sent, &api.publish_event(read(request)?).await?),
+    }
 }
 
 fn read<M: prost::Message + Default>(request: Request<Bytes>) -> Result<tonic::Request<M>, Status> {
@@ -123,20 +121,14 @@ fn read<M: prost::Message + Default>(request: Request<Bytes>) -> Result<tonic::R
 fn written<M: prost::Message>(
     api: &Api,
     sent: &Histogram,
-    answer: Result<tonic::Response<M>, Status>,
+    answer: &tonic::Response<M>,
 ) -> Result<Response<Body>, Status> {
     // None of these methods answers with metadata.
-    let message = framed(&answer?.into_inner());
+    let message = framed(answer.get_ref());
     sent.observe(message_bytes(message.len()));
     // It counts until the caller has taken it.
     let tied = api.0.budget.tie(message);
-    let message = tied.map_err(|_| grpc_status(&Fault::busy().report))?;
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut answer = Response::new(Body::Message(Some(message), Some(trailers)));
-    let kind = HeaderValue::from_static("application/grpc");
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-    Ok(answer)
+    tied.map(answered).map_err(|_| grpc_status(&Fault::busy().report))
 }
 
 /// A body whose first frames were looked at.

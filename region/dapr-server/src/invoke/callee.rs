@@ -3,11 +3,14 @@
 //! One idea: who calls is what the connection's certificate says, where there is mutual TLS; what a request claims about it is replaced before access
 //! control and the application see it. Must never pass a call on to a third App ID, nor decode a method.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use palladium_http::{Connection, Upload};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use hyper::service::service_fn;
+use palladium_http::{Accept, Connection, Server as HttpServer, Upload};
 use palladium_proto::common::InvokeResponse;
 use palladium_proto::common::http_extension::Verb;
 use palladium_proto::prost_types::Any;
@@ -35,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the first piece of a body is waited for that may not come at all.
 const FIRST_PIECE: Duration = Duration::from_millis(200);
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// Answers one call of the internal port.
 pub async fn handle(server: &Server, connection: &Connection, request: Request<Upload>) -> Response<Body> {
     let path = request.uri().path();
@@ -49,13 +54,32 @@ pub async fn handle(server: &Server, connection: &Connection, request: Request<U
     answer.unwrap_or_else(|status| refused(&status))
 }
 
+/// Answers the calls of one internal port until the server's own shutdown.
+pub async fn serve<L: Accept>(server: Arc<Server>, listener: HttpServer<L>) {
+    let shutdown = server.shutdown.clone();
+    let make = move |connection: Arc<Connection>| {
+        let server = server.clone();
+        service_fn(move |request: Request<Upload>| {
+            let (server, connection) = (server.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(handle(&server, &connection, request).await) }
+        })
+    };
+    listener.serve(make, &shutdown).await;
+}
+
+/// One message, with its prefix, and a good end.
+pub fn answered(message: Bytes) -> Response<Body> {
+    let trailers = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+    accepted(Body::Message(Some(message), Some(trailers)))
+}
+
 /// A status without an answer.
 pub fn refused(status: &Status) -> Response<Body> {
     let mut answer = Response::new(Body::Empty);
     let headers = answer.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if status.add_header(headers).is_err() {
-        headers.insert("grpc-status", HeaderValue::from(status.code() as i32));
+        headers.insert(GRPC_STATUS, HeaderValue::from(status.code() as i32));
     }
     answer
 }
@@ -164,12 +188,7 @@ async fn unary(
         })?;
     let (head, _) = answer(reply, Some(data.into()));
     drop(held);
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    Ok(accepted(Body::Message(
-        Some(tied(server, wire::framed(&head))?),
-        Some(trailers),
-    )))
+    Ok(answered(tied(server, wire::framed(&head))?))
 }
 
 /// Bytes that count until they are gone.

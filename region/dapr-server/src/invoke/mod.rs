@@ -35,7 +35,9 @@ use http::{HeaderMap, HeaderValue};
 use palladium_engine_resiliency::{BuiltIn, Policy};
 use palladium_proto::common::HttpExtension;
 
-pub use callee::{handle as handle_internal, refused};
+#[cfg(test)]
+pub(crate) use callee::handle as handle_internal;
+pub use callee::{answered, refused, serve as serve_internal};
 pub use chunks::Chunks;
 pub use endpoint::Endpoints;
 use local::Call;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use http::HeaderValue;
 use palladium_http::Upload;
 use palladium_proto::runtime::{GetStateRequest, GetStateResponse};
 use prost::Message as _;
@@ -25,6 +26,16 @@ impl HttpBody for Frames {
     fn is_end_stream(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A call as it comes. Who says how messages are encoded is answered by the library.
+fn call(method: &str, message: Bytes, encoding: Option<&str>) -> Request<Upload> {
+    let call =
+        Request::post(format!("/dapr.proto.runtime.v1.Dapr/{method}")).header("content-type", "application/grpc");
+    let call = encoding
+        .into_iter()
+        .fold(call, |call, encoding| call.header("grpc-encoding", encoding));
+    call.body(Upload::whole(message)).expect("sound")
 }
 
 fn message() -> Bytes {
@@ -79,7 +90,6 @@ async fn only_one_plain_message_in_one_frame_is_taken_and_all_else_is_put_back_a
     assert!(matches!(look("GetBulkState", request, 100).await, Looked::Other(_)));
 }
 
-/// Who says how messages are encoded is answered by the library.
 #[tokio::test]
 async fn both_ways_give_the_same_answer() {
     let server = testing::open_server();
@@ -94,12 +104,7 @@ async fn both_ways_give_the_same_answer() {
         };
         let mut answers = Vec::new();
         for encoding in [None, Some("identity")] {
-            let mut call =
-                Request::post("/dapr.proto.runtime.v1.Dapr/GetState").header("content-type", "application/grpc");
-            if let Some(encoding) = encoding {
-                call = call.header("grpc-encoding", encoding);
-            }
-            let call = call.body(Upload::whole(framed(&request))).expect("sound");
+            let call = call("GetState", framed(&request), encoding);
             let (head, body) = handle(&server, &services, call).await.into_parts();
             let body = body.collect().await.expect("sound");
             let trailers = body.trailers().cloned().unwrap_or_default();
@@ -123,13 +128,8 @@ async fn what_is_no_message_of_the_method_is_refused_in_the_words_of_the_library
     let services = Services::new(&server);
     let mut said = Vec::new();
     for encoding in [None, Some("identity")] {
-        let mut call =
-            Request::post("/dapr.proto.runtime.v1.Dapr/SaveState").header("content-type", "application/grpc");
-        if let Some(encoding) = encoding {
-            call = call.header("grpc-encoding", encoding);
-        }
         let bad = Bytes::from_static(&[0, 0, 0, 0, 2, 0xff, 0xff]);
-        let answer = handle(&server, &services, call.body(Upload::whole(bad)).expect("sound")).await;
+        let answer = handle(&server, &services, call("SaveState", bad, encoding)).await;
         let status = Status::from_header_map(answer.headers()).expect("nothing but a status");
         assert_eq!(status.code(), Code::Internal);
         said.push(status.message().to_owned());

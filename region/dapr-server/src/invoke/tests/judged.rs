@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Request;
-use palladium_http::{Connection, Limits, Server as HttpServer, Upload};
+use palladium_http::{Limits, Server as HttpServer, Upload};
 use palladium_spiffe::SpiffeId;
 use serde_json::json;
 
@@ -69,18 +69,7 @@ impl World {
         let address = listener.local_addr().expect("bound").to_string();
         let front = SpiffeId::parse(FRONT).expect("sound");
         let listener = HttpServer::new(testing::Proven(listener, front), Limits::default());
-        let called = callee.clone();
-        tokio::spawn(async move {
-            let shutdown = called.shutdown.clone();
-            let make = move |connection: Arc<Connection>| {
-                let server = called.clone();
-                service_fn(move |request: Request<Upload>| {
-                    let (server, connection) = (server.clone(), connection.clone());
-                    async move { Ok::<_, Infallible>(handle_internal(&server, &connection, request).await) }
-                })
-            };
-            listener.serve(make, &shutdown).await;
-        });
+        tokio::spawn(serve_internal(callee.clone(), listener));
         let caller = Server {
             app_id: "front".to_owned(),
             auth: Auth::Open,
